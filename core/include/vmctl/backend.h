@@ -20,16 +20,20 @@ VMCTL_BEGIN_DECLS
 #define VMCTL_BACKEND_ABI 1u
 
 /* Every slot of the table, by name. From this list come the slot numbers, the check of descriptor against table, and `caps`. */
-#define VMCTL_SLOTS(X)                                                                                                 \
-    X(open)                                                                                                            \
-    X(close) X(undo) X(list) X(lookup) X(release) X(get) X(spec) X(native) X(render) X(create) X(remove) X(change)     \
-        X(start) X(stop) X(restart) X(reset) X(pause) X(resume) X(save) X(rename) X(clone) X(snapshot_create)          \
-            X(snapshot_list) X(snapshot_rename) X(snapshot_revert) X(snapshot_delete) X(device_attach)                 \
-                X(device_detach) X(cdrom_change) X(gpu_list) X(gpu_prepare) X(migrate) X(migrate_abort) X(events)      \
-                    X(console_open) X(serial_log) X(display_list) X(screenshot) X(send_keys) X(guest_exec)             \
-                        X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password)         \
-                            X(host_info) X(host_list) X(pool_list) X(network_list) X(metrics_list) X(image_list)       \
-                                X(image_upload) X(image_delete) X(export_ova) X(import_ova) X(probe)
+/* clang-format off */
+#define VMCTL_SLOTS(X) \
+    X(open) X(close) X(undo) \
+    X(list) X(lookup) X(release) X(get) X(spec) X(native) X(render) \
+    X(create) X(remove) X(change) \
+    X(start) X(stop) X(restart) X(reset) X(pause) X(resume) X(save) X(rename) X(clone) \
+    X(snapshot_create) X(snapshot_list) X(snapshot_rename) X(snapshot_revert) X(snapshot_delete) \
+    X(device_attach) X(device_detach) X(cdrom_change) X(gpu_list) X(gpu_prepare) \
+    X(migrate) X(migrate_abort) \
+    X(events) X(console_open) X(serial_log) X(display_list) X(screenshot) X(send_keys) \
+    X(guest_exec) X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password) \
+    X(host_info) X(host_list) X(pool_list) X(network_list) X(metrics_list) \
+    X(image_list) X(image_upload) X(image_delete) X(export_ova) X(import_ova) X(probe)
+/* clang-format on */
 
 typedef enum vmctl_slot {
 #define VMCTL_SLOT_ENUM(name) VMCTL_SLOT_##name,
@@ -40,7 +44,8 @@ typedef enum vmctl_slot {
 
 /* --- the descriptor: data only -------------------------------------------------------------------------- */
 
-/* What the backend does with one slot, or with one feature within a slot ("snapshot.memory"; NULL: the slot as a whole). */
+/* What the backend does with one slot, or with one feature within a slot ("snapshot.memory"; NULL: the slot as a
+ * whole). */
 typedef struct vmctl_slot_claim {
     vmctl_slot slot;
     const char *feature;
@@ -73,6 +78,7 @@ typedef struct vmctl_backend_descriptor {
     const char *const *schemes;    /* "qemu": also matches "qemu+ssh" */
     const char *default_uri;       /* for messages: "qemu:///system" */
     const char *package;           /* what to install when the module or its library is missing */
+    const char *default_network;        /* the type of the one NIC of a spec without networks: "nat", "pod" */
     unsigned image_sources;        /* VMCTL_SOURCE_* */
     const vmctl_slot_claim *slots; /* ended by slot_count */
     size_t slot_count;
