@@ -1,0 +1,74 @@
+/* backends/libvirt/domain_xml.h - the common model to domain XML and back. Pure: no daemon, no files, libxml2 only.
+ * Source: libvirt's formatdomain.html. */
+#ifndef VMC_LIBVIRT_DOMAIN_XML_H
+#define VMC_LIBVIRT_DOMAIN_XML_H
+
+#include "base/error.h"
+#include "base/str.h"
+#include <vmctl/backend.h>
+
+/* What one disk of the spec became on the host. */
+typedef struct libvirt_disk_plan {
+    const char *path;   /* on the hypervisor's host; NULL: a drive without a medium */
+    const char *format; /* "qcow2", "raw" */
+    bool block;         /* a block device, not a file */
+    bool own;           /* vmctl made it: noted in the marker, removed with the VM */
+    const char *origin; /* the image it was copied from, as the spec names it; NULL */
+} libvirt_disk_plan;
+
+/* What the host offers, from virConnectGetDomainCapabilities (capabilities.c fills it). */
+typedef struct libvirt_host_features {
+    const char *arch;     /* the host's */
+    const char *emulator; /* NULL: libvirt's choice */
+    bool kvm;             /* what `accel` became: KVM, else TCG */
+    bool uefi, secure_boot, tpm, virtiofs, spice, vnc;
+    unsigned long libvirt_version; /* 9000000 for 9.0.0 */
+    unsigned long qemu_version;    /* 7002011 */
+} libvirt_host_features;
+
+/* All that the XML says and the spec does not. Strings are borrowed. */
+typedef struct libvirt_domain_plan {
+    const char *uuid;
+    const libvirt_host_features *host;
+    const libvirt_disk_plan *disks; /* as many as the spec's disks:, same order */
+    const char *seed_iso;           /* cloud-init's seed on the host; NULL: none */
+    const char *kernel, *initrd;    /* on the host; NULL */
+    const char *serial_log;         /* on the host; NULL */
+    const vmctl_marker *marker;     /* NULL: written without one */
+    bool remote;                    /* for shares and sockets: the host is another machine */
+    bool session;                   /* no system network: nat becomes user networking */
+    vmc_strv *warnings;             /* what was left out, one sentence each; NULL */
+} libvirt_domain_plan;
+
+/* The whole document, spec validated and complete. *xml: free. */
+int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
+
+/* One device as it stands in <devices>: for attach and change. `list` is "disks", "networks", "shares", "gpus";
+ * `domain_xml` is the domain as it is (free targets and addresses are chosen by it). */
+int libvirt_device_xml(const char *list, const vmctl_node *item, const libvirt_disk_plan *disk, const char *domain_xml,
+                       const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
+
+/* The document changed by a diff (all but disks' contents): the persistent XML that the change leads to. `added` are
+ * the plans of added disks, in the diff's order. */
+int libvirt_domain_xml_change(const char *domain_xml, const vmctl_diff *diff, const libvirt_disk_plan *added,
+                              const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
+
+/* Any domain as a spec (get -o spec): whatever the spec can say; `apply` of it changes nothing. */
+int libvirt_domain_spec(const char *domain_xml, vmctl_spec **out, vmctl_error **err);
+
+/* The facts that are only in the document. Everything is owned by the struct. */
+typedef struct libvirt_domain_facts {
+    vmctl_vm_info info; /* name, id, cpus, memory, MARKER, DEVICES, GPUS, CONFIG except agent, uptime, sizes */
+    char *nvram;        /* the variable store's path; NULL */
+    char *serial_log;   /* NULL */
+    vmc_strv own_files; /* disks and seeds that vmctl made for it, paths */
+    void *arena;        /* domain_facts.c */
+} libvirt_domain_facts;
+
+int libvirt_domain_facts_read(const char *domain_xml, libvirt_domain_facts **out, vmctl_error **err);
+void libvirt_domain_facts_free(libvirt_domain_facts *facts);
+
+/* The marker alone (<metadata> urn:vmctl:1), from what virDomainGetMetadata gives or a whole domain. false: none. */
+bool libvirt_marker_read(const char *xml, libvirt_domain_facts *facts);
+
+#endif
