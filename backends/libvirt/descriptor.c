@@ -1,0 +1,120 @@
+/* backends/libvirt/descriptor.c - what the libvirt backend does, as constant data: always linked in, pulls in nothing. */
+#include <vmctl/backend.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define YES(slot)                                                                                                      \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_YES, VMCTL_PROOF_REAL, NULL }
+#define NO(slot, reason)                                                                                               \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, reason }
+#define KEY(key)                                                                                                       \
+    { key, VMCTL_LEVEL_YES, NULL, NULL }
+#define SOME(key, reason)                                                                                              \
+    { key, VMCTL_LEVEL_LIMITED, NULL, reason }
+#define NEVER(key, reason)                                                                                             \
+    { key, VMCTL_LEVEL_NO, NULL, reason }
+#define VALUES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static const char *const aliases[] = {"kvm", "qemu", NULL};
+static const char *const schemes[] = {"qemu", "test", NULL};
+
+#define NO_SNAPSHOTS "snapshots arrive with their own release; virsh snapshot-create-as does them until then"
+#define NO_HOTPLUG   "attaching and detaching arrive with hotplug; vmctl apply and vmctl set change a VM's devices"
+#define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
+#define NO_MIGRATION "migration arrives with its own release; virsh migrate does it until then"
+#define NO_GUEST     "guest operations arrive with their own release; virsh qemu-agent-command reaches the agent until then"
+#define NO_OVA       "OVA import and export arrive with their own release"
+#define NO_PLACEMENT "the libvirt URI names the host, and a host has no such place"
+
+/* clang-format off */
+static const vmctl_slot_claim slots[] = {
+    YES(open), YES(close), YES(undo),
+    YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
+    YES(create), YES(remove), YES(change),
+    YES(start), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
+    NO(clone, "cloning arrives with its own release; virt-clone does it until then"),
+    NO(snapshot_create, NO_SNAPSHOTS), NO(snapshot_list, NO_SNAPSHOTS), NO(snapshot_rename, NO_SNAPSHOTS),
+    NO(snapshot_revert, NO_SNAPSHOTS), NO(snapshot_delete, NO_SNAPSHOTS),
+    NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
+    NO(cdrom_change, "changing media arrives with hotplug; vmctl set disk.NAME.cdrom=FILE changes one"),
+    NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
+    NO(migrate, NO_MIGRATION), NO(migrate_abort, NO_MIGRATION),
+    YES(events), YES(console_open), YES(serial_log), YES(display_list),
+    NO(screenshot, "screenshots arrive with their own release; virsh screenshot takes them until then"),
+    NO(send_keys, "sending keys arrives with its own release; virsh send-key does it until then"),
+    NO(guest_exec, NO_GUEST), NO(guest_copy_in, NO_GUEST), NO(guest_copy_out, NO_GUEST), NO(guest_freeze, NO_GUEST),
+    NO(guest_thaw, NO_GUEST), NO(guest_set_password, NO_GUEST),
+    YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
+    NO(metrics_list, "metrics arrive with their own release; virsh domstats gives them until then"),
+    YES(image_list), YES(image_upload), YES(image_delete),
+    NO(export_ova, NO_OVA), NO(import_ova, NO_OVA),
+    NO(probe, "probing an endpoint arrives with the whole of caps"),
+};
+
+static const vmctl_key_claim keys[] = {
+    KEY("name"), KEY("backend"), KEY("context"), KEY("labels"), KEY("description"), KEY("arch"),
+    KEY("cpus"), KEY("cpus.count"), KEY("cpus.sockets"), KEY("cpus.cores"), KEY("cpus.threads"), KEY("cpus.model"),
+    KEY("cpus.max"),
+    KEY("memory"), KEY("memory.size"),
+    SOME("memory.max", "the guest gets the slots; growing it while it runs is done with virsh attach-device for now"),
+    SOME("memory.hugepages", "the host must have huge pages reserved"),
+    KEY("guest"), KEY("machine"), KEY("firmware"), KEY("firmware.type"), KEY("firmware.secureBoot"),
+    KEY("firmware.tpm"),
+    {"confidential", VMCTL_LEVEL_LIMITED, VALUES("none"), "encrypted guests arrive with their own release"},
+    KEY("accel"),
+    KEY("boot"), KEY("boot.order"), KEY("boot.kernel"), KEY("boot.initrd"), KEY("boot.cmdline"),
+    KEY("disks"), KEY("disks[].name"), KEY("disks[].image"), KEY("disks[].backing"), KEY("disks[].volume"),
+    KEY("disks[].cdrom"), KEY("disks[].size"),
+    {"disks[].format", VMCTL_LEVEL_LIMITED, VALUES("qcow2", "raw"),
+     "QEMU runs guests well on qcow2 and raw only; vmctl image convert turns others into these"},
+    {"disks[].bus", VMCTL_LEVEL_LIMITED, VALUES("virtio", "scsi", "sata", "ide", "usb"),
+     "NVMe disks need libvirt 11.5 or newer"},
+    KEY("disks[].pool"), KEY("disks[].cache"), KEY("disks[].io"), KEY("disks[].discard"), KEY("disks[].readonly"),
+    KEY("disks[].serial"), KEY("disks[].shared"),
+    KEY("networks"), KEY("networks[].name"),
+    {"networks[].type", VMCTL_LEVEL_LIMITED, VALUES("nat", "user", "bridge", "network"),
+     "libvirt has nat, user, bridge and network; the others belong to other hypervisors"},
+    KEY("networks[].source"), KEY("networks[].model"), KEY("networks[].mac"),
+    SOME("networks[].vlan", "on Open vSwitch networks, and from libvirt 11.0 on Linux bridges"),
+    SOME("networks[].mtu", "not on user networking"),
+    SOME("networks[].forward", "on nat and user networks only, which then use QEMU's user networking"),
+    KEY("networks[].link"),
+    NEVER("gpus", NO_GPU), NEVER("gpus[].name", NO_GPU), NEVER("gpus[].pci", NO_GPU), NEVER("gpus[].device", NO_GPU),
+    NEVER("gpus[].resource", NO_GPU), NEVER("gpus[].profile", NO_GPU), NEVER("gpus[].any", NO_GPU),
+    SOME("shares", "folders of the hypervisor's own host"), KEY("shares[].name"), KEY("shares[].path"),
+    KEY("shares[].type"), SOME("shares[].readonly", "with virtiofs from libvirt 11.0 on; with 9p always"),
+    KEY("display"), KEY("display.type"), KEY("display.video"),
+    SOME("display.gl", "rendered on the host's GPU, which needs a render node"), KEY("display.listen"),
+    KEY("serial"), KEY("serial.log"),
+    KEY("cloudInit"), KEY("cloudInit.hostname"), KEY("cloudInit.user"), KEY("cloudInit.sshKeys"),
+    KEY("cloudInit.userData"), KEY("cloudInit.userData.file"), KEY("cloudInit.userData.inline"),
+    KEY("cloudInit.networkData"), KEY("cloudInit.networkData.file"), KEY("cloudInit.networkData.inline"),
+    NEVER("unattend", "unattended Windows set-up arrives with its own release"),
+    NEVER("unattend.file", "unattended Windows set-up arrives with its own release"),
+    NEVER("unattend.drivers", "unattended Windows set-up arrives with its own release"),
+    KEY("guestAgent"), KEY("rng"), KEY("watchdog"), KEY("autostart"), KEY("lifetime"), KEY("count"),
+    NEVER("placement", NO_PLACEMENT), NEVER("placement.host", NO_PLACEMENT), NEVER("placement.cluster", NO_PLACEMENT),
+    NEVER("placement.datastore", "name the pool in disks[].pool"), NEVER("placement.folder", NO_PLACEMENT),
+    NEVER("placement.resourcePool", NO_PLACEMENT), NEVER("placement.namespace", NO_PLACEMENT),
+    NEVER("placement.storageClass", "name the pool in disks[].pool"), NEVER("placement.nodeSelector", NO_PLACEMENT),
+    KEY("libvirt"), KEY("libvirt.xmlPatch"), KEY("libvirt.qemuArgs"),
+};
+/* clang-format on */
+
+extern const vmctl_backend_descriptor vmc_libvirt_descriptor;
+
+const vmctl_backend_descriptor vmc_libvirt_descriptor = {
+    .size = sizeof(vmctl_backend_descriptor),
+    .name = "libvirt",
+    .title = "QEMU/KVM (libvirt)",
+    .platform = "QEMU/KVM",
+    .aliases = aliases,
+    .schemes = schemes,
+    .default_uri = "qemu:///system",
+    .package = "vmctl-libvirt (libvirt-daemon-system, qemu-system-x86)",
+    .default_network = "nat",
+    .image_sources = VMCTL_SOURCE_FILE,
+    .slots = slots,
+    .slot_count = COUNT(slots),
+    .keys = keys,
+    .key_count = COUNT(keys),
+};
