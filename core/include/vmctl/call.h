@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vmctl/error.h>
 #include <vmctl/export.h>
 
 VMCTL_BEGIN_DECLS
@@ -64,6 +65,11 @@ typedef struct vmctl_call {
 
 #define VMCTL_CALL_INIT                                                                                                \
     { sizeof(vmctl_call), 0, NULL, NULL, NULL, NULL }
+
+/* A duration as people write it ("90s", "5m", "2h", "1d", "250ms") in milliseconds, and a size ("512MiB", "20GiB", "1TB")
+ * in bytes, for programs that take them from their users. A bare number is VMCTL_E_INVALID_ARGUMENT: its unit would be a guess. */
+VMCTL_API int vmctl_parse_duration(const char *text, int64_t *ms, vmctl_error **err);
+VMCTL_API int vmctl_parse_size(const char *text, int64_t *bytes, vmctl_error **err);
 
 VMCTL_END_DECLS
 
