@@ -20,6 +20,8 @@ VMCTL_API int vmc_error_no_memory(vmctl_error **err);
 VMCTL_API int vmc_error_next(vmctl_error **err, const char *format, ...) VMCTL_PRINTF(2, 3);
 VMCTL_API int vmc_error_hypervisor(vmctl_error **err, const char *code, const char *message);
 VMCTL_API int vmc_error_retryable(vmctl_error **err);
+/* The same error under another code: faults of a spec that a backend cannot honour are UNSUPPORTED, not INVALID_SPEC. */
+VMCTL_API int vmc_error_recode(vmctl_error **err, int code);
 /* Puts "format: " before the message. */
 VMCTL_API int vmc_error_prefix(vmctl_error **err, const char *format, ...) VMCTL_PRINTF(2, 3);
 /* Appends to the message: what could not be undone, for example. */

@@ -23,7 +23,7 @@ VMCTL_API void *vmc_realloc(void *p, size_t count, size_t size);
 VMCTL_API char *vmc_strdup(const char *s); /* NULL gives NULL */
 VMCTL_API char *vmc_strndup(const char *s, size_t n);
 VMCTL_API char *vmc_printf(const char *format, ...) VMCTL_PRINTF(1, 2);
-VMCTL_API char *vmc_vprintf(const char *format, va_list args);
+VMCTL_API char *vmc_vprintf(const char *format, va_list args) VMCTL_PRINTF(1, 0);
 /* Overwrites before freeing: for secrets. */
 VMCTL_API void vmc_wipe_free(char *s);
 

@@ -1,0 +1,5 @@
+#include <vmctl/vmctl.h>
+
+const char *vmctl_version(void) {
+    return VMCTL_VERSION;
+}
