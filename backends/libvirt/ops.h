@@ -1,0 +1,82 @@
+/* backends/libvirt/ops.h - the operations of this backend (the slots of vmctl/backend.h, whose comments hold here), and
+ * what its files lend each other. The file that has each one stands beside it. */
+#ifndef VMC_LIBVIRT_OPS_H
+#define VMC_LIBVIRT_OPS_H
+
+#include "conn.h"
+
+/* conn.c */
+int libvirt_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *opened, vmctl_error **err);
+void libvirt_close(void *conn);
+
+/* undo.c */
+int libvirt_undo(void *conn, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err);
+
+/* list.c, lookup.c, get.c */
+int libvirt_list(void *conn, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user, vmctl_error **err);
+int libvirt_lookup(void *conn, const char *name_or_id, const vmctl_lookup_options *options, void **vm,
+                   vmctl_identity *identity, vmctl_error **err);
+void libvirt_release(void *conn, void *vm);
+int libvirt_get(void *conn, void *vm, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
+                vmctl_error **err);
+int libvirt_spec(void *conn, void *vm, const vmctl_call *call, vmctl_spec **out, vmctl_error **err);
+int libvirt_native(void *conn, void *vm, const vmctl_call *call, char **out, vmctl_error **err);
+
+/* render.c, create.c, remove.c, change.c */
+int libvirt_render(void *conn, const vmctl_spec *spec, const vmctl_call *call, char **out, vmctl_error **err);
+int libvirt_create(void *conn, const vmctl_spec *spec, const vmctl_create_options *options, const vmctl_marker *marker,
+                   vmc_journal *journal, void **vm, vmctl_identity *identity, vmctl_error **err);
+int libvirt_remove(void *conn, void *vm, const vmctl_delete_options *options, vmctl_error **err);
+int libvirt_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
+                   vmc_journal *journal, vmctl_error **err);
+
+/* life.c */
+int libvirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
+int libvirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int libvirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int libvirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int libvirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int libvirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int libvirt_save(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int libvirt_rename(void *conn, void *vm, const char *new_name, const vmctl_call *call, vmctl_error **err);
+
+/* events.c, console.c, serial_log.c, display.c */
+int libvirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);
+int libvirt_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,
+                         vmctl_error **err);
+int libvirt_serial_log(void *conn, void *vm, const vmctl_log_options *options, vmctl_bytes_fn each, void *user,
+                       vmctl_error **err);
+int libvirt_display_list(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
+                         vmctl_error **err);
+
+/* host.c, storage.c, images.c */
+int libvirt_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
+int libvirt_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
+int libvirt_network_list(void *conn, const vmctl_call *call, vmctl_network_fn each, void *user, vmctl_error **err);
+int libvirt_pool_list(void *conn, const vmctl_call *call, vmctl_pool_fn each, void *user, vmctl_error **err);
+int libvirt_image_list(void *conn, const char *pool, const vmctl_call *call, vmctl_image_fn each, void *user,
+                       vmctl_error **err);
+int libvirt_image_upload(void *conn, const char *path, const vmctl_image_upload_options *options, vmc_journal *journal,
+                         vmctl_error **err);
+int libvirt_image_delete(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
+
+/* --- between the files ------------------------------------------------------------------------------------ */
+
+/* lookup.c: the handle of a domain, whose reference it takes over. Never NULL. */
+libvirt_vm *libvirt_vm_new(virDomainPtr domain);
+/* Name and UUID as the dispatcher wants them, malloc'ed. */
+void libvirt_vm_identity(const libvirt_vm *vm, vmctl_identity *identity);
+
+/* get.c: the domain's XML with these virDomainXMLFlags. *xml: free. */
+int libvirt_vm_xml(libvirt_conn *conn, const libvirt_vm *vm, unsigned flags, const vmc_deadline *deadline, char **xml,
+                   vmctl_error **err);
+
+/* list.c: libvirt's state and reason (virDomainState, and its reason) in common terms; saved: a managed save image is
+ * there. *reason is constant, NULL when there is nothing to say. */
+vmctl_state libvirt_state(int state, int reason, bool saved, const char **text);
+
+/* life.c: the domain's state now. *vir_state may be NULL. */
+int libvirt_vm_state(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, int *vir_state,
+                     int *vir_reason, vmctl_error **err);
+
+#endif
