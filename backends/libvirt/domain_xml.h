@@ -37,10 +37,14 @@ typedef struct libvirt_domain_plan {
     const vmctl_marker *marker;     /* NULL: written without one */
     bool remote;                    /* for shares and sockets: the host is another machine */
     bool session;                   /* no system network: nat becomes user networking */
+    bool test_driver;               /* test:///: the domain is of type test; host is not looked at for features */
     vmc_strv *warnings;             /* what was left out, one sentence each; NULL */
 } libvirt_domain_plan;
 
-/* The whole document, spec validated and complete. *xml: free. */
+/* The whole document, spec validated and complete; it makes nothing, so calling it first with the planned paths finds what cannot be
+ * honoured before anything is made: VMCTL_E_UNSUPPORTED, VMCTL_E_INVALID_SPEC. A native spec is taken as it is, with the marker
+ * (and without a UUID of another's: plan->uuid, where given, replaces it). Port forwards are part of the document (arguments of QEMU's command line
+ * that add to the interface's own netdev), so they hold however the VM is started. *xml: free. */
 int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
 
 /* One device as it stands in <devices>: for attach and change. `list` is "disks", "networks", "shares", "gpus";
@@ -48,8 +52,11 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
 int libvirt_device_xml(const char *list, const vmctl_node *item, const libvirt_disk_plan *disk, const char *domain_xml,
                        const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
 
-/* The document changed by a diff (all but disks' contents): the persistent XML that the change leads to. `added` are
- * the plans of added disks, in the diff's order. */
+/* The document changed by a diff (all but disks' contents and autostart): the persistent XML that the change leads to. Only what
+ * the diff names is touched. `added` has one plan for each change, in the diff's order, that brings a file: the
+ * disks that are added, and every SET of disks.NAME.cdrom or disks.NAME.volume. plan->kernel, ->initrd and ->serial_log are
+ * those of changed keys. plan->marker is not looked at: the document keeps its own. What cannot be changed: VMCTL_E_UNSUPPORTED
+ * with the reason, and *xml stays NULL. */
 int libvirt_domain_xml_change(const char *domain_xml, const vmctl_diff *diff, const libvirt_disk_plan *added,
                               const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
 
