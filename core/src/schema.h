@@ -3,6 +3,7 @@
 #ifndef VMC_SRC_SCHEMA_H
 #define VMC_SRC_SCHEMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,5 +40,18 @@ typedef struct vmc_key {
 
 extern const vmc_key vmc_schema[];
 extern const size_t vmc_schema_count;
+
+/* "disks[].bus"; NULL. */
+const vmc_key *vmc_schema_find(const char *path);
+/* The key below a map or list of items (parent NULL: at the top); NULL. */
+const vmc_key *vmc_schema_child(const vmc_key *parent, const char *name);
+/* The next key on the same level as `after` (NULL: the first); NULL at the end. */
+const vmc_key *vmc_schema_next(const vmc_key *parent, const vmc_key *after);
+/* "bus" of "disks[].bus". */
+const char *vmc_schema_name(const vmc_key *key);
+/* The key on that level that is closest to a misspelt one; NULL when none is close. */
+const char *vmc_schema_nearest(const vmc_key *parent, const char *word);
+/* Whether the value below is passed on untouched, its keys not in the table. */
+bool vmc_schema_is_free(const vmc_key *key);
 
 #endif
