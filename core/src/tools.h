@@ -29,6 +29,9 @@ typedef struct vmc_tools {
 /* VMCTL_E_UNAVAILABLE, naming the package, when the module is missing. */
 int vmc_tools_get(const vmc_tools **out, vmctl_error **err);
 
+/* For tests: this table instead; NULL puts the real one back. */
+void vmc_tools_replace(const vmc_tools *table);
+
 typedef const vmc_tools *(*vmc_tools_entry_fn)(void); /* exported as vmctl_tools_entry */
 
 #endif

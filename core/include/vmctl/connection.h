@@ -1,9 +1,10 @@
 /* vmctl/connection.h - choosing an endpoint and opening it; contexts and their configuration file.
  *
  * Choice, first that is given wins (CLI contract, "Where a command goes"): the options here, the spec's
- * `backend:` or `context:`, VMCTL_CONNECT, VMCTL_CONTEXT, VMCTL_BACKEND, the current context of the
+ * `backend:` or `context:`, VMCTL_CONNECT, VMCTL_BACKEND, VMCTL_CONTEXT, the current context of the
  * configuration file, the first backend that finds an endpoint. Options that disagree among themselves or with the spec are
- * VMCTL_E_INVALID_ARGUMENT.
+ * VMCTL_E_INVALID_ARGUMENT. An option `backend` alone leaves the endpoint to that backend; a spec's `backend:` says only which
+ * hypervisor it is made for, so an endpoint of that backend in the environment or the current context is taken.
  *
  * Threads: a connection may be used by several threads at once unless vmctl_connection_threads says 1;
  * two connections never share state. VM handles keep their connection alive.
@@ -92,6 +93,11 @@ VMCTL_API int vmctl_config_use(vmctl_config *config, const char *name, vmctl_err
 /* The URI's scheme must belong to a backend; a password in it is refused. VMCTL_E_ALREADY_EXISTS unless replace. */
 VMCTL_API int vmctl_config_add(vmctl_config *config, const vmctl_context *context, bool replace, vmctl_error **err);
 VMCTL_API int vmctl_config_remove(vmctl_config *config, const char *name, vmctl_error **err);
+
+/* Takes "context/vm" apart where a context of that name exists; else *context is NULL and *vm the whole name. config NULL: an empty
+ * one. Both results are freed with vmctl_string_free. */
+VMCTL_API int vmctl_config_vm_name(const vmctl_config *config, const char *name, char **context, char **vm,
+                                   vmctl_error **err);
 
 VMCTL_END_DECLS
 
