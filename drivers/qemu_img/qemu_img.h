@@ -48,8 +48,9 @@ typedef struct qemu_img_info {
     char *backing;        /* as the image names it; NULL: none. Untrusted in images from outside */
     char *backing_path;   /* as QEMU would resolve it; NULL */
     char *backing_format; /* NULL: not named */
-    char *data_file;      /* qcow2's external data file; NULL. As untrusted as backing */
-    vmc_strv snapshots;   /* names of internal snapshots */
+    char *data_file; /* qcow2's external data file, or a VMDK's extent outside its folder; NULL. Untrusted too: QEMU is
+                             then not run on the image at all, and only format and virtual_bytes are told */
+    vmc_strv snapshots; /* names of internal snapshots */
     bool encrypted;
     bool dirty; /* not closed cleanly */
 } qemu_img_info;

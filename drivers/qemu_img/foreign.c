@@ -1,0 +1,105 @@
+/* drivers/qemu_img/foreign.c - other files that an image names, found before QEMU opens the image (and with it those files).
+ * Sources: qemu/docs/interop/qcow2.txt; VMware, "Virtual Disk Format 1.1". */
+#include "drivers/qemu_img/run.h"
+#include <endian.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    QCOW2_SIZE = 24,
+    QCOW2_INCOMPATIBLE = 72,
+    QCOW2_HEADER_LENGTH = 100,
+    QCOW2_DATA_FILE_BIT = 1 << 2,
+    QCOW2_DATA_FILE_NAME = 0x44415441,
+    DESCRIPTOR_LIMIT = 64 * 1024
+};
+
+static uint32_t be32(const unsigned char *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return be32toh(v);
+}
+
+static uint64_t be64(const unsigned char *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return be64toh(v);
+}
+
+static uint64_t le64(const unsigned char *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return le64toh(v);
+}
+
+/* The name in the header extensions; "" when the bit is set without a name. */
+static char *qcow2_data_file(const unsigned char *bytes, size_t length, uint64_t *virtual_bytes) {
+    if (length < QCOW2_HEADER_LENGTH + 4 || be32(bytes + 4) < 3 ||
+        !(be64(bytes + QCOW2_INCOMPATIBLE) & QCOW2_DATA_FILE_BIT))
+        return NULL;
+    *virtual_bytes = be64(bytes + QCOW2_SIZE);
+    size_t at = be32(bytes + QCOW2_HEADER_LENGTH);
+    while (at + 8 <= length) {
+        uint32_t type = be32(bytes + at), size = be32(bytes + at + 4);
+        at += 8;
+        if (type == 0 || size > length - at)
+            break;
+        if (type == QCOW2_DATA_FILE_NAME)
+            return vmc_strndup((const char *)bytes + at, size);
+        at += ((size_t)size + 7) & ~(size_t)7;
+    }
+    return vmc_strdup("");
+}
+
+/* The first extent of a descriptor that is not in the descriptor's own folder. "RW 4192256 FLAT "disk-flat.vmdk" 0". */
+static char *vmdk_outside_extent(char *text, uint64_t *virtual_bytes) {
+    uint64_t sectors = 0;
+    char *found = NULL;
+    for (char *rest = NULL, *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
+        line += strspn(line, " \t");
+        if (strncmp(line, "RW ", 3) != 0 && strncmp(line, "RDONLY ", 7) != 0)
+            continue;
+        sectors += strtoull(strchr(line, ' '), NULL, 10);
+        char *name = strchr(line, '"'), *end = name ? strchr(name + 1, '"') : NULL;
+        if (!end || found)
+            continue;
+        *end = '\0';
+        if (strpbrk(name + 1, "/:"))
+            found = vmc_strdup(name + 1);
+    }
+    *virtual_bytes = sectors * 512;
+    return found;
+}
+
+static char *vmdk_foreign(int fd, const unsigned char *head, size_t length, uint64_t *virtual_bytes) {
+    off_t at = 0;
+    if (memcmp(head, "KDMV", 4) == 0) {
+        /* An empty sparse header means: all is in the descriptor that it embeds. */
+        if (length < 44 || le64(head + 12) != 0)
+            return NULL;
+        at = (off_t)(le64(head + 28) * 512);
+    } else if (memcmp(head, "COWD", 4) == 0) {
+        return NULL;
+    }
+    VMC_AUTO_FREE char *text = vmc_alloc(DESCRIPTOR_LIMIT + 1);
+    if (pread(fd, text, DESCRIPTOR_LIMIT, at) <= 0)
+        return NULL;
+    return vmdk_outside_extent(text, virtual_bytes);
+}
+
+char *qemu_img_foreign_file(const char *path, const char *format, uint64_t *virtual_bytes) {
+    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    VMC_AUTO_FREE unsigned char *head = vmc_alloc(DESCRIPTOR_LIMIT);
+    ssize_t n = pread(fd, head, DESCRIPTOR_LIMIT, 0);
+    if (n < 8)
+        return NULL;
+    if (vmc_str_eq(format, "qcow2") && memcmp(head, "QFI\xfb", 4) == 0)
+        return qcow2_data_file(head, (size_t)n, virtual_bytes);
+    if (vmc_str_eq(format, "vmdk"))
+        return vmdk_foreign(fd, head, (size_t)n, virtual_bytes);
+    return NULL;
+}
