@@ -41,7 +41,7 @@ typedef struct vmctl_cap {
     /* what vmctl does with it, from the backend's descriptor */
     vmctl_level vmctl;
     const char *vmctl_reason;
-    vmctl_proof vmctl_proof;
+    vmctl_proof proof; /* of that */
     /* what a probe of the endpoint or VM found; UNKNOWN without one */
     bool probed;
     vmctl_level here;

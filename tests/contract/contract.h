@@ -1,0 +1,143 @@
+/* contract.h - one suite of tests against the public API, for any backend.
+ *
+ * Every test names the feature and the slots of the backend table that it proves; the descriptor's claim of a `real`
+ * proof must have one here (tests/integration/test_claims.py). The guest is the boot sector of tests/guests: what it
+ * prints on the serial port tells a running VM from a paused, a resumed and a restarted one. A test may make any VMs and
+ * images; afterwards the endpoint must be as it was before, or the test has failed.
+ */
+#ifndef CONTRACT_H
+#define CONTRACT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <vmctl/vmctl.h>
+
+typedef struct contract_test {
+    const char *feature; /* "lifecycle.create" */
+    const char *slots;   /* "create start": what of the backend table it exercises and observes */
+    const char *name;
+    void (*run)(void **state);
+} contract_test;
+
+#define TEST(feature, slots, function)                                                                                 \
+    { feature, slots, #function, function }
+
+typedef struct contract_group {
+    const char *name;
+    const contract_test *tests;
+    size_t count;
+} contract_group;
+
+extern const contract_group group_life, group_create, group_devices, group_look, group_change, group_storage,
+    group_errors;
+
+/* How something looks in a backend's native document, where no fact of the common model shows it. */
+typedef struct contract_mark {
+    const char *what;
+    const char *text;
+} contract_mark;
+
+/* What is particular to a backend: which variants its hypervisor has, and where the traces of a VM would be found. */
+typedef struct contract_profile {
+    const char *backend;
+    const char *const *buses;   /* disk buses, NULL-terminated */
+    const char *const *folders; /* of this machine, watched for what is left behind; NULL-terminated */
+    const contract_mark *marks; /* ended by what == NULL */
+    const char *bad_start;      /* YAML that makes create succeed and start fail; NULL: not known */
+    const char *bad_key;        /* a line of YAML that this backend cannot honour */
+} contract_profile;
+
+extern const contract_profile *profile;
+extern vmctl_connection *conn;  /* one connection for the whole program */
+extern const char *guest_image; /* the boot sector */
+extern vmctl_error *err;        /* of the last MUST or FAILS */
+
+/* The call succeeds, or the test fails with the error's text. */
+#define MUST(call) must((call), #call, __FILE__, __LINE__)
+void must(int rc, const char *call, const char *file, int line);
+
+/* The call fails with this code and a complete error object; the error's text stays readable in `failure` until the
+ * next one. */
+#define FAILS(code, call) fails((code), (call), #call, __FILE__, __LINE__)
+void fails(int code, int rc, const char *call, const char *file, int line);
+extern char failure[4096];
+
+/* A spec of one VM: `yaml` (printf) after "name: NAME" with what it leaves out filled in: 32 MiB of memory, the boot
+ * sector as disk root, no network, no display, a serial log. Freed with vmctl_spec_free. */
+vmctl_spec *spec_of(const char *name, const char *format, ...) VMCTL_PRINTF(2, 3);
+/* Makes the VM of such a spec. */
+vmctl_vm *make(const char *name, const char *format, ...) VMCTL_PRINTF(2, 3);
+vmctl_vm *make_started(const char *name, const char *format, ...) VMCTL_PRINTF(2, 3);
+
+void start(vmctl_vm *vm);
+void force_off(vmctl_vm *vm);
+vmctl_state state_of(vmctl_vm *vm);
+
+/* What the guest printed: the number of its last whole line (0: none) and how often it booted. */
+typedef struct printed {
+    int line;
+    int boots;
+} printed;
+printed printed_by(vmctl_vm *vm);
+/* Waits (20 s) until the guest, since its last boot, has printed this line. */
+printed wait_line(vmctl_vm *vm, int line);
+
+/* The native document contains (or lacks) what the profile's mark for `what` says. */
+bool native_shows(vmctl_vm *vm, const char *what);
+bool native_has_text(vmctl_vm *vm, const char *text);
+
+/* Copies of the facts that tests look at; strings are copied, empty when absent. */
+typedef struct seen_device {
+    vmctl_device_kind kind;
+    char name[64], target[64], bus[32], source[512], type[32], mac[32];
+    uint64_t capacity;
+    bool readonly, link_up, own, pending;
+} seen_device;
+
+typedef struct seen {
+    unsigned present;
+    char name[128], id[128], backend[32], owner[128], run[64], description[256], firmware[32], machine[64], accel[16];
+    vmctl_state state;
+    unsigned cpus;
+    uint64_t memory_mib;
+    bool managed;
+    int autostart, restart_required;
+    int64_t created, expires;
+    char label_key[8][64], label_value[8][64];
+    size_t labels;
+    seen_device devices[32];
+    size_t device_count;
+} seen;
+void look(vmctl_vm *vm, seen *out);
+const seen_device *device(const seen *facts, const char *name); /* fails the test when there is none */
+
+/* How many VMs of this name the endpoint lists: 0 or 1. */
+int listed(const char *name);
+
+/* Everything that could be left behind, as sorted text: VMs, images, files. Caller frees. */
+char *world(void);
+
+/* A private file of this content in the test's folder; the path is valid until the program ends. */
+const char *scratch_file(const char *name, const void *bytes, size_t length);
+/* Runs a program (NULL-terminated vector), output thrown away; its exit status. */
+int run_program(const char *const *argv);
+
+int64_t now_ms(void);
+void sleep_ms(int ms);
+
+/* A counter of notes: vmctl_call.note with user = &notes. */
+typedef struct notes {
+    int count;
+    char last[512];
+} notes;
+void take_note(vmctl_note_level level, const char *text, void *user);
+
+#endif

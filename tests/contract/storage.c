@@ -1,0 +1,122 @@
+/* storage.c - images that an endpoint keeps. */
+#include "contract.h"
+
+typedef struct wanted {
+    const char *name;
+    int found;
+    char format[16], pool[64];
+    uint64_t virtual_bytes;
+} wanted;
+
+static int find_image(const vmctl_image *image, void *user) {
+    wanted *to = user;
+    if (image->name && strcmp(image->name, to->name) == 0) {
+        to->found++;
+        snprintf(to->format, sizeof to->format, "%s", image->format ? image->format : "");
+        snprintf(to->pool, sizeof to->pool, "%s", image->pool ? image->pool : "");
+        to->virtual_bytes = image->virtual_bytes;
+    }
+    return 0;
+}
+
+static int found(const char *name, wanted *out) {
+    *out = (wanted){.name = name};
+    MUST(vmctl_image_list(conn, NULL, NULL, find_image, out, &err));
+    return out->found;
+}
+
+typedef struct heard {
+    int reports;
+    uint64_t last, total;
+    bool backwards;
+    int cancel_at;
+} heard;
+
+static int hear(const vmctl_progress *progress, void *user) {
+    heard *to = user;
+    to->reports++;
+    if (progress->unit == VMCTL_UNIT_BYTES) {
+        if (progress->done < to->last)
+            to->backwards = true;
+        to->last = progress->done;
+        to->total = progress->total;
+    }
+    return to->cancel_at && to->reports >= to->cancel_at;
+}
+
+static void upload_list_delete(void **state) {
+    (void)state;
+    vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
+    options.name = "uploaded.img";
+    MUST(vmctl_image_upload(conn, guest_image, &options, &err));
+    wanted image;
+    assert_int_equal(found("uploaded.img", &image), 1);
+    assert_int_equal(image.virtual_bytes, 1024 * 1024);
+    assert_string_equal(image.format, "raw");
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_image_upload(conn, guest_image, &options, &err));
+    MUST(vmctl_image_delete(conn, "uploaded.img", NULL, &err));
+    assert_int_equal(found("uploaded.img", &image), 0);
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_delete(conn, "uploaded.img", NULL, &err));
+}
+
+static const char *large_file(void) {
+    size_t length = 24 * 1024 * 1024;
+    char *bytes = malloc(length);
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (char)(i * 2654435761u >> 13);
+    const char *path = scratch_file("large.img", bytes, length);
+    free(bytes);
+    return path;
+}
+
+static void upload_tells_its_progress(void **state) {
+    (void)state;
+    heard progress = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.progress = hear;
+    call.user = &progress;
+    vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
+    options.call = &call;
+    options.name = "large.img";
+    MUST(vmctl_image_upload(conn, large_file(), &options, &err));
+    assert_true(progress.reports > 2);
+    assert_false(progress.backwards);
+    assert_int_equal(progress.last, 24 * 1024 * 1024);
+    assert_int_equal(progress.total, 24 * 1024 * 1024);
+    MUST(vmctl_image_delete(conn, "large.img", NULL, &err));
+}
+
+static void a_cancelled_upload_leaves_nothing(void **state) {
+    (void)state;
+    heard progress = {.cancel_at = 2};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.progress = hear;
+    call.user = &progress;
+    vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
+    options.call = &call;
+    options.name = "cancelled.img";
+    FAILS(VMCTL_E_CANCELLED, vmctl_image_upload(conn, large_file(), &options, &err));
+    wanted image;
+    assert_int_equal(found("cancelled.img", &image), 0);
+}
+
+static void an_image_in_use_stays(void **state) {
+    (void)state;
+    vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
+    options.name = "used.img";
+    MUST(vmctl_image_upload(conn, guest_image, &options, &err));
+    vmctl_vm *vm = make("im-a", "%s", "disks: [{name: root, volume: default/used.img}]");
+    FAILS(VMCTL_E_BUSY, vmctl_image_delete(conn, "used.img", NULL, &err));
+    assert_non_null(strstr(failure, "im-a"));
+    MUST(vmctl_vm_delete(vm, NULL, &err));
+    vmctl_vm_free(vm);
+    MUST(vmctl_image_delete(conn, "default/used.img", NULL, &err));
+}
+
+static const contract_test tests[] = {
+    TEST("image.upload", "image_upload image_list image_delete", upload_list_delete),
+    TEST("image.upload", "image_upload", upload_tells_its_progress),
+    TEST("image.upload", "image_upload undo", a_cancelled_upload_leaves_nothing),
+    TEST("image.delete", "image_delete", an_image_in_use_stays),
+};
+const contract_group group_storage = {"storage", tests, sizeof tests / sizeof tests[0]};
