@@ -32,7 +32,8 @@ typedef struct entry {
     size_t mark;
     char *kind;
     char *detail;
-    bool gone; /* dropped or undone */
+    bool gone;  /* dropped or undone */
+    bool tried; /* an undo failed and was told */
 } entry;
 
 struct vmc_journal {
@@ -155,7 +156,7 @@ int vmc_journal_add(vmc_journal *journal, const char *kind, const char *detail, 
     if (rc < 0)
         return rc;
     journal->entries = vmc_realloc(journal->entries, journal->count + 1, sizeof *journal->entries);
-    journal->entries[journal->count++] = (entry){number, vmc_strdup(kind), vmc_strdup(detail), false};
+    journal->entries[journal->count++] = (entry){number, vmc_strdup(kind), vmc_strdup(detail), false, false};
     if (mark)
         *mark = number;
     return 0;
@@ -185,8 +186,10 @@ size_t vmc_journal_undo(vmc_journal *journal, vmc_undo_fn undo, void *user, vmct
         vmctl_error *why = NULL;
         if (undo(user, e->kind, e->detail, &why) < 0) {
             left++;
-            vmc_error_append(err, "; the %s %s could not be removed again: %s", e->kind, e->detail,
-                             why ? vmctl_error_message(why) : "no reason was given");
+            if (!e->tried)
+                vmc_error_append(err, "; the %s %s could not be removed again: %s", e->kind, e->detail,
+                                 why ? vmctl_error_message(why) : "no reason was given");
+            e->tried = true;
         } else {
             e->gone = true;
             vmctl_error *ignored = NULL; /* undoing twice is harmless: what is not there is success */
@@ -251,7 +254,7 @@ static int parse_line(vmc_journal *journal, size_t number, char *line) {
         return -1;
     *detail++ = '\0';
     journal->entries = vmc_realloc(journal->entries, journal->count + 1, sizeof *journal->entries);
-    journal->entries[journal->count++] = (entry){mark, vmc_strdup(kind), decode(detail), false};
+    journal->entries[journal->count++] = (entry){mark, vmc_strdup(kind), decode(detail), false, false};
     return 0;
 }
 

@@ -24,7 +24,8 @@ VMCTL_API int vmc_journal_add(vmc_journal *journal, const char *kind, const char
 /* The thing of this mark was not made after all, or shall stay. */
 VMCTL_API int vmc_journal_drop(vmc_journal *journal, size_t mark, vmctl_error **err);
 /* Undoes everything noted and not dropped, last first; goes on after a failure. What could not be undone is appended to *err (the
- * operation's own error), and stays in the journal. Returns the number of entries left. */
+ * operation's own error), and stays in the journal. Returns the number of entries left. May be called again, by the dispatcher after
+ * the backend: only what is left is tried, and no failure is told twice. */
 VMCTL_API size_t vmc_journal_undo(vmc_journal *journal, vmc_undo_fn undo, void *user, vmctl_error **err);
 /* The operation is complete: the file is removed. Always frees. After a failed undo the file stays. */
 VMCTL_API void vmc_journal_close(vmc_journal *journal);

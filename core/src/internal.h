@@ -144,8 +144,15 @@ void vmc_marker_free(vmc_marker *marker);
 int vmc_spec_check_backend(const vmctl_spec *spec, const vmctl_backend_descriptor *descriptor, bool strict,
                            const vmctl_call *call, vmctl_error **err);
 
-/* vmctl_create inside a frame that another verb (apply) has opened. */
-int vmc_create(vmctl_connection *connection, const vmctl_spec *spec, const vmctl_create_options *options,
-               vmctl_vm **out, vmctl_error **err);
+/* The same for one node, an item of a list for example. */
+int vmc_node_check_backend(const vmctl_node *node, const vmctl_backend_descriptor *descriptor, const vmctl_call *call,
+                           vmctl_error **err);
+
+/* The spec as a backend gets it: validated, held against the backend's claims, a copy with the defaults filled in. */
+int vmc_spec_prepare(vmctl_connection *connection, const vmctl_spec *spec, bool strict, const vmctl_call *call,
+                     vmctl_spec **out, vmctl_error **err);
+
+/* vmctl_create inside the frame of another verb. *out stays NULL after a dry run. */
+int vmc_create(vmc_op *op, const vmctl_spec *spec, vmctl_create_options *options, vmctl_vm **out);
 
 #endif

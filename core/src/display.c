@@ -1,0 +1,94 @@
+#include "internal.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+struct vmctl_stream {
+    int fd;
+    int (*finish)(void *state, vmctl_error **err);
+    void *state;
+};
+
+vmctl_stream *vmctl_stream_new(int fd, int (*finish)(void *state, vmctl_error **err), void *state) {
+    vmctl_stream *stream = vmc_alloc(sizeof *stream);
+    *stream = (vmctl_stream){fd, finish, state};
+    return stream;
+}
+
+int vmctl_stream_fd(const vmctl_stream *stream) {
+    return stream ? stream->fd : -1;
+}
+
+int vmctl_stream_close(vmctl_stream *stream, vmctl_error **err) {
+    if (!stream)
+        return 0;
+    if (stream->fd >= 0)
+        close(stream->fd); /* the pump sees the end of file */
+    int rc = stream->finish ? stream->finish(stream->state, err) : 0;
+    free(stream);
+    return rc;
+}
+
+int vmctl_console_open(vmctl_vm *vm, const vmctl_console_options *options, vmctl_stream **out, vmctl_error **err) {
+    vmctl_console_options o = VMCTL_CONSOLE_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
+    vmc_op op;
+    rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_console_open, o.call, VMC_ASK_MS, false, err);
+    o.call = &op.call;
+    if (rc == 0 && !out)
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no place for the stream was given");
+    if (rc == 0)
+        rc = op.ops->console_open(op.conn, op.handle, &o, out, &op.why);
+    return vmc_op_end(&op, rc, "open the console of %s", op.name);
+}
+
+int vmctl_serial_log(vmctl_vm *vm, const vmctl_log_options *options, vmctl_bytes_fn each, void *user,
+                     vmctl_error **err) {
+    vmctl_log_options o = VMCTL_LOG_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
+    vmc_op op;
+    rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_serial_log, o.call, o.follow ? VMC_NO_LIMIT : VMC_ASK_MS, false, err);
+    o.call = &op.call;
+    if (rc == 0 && !each)
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
+    if (rc == 0)
+        rc = op.ops->serial_log(op.conn, op.handle, &o, each, user, &op.why);
+    if (rc == VMCTL_E_TIMEOUT && o.follow)
+        rc = 0;
+    return vmc_op_end(&op, rc, "read the serial log of %s", op.name);
+}
+
+int vmctl_display_list(vmctl_vm *vm, const vmctl_call *call, vmctl_display_fn each, void *user, vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_display_list, call, VMC_ASK_MS, false, err);
+    if (rc == 0 && !each)
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
+    if (rc == 0)
+        rc = op.ops->display_list(op.conn, op.handle, &op.call, each, user, &op.why);
+    return vmc_op_end(&op, rc, "find the display of %s", op.name);
+}
+
+int vmctl_screenshot(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_screenshot, call, VMC_ASK_MS, false, err);
+    if (rc == 0)
+        rc = vmc_check_text(path, "the file's name", &op.why);
+    if (rc == 0)
+        rc = op.ops->screenshot(op.conn, op.handle, path, &op.call, &op.why);
+    return vmc_op_end(&op, rc, "take a screenshot of %s", op.name);
+}
+
+int vmctl_send_keys(vmctl_vm *vm, const char *const *keys, size_t count, const vmctl_call *call, vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_send_keys, call, VMC_ASK_MS, false, err);
+    if (rc == 0 && (!keys || count == 0))
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no key was given");
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = vmc_check_text(keys[i], "a key's name", &op.why);
+    if (rc == 0)
+        rc = op.ops->send_keys(op.conn, op.handle, keys, count, &op.call, &op.why);
+    return vmc_op_end(&op, rc, "send keys to %s", op.name);
+}

@@ -1,0 +1,46 @@
+#include "internal.h"
+
+static const char *const kind_names[] = {
+    [VMCTL_EVENT_STATE] = "state",         [VMCTL_EVENT_DEFINED] = "defined", [VMCTL_EVENT_DELETED] = "deleted",
+    [VMCTL_EVENT_AGENT] = "agent",         [VMCTL_EVENT_DEVICE] = "device",   [VMCTL_EVENT_JOB] = "job",
+    [VMCTL_EVENT_CONNECTED] = "connected", [VMCTL_EVENT_OTHER] = "other",     [VMCTL_EVENT_TICK] = "tick",
+};
+
+const char *vmctl_event_kind_name(vmctl_event_kind kind) {
+    return (unsigned)kind < sizeof kind_names / sizeof kind_names[0] ? kind_names[kind] : kind_names[VMCTL_EVENT_OTHER];
+}
+
+typedef struct listener {
+    vmctl_event_fn each;
+    void *user;
+    const char *vm;
+} listener;
+
+/* Backends may tell more than was asked for. What is about no VM goes to everybody. */
+static int pass_on(const vmctl_event *event, void *user) {
+    const listener *l = user;
+    bool about_a_vm = event->name || event->id;
+    if (l->vm && about_a_vm && !vmc_str_eq(event->name, l->vm) && !vmc_str_eq(event->id, l->vm))
+        return 0;
+    return l->each(event, l->user);
+}
+
+int vmctl_events(vmctl_connection *connection, const vmctl_event_options *options, vmctl_event_fn each, void *user,
+                 vmctl_error **err) {
+    vmctl_event_options o = VMCTL_EVENT_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
+    vmc_op op;
+    rc = vmc_op_begin(&op, connection, NULL, VMCTL_SLOT_events, o.call, VMC_NO_LIMIT, false, err);
+    o.call = &op.call;
+    if (rc == 0 && !each)
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
+    if (rc == 0) {
+        listener l = {each, user, o.vm};
+        rc = op.ops->events(op.conn, &o, pass_on, &l, &op.why);
+        if (rc == VMCTL_E_TIMEOUT)
+            rc = 0;
+    }
+    return vmc_op_end(&op, rc, "listen to events");
+}

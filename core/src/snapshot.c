@@ -1,0 +1,76 @@
+#include "internal.h"
+
+int vmctl_snapshot_create(vmctl_vm *vm, const char *name, const vmctl_snapshot_create_options *options,
+                          vmctl_error **err) {
+    vmctl_snapshot_create_options o = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
+    vmc_op op;
+    rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_snapshot_create, o.call, VMC_NO_LIMIT, true, err);
+    o.call = &op.call;
+    if (rc == 0)
+        rc = vmc_check_text(name, "the snapshot's name", &op.why);
+    if (rc == 0 && o.memory == VMCTL_MEMORY_WITH)
+        rc = vmc_op_need(&op, VMCTL_SLOT_snapshot_create, "snapshot.memory");
+    if (rc == 0 && o.quiesce)
+        rc = vmc_op_need(&op, VMCTL_SLOT_snapshot_create, "snapshot.quiesce");
+    if (rc == 0)
+        rc = op.ops->snapshot_create(op.conn, op.handle, name, &o, &op.why);
+    return vmc_op_end(&op, rc, "take snapshot \"%s\" of %s", name ? name : "", op.name);
+}
+
+int vmctl_snapshot_list(vmctl_vm *vm, const vmctl_call *call, vmctl_snapshot_fn each, void *user, vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_snapshot_list, call, VMC_ASK_MS, false, err);
+    if (rc == 0 && !each)
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
+    if (rc == 0)
+        rc = op.ops->snapshot_list(op.conn, op.handle, &op.call, each, user, &op.why);
+    return vmc_op_end(&op, rc, "list the snapshots of %s", op.name);
+}
+
+int vmctl_snapshot_rename(vmctl_vm *vm, const char *name, const char *new_name, const vmctl_call *call,
+                          vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_snapshot_rename, call, VMC_ACT_MS, true, err);
+    if (rc == 0)
+        rc = vmc_check_text(name, "the snapshot's name", &op.why);
+    if (rc == 0)
+        rc = vmc_check_text(new_name, "the new name", &op.why);
+    if (rc == 0)
+        rc = op.ops->snapshot_rename(op.conn, op.handle, name, new_name, &op.call, &op.why);
+    return vmc_op_end(&op, rc, "rename snapshot \"%s\" of %s", name ? name : "", op.name);
+}
+
+int vmctl_snapshot_revert(vmctl_vm *vm, const char *name, const vmctl_snapshot_revert_options *options,
+                          vmctl_error **err) {
+    vmctl_snapshot_revert_options o = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
+    vmc_op op;
+    rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_snapshot_revert, o.call, VMC_NO_LIMIT, true, err);
+    o.call = &op.call;
+    if (rc == 0)
+        rc = vmc_check_text(name, "the snapshot's name", &op.why);
+    if (rc == 0)
+        rc = op.ops->snapshot_revert(op.conn, op.handle, name, &o, &op.why);
+    return vmc_op_end(&op, rc, "revert %s to snapshot \"%s\"", op.name, name ? name : "");
+}
+
+int vmctl_snapshot_delete(vmctl_vm *vm, const char *name, const vmctl_snapshot_delete_options *options,
+                          vmctl_error **err) {
+    vmctl_snapshot_delete_options o = VMCTL_SNAPSHOT_DELETE_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
+    vmc_op op;
+    rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_snapshot_delete, o.call, VMC_NO_LIMIT, true, err);
+    o.call = &op.call;
+    if (rc == 0)
+        rc = vmc_check_text(name, "the snapshot's name", &op.why);
+    if (rc == 0)
+        rc = op.ops->snapshot_delete(op.conn, op.handle, name, &o, &op.why);
+    return vmc_op_end(&op, rc, "delete snapshot \"%s\" of %s", name ? name : "", op.name);
+}
