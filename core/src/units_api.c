@@ -1,4 +1,4 @@
-/* The public readers of durations and sizes: base/str.h's, with the error object that a program wants. */
+/* What base/str.h offers to programs too: durations, sizes and the nearest word, with the error object that a program wants. */
 #include <vmctl/call.h>
 
 #include "base/error.h"
@@ -23,3 +23,5 @@ int vmctl_parse_size(const char *text, int64_t *bytes, vmctl_error **err) {
     *bytes = value;
     return 0;
 }
+
+const char *vmctl_nearest(const char *word, const char *const *candidates) { return vmc_nearest(word, candidates); }

@@ -71,6 +71,9 @@ typedef struct vmctl_call {
 VMCTL_API int vmctl_parse_duration(const char *text, int64_t *ms, vmctl_error **err);
 VMCTL_API int vmctl_parse_size(const char *text, int64_t *bytes, vmctl_error **err);
 
+/* The closest of candidates (NULL-terminated) by edit distance, NULL when none is close: for "did you mean". */
+VMCTL_API const char *vmctl_nearest(const char *word, const char *const *candidates);
+
 VMCTL_END_DECLS
 
 #endif

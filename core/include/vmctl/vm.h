@@ -243,10 +243,11 @@ typedef struct vmctl_stop_options {
     const vmctl_call *call; /* its deadline bounds the whole stop */
     bool force;             /* power off at once */
     int64_t grace_ms;       /* how long the guest may take before it is powered off; 0: 60 s; -1: never powered off */
+    bool no_wait;           /* ask the guest and return; it is not powered off later. Not for restart */
 } vmctl_stop_options;
 
 #define VMCTL_STOP_OPTIONS_INIT                                                                                        \
-    { sizeof(vmctl_stop_options), NULL, false, 0 }
+    { sizeof(vmctl_stop_options), NULL, false, 0, false }
 
 /* Asks the guest (agent, then ACPI), waits for it by the hypervisor's notification, and powers off after the grace, saying so in a note. A
  * stopped one: 0, with a note. With grace -1: VMCTL_E_TIMEOUT when the guest does not stop. */
