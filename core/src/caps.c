@@ -1,5 +1,5 @@
 /* What vmctl does with each backend, from the descriptors; what is possible here, from the backend's probe. */
-#include "features.h"
+#include "feature_list.h"
 #include "internal.h"
 #include <string.h>
 

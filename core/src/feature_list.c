@@ -1,5 +1,5 @@
 /* A feature with a slot and a key needs both. The order is that of `vmctl caps`. */
-#include "features.h"
+#include "feature_list.h"
 
 #define SLOT(id, title, slot) {id, title, VMCTL_SLOT_##slot, NULL, NULL}
 #define KEY(id, title, key) {id, title, VMCTL_SLOT_create, key, NULL}

@@ -1,6 +1,6 @@
-/* src/features.h - the features that `caps` speaks of: dotted, stable ids over the slots of the table and the keys of vm.yaml. */
-#ifndef VMC_SRC_FEATURES_H
-#define VMC_SRC_FEATURES_H
+/* src/feature_list.h - the features that `caps` speaks of: dotted, stable ids over the slots of the table and the keys of vm.yaml. */
+#ifndef VMC_SRC_FEATURE_LIST_H
+#define VMC_SRC_FEATURE_LIST_H
 
 #include <stddef.h>
 #include <vmctl/backend.h>
