@@ -59,13 +59,13 @@ static void vmctl_answer(const vmctl_backend_descriptor *descriptor, const vmc_f
         const vmctl_slot_claim *claim = vmc_slot_claim(descriptor, (vmctl_slot)feature->slot, feature->id);
         if (!claim)
             claim = vmc_slot_claim(descriptor, (vmctl_slot)feature->slot, NULL);
-        cap->vmctl_proof = claim ? claim->proof : VMCTL_PROOF_NONE;
+        cap->proof = claim ? claim->proof : VMCTL_PROOF_NONE;
         lessen(cap, claim ? claim->level : VMCTL_LEVEL_NO, claim ? claim->reason : NULL);
     }
     if (feature->key)
         key_answer(descriptor, feature, cap);
     if (cap->vmctl <= VMCTL_LEVEL_NO)
-        cap->vmctl_proof = VMCTL_PROOF_NONE;
+        cap->proof = VMCTL_PROOF_NONE;
 }
 
 static const vmc_feature *find_feature(const char *id) {
