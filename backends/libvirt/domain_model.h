@@ -84,6 +84,7 @@ int libvirt_cpus_write(libvirt_build *build, const cJSON *cpus, vmctl_error **er
 int libvirt_memory_write(libvirt_build *build, const cJSON *memory, vmctl_error **err);
 int libvirt_firmware_write(libvirt_build *build, const cJSON *firmware, vmctl_error **err);
 int libvirt_boot_write(libvirt_build *build, const cJSON *boot, vmctl_error **err);
+void libvirt_boot_default(libvirt_build *build); /* disks first, then optical drives */
 void libvirt_memory_share(libvirt_build *build); /* memory that another process can map: virtiofs */
 void libvirt_cpus_read(const xmlNode *domain, cJSON *spec);
 void libvirt_memory_read(const xmlNode *domain, cJSON *spec);
@@ -113,7 +114,8 @@ int libvirt_share_change(libvirt_build *build, xmlNode *share, const cJSON *item
 cJSON *libvirt_share_read(const xmlNode *domain, const xmlNode *share);
 
 int libvirt_display_write(libvirt_build *build, const cJSON *display, vmctl_error **err);
-void libvirt_serial_write(libvirt_build *build, const char *log);
+void libvirt_serial_write(libvirt_build *build, const char *log); /* the path on the host; NULL: no log */
+void libvirt_console_add(libvirt_build *build);                   /* the port that the log is of */
 void libvirt_agent_write(libvirt_build *build, bool on);
 void libvirt_rng_write(libvirt_build *build, bool on);
 void libvirt_watchdog_write(libvirt_build *build, const char *action);

@@ -39,6 +39,7 @@ typedef struct libvirt_domain_plan {
     bool session;                   /* no system network: nat becomes user networking */
     bool test_driver;               /* test:///: the domain is of type test; host is not looked at for features */
     vmc_strv *warnings;             /* what was left out, one sentence each; NULL */
+    const vmc_strv *own_files; /* what else vmctl made for it (a kernel that it uploaded): noted in the marker; NULL */
 } libvirt_domain_plan;
 
 /* The whole document, spec validated and complete; it makes nothing, so calling it first with the planned paths finds what cannot be

@@ -1,0 +1,227 @@
+/* backends/libvirt/domain_json.c - the spec as a plain JSON tree, and the keys that the marker keeps. */
+#include "domain_model.h"
+#include <string.h>
+
+void libvirt_json_free(cJSON **json) {
+    cJSON_Delete(*json);
+    *json = NULL;
+}
+
+const cJSON *libvirt_json_get(const cJSON *json, const char *key) {
+    return json ? cJSON_GetObjectItemCaseSensitive(json, key) : NULL;
+}
+
+const char *libvirt_json_string(const cJSON *json, const char *key, const char *fallback) {
+    const cJSON *value = libvirt_json_get(json, key);
+    return cJSON_IsString(value) ? value->valuestring : fallback;
+}
+
+int64_t libvirt_json_integer(const cJSON *json, const char *key, int64_t fallback) {
+    const cJSON *value = libvirt_json_get(json, key);
+    return cJSON_IsNumber(value) ? (int64_t)value->valuedouble : fallback;
+}
+
+bool libvirt_json_boolean(const cJSON *json, const char *key, bool fallback) {
+    const cJSON *value = libvirt_json_get(json, key);
+    return cJSON_IsBool(value) ? cJSON_IsTrue(value) : fallback;
+}
+
+cJSON *libvirt_json_item(const cJSON *list, const char *name) {
+    cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        if (vmc_str_eq(libvirt_json_string(item, "name", NULL), name))
+            return item;
+    }
+    return NULL;
+}
+
+void libvirt_json_put(cJSON *json, const char *key, cJSON *value) {
+    cJSON_DeleteItemFromObjectCaseSensitive(json, key);
+    if (value)
+        cJSON_AddItemToObject(json, key, value);
+}
+
+cJSON *libvirt_json_of_node(const vmctl_node *node, bool with_defaults) {
+    if (!node || (!with_defaults && vmctl_node_is_default(node)))
+        return NULL;
+    switch (vmctl_node_kind(node)) {
+    case VMCTL_KIND_BOOLEAN:
+        return cJSON_CreateBool(vmctl_node_boolean(node, NULL, false));
+    case VMCTL_KIND_INTEGER:
+        return cJSON_CreateNumber((double)vmctl_node_integer(node, NULL, 0));
+    case VMCTL_KIND_STRING:
+        return cJSON_CreateString(vmctl_node_string(node, NULL, ""));
+    case VMCTL_KIND_LIST: {
+        cJSON *list = cJSON_CreateArray();
+        for (size_t i = 0; i < vmctl_node_count(node); i++) {
+            cJSON *item = libvirt_json_of_node(vmctl_node_at(node, i), with_defaults);
+            if (item)
+                cJSON_AddItemToArray(list, item);
+        }
+        return list;
+    }
+    case VMCTL_KIND_MAP: {
+        cJSON *map = cJSON_CreateObject();
+        for (size_t i = 0; i < vmctl_node_count(node); i++) {
+            const vmctl_node *child = vmctl_node_at(node, i);
+            cJSON *value = libvirt_json_of_node(child, with_defaults);
+            if (value)
+                cJSON_AddItemToObject(map, vmctl_node_key(child), value);
+        }
+        return map;
+    }
+    default:
+        return cJSON_CreateNull();
+    }
+}
+
+/* Numbers of bytes and milliseconds as vm.yaml wants them: with their unit. */
+static void write_unit(cJSON *map, const char *key, char *(*format)(long long)) {
+    const cJSON *value = libvirt_json_get(map, key);
+    if (!cJSON_IsNumber(value))
+        return;
+    VMC_AUTO_FREE char *text = format((long long)value->valuedouble);
+    cJSON_ReplaceItemInObjectCaseSensitive(map, key, cJSON_CreateString(text));
+}
+
+int libvirt_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err) {
+    LIBVIRT_AUTO_JSON *copy = cJSON_Duplicate(json, true);
+    cJSON *memory = cJSON_GetObjectItemCaseSensitive(copy, "memory");
+    write_unit(memory, "size", vmc_format_size);
+    write_unit(memory, "max", vmc_format_size);
+    write_unit(copy, "lifetime", vmc_format_duration);
+    cJSON *disk;
+    cJSON_ArrayForEach(disk, libvirt_json_get(copy, "disks")) {
+        write_unit(disk, "size", vmc_format_size);
+    }
+    VMC_AUTO_FREE char *text = cJSON_Print(copy);
+    if (!text)
+        return vmc_error_no_memory(err);
+    vmctl_spec_load_options options = VMCTL_SPEC_LOAD_OPTIONS_INIT;
+    options.file_name = "(the VM)";
+    options.base_dir = "/";
+    options.incomplete = true;
+    vmctl_spec **specs = NULL;
+    size_t count = 0;
+    int code = vmctl_spec_load(text, strlen(text), &options, &specs, &count, err);
+    if (code < 0)
+        return vmc_error_recode(err, VMCTL_E_INTERNAL);
+    *out = vmctl_spec_copy(specs[0]);
+    vmctl_spec_list_free(specs);
+    return *out ? 0 : vmc_error_no_memory(err);
+}
+
+/* --- keys that the marker keeps -------------------------------------------------------------------------------- */
+
+static bool is_items(const char *key) {
+    return strcmp(key, "disks") == 0 || strcmp(key, "networks") == 0 || strcmp(key, "shares") == 0;
+}
+
+/* What the XML has its own place for, what is not the VM's, and what may hold a secret. */
+static bool is_left_out(const char *path) {
+    static const char *const paths[] = {"name",
+                                        "backend",
+                                        "context",
+                                        "labels",
+                                        "count",
+                                        "autostart",
+                                        "lifetime",
+                                        "description",
+                                        "gpus",
+                                        "cloudInit/userData/inline",
+                                        "cloudInit/networkData/inline"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (strcmp(paths[i], path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool holds_secret(const cJSON *value) {
+    return cJSON_IsString(value) && strstr(value->valuestring, "passwd");
+}
+
+static void keep(libvirt_build *build, const char *path, const cJSON *shown, const cJSON *want) {
+    if (is_left_out(path) || holds_secret(want) || cJSON_Compare(shown, want, true))
+        return;
+    VMC_AUTO_FREE char *value = cJSON_PrintUnformatted(want);
+    VMC_AUTO_FREE char *was = shown ? cJSON_PrintUnformatted(shown) : NULL;
+    xmlNode *kept = libvirt_xml_add_ns(libvirt_marker_find(build->domain), "vmctl", LIBVIRT_VMCTL_NS, "key");
+    libvirt_xml_set(kept, "path", path);
+    libvirt_xml_set(kept, "was", was);
+    libvirt_xml_set_text(kept, value);
+}
+
+static void keep_map(libvirt_build *build, const char *path, const cJSON *shown, const cJSON *want) {
+    const cJSON *value;
+    cJSON_ArrayForEach(value, want) {
+        VMC_AUTO_FREE char *below = vmc_printf("%s%s%s", path, *path ? "/" : "", value->string);
+        const cJSON *same = libvirt_json_get(shown, value->string);
+        if (!*path && is_items(value->string) && cJSON_IsArray(same)) {
+            const cJSON *item;
+            cJSON_ArrayForEach(item, value) {
+                const char *name = libvirt_json_string(item, "name", "");
+                const cJSON *twin = libvirt_json_item(same, name);
+                VMC_AUTO_FREE char *inside = vmc_printf("%s/%s", below, name);
+                if (twin)
+                    keep_map(build, inside, twin, item);
+            }
+        } else if (cJSON_IsObject(value) && !strchr(value->string, '/') && !is_left_out(below)) {
+            keep_map(build, below, cJSON_IsObject(same) ? same : NULL, value);
+        } else {
+            keep(build, below, same, value);
+        }
+    }
+}
+
+void libvirt_keys_write(libvirt_build *build, const cJSON *want) {
+    xmlNode *marker = libvirt_marker_find(build->domain);
+    if (!marker)
+        return;
+    libvirt_xml_drop_children(marker, "key");
+    LIBVIRT_AUTO_JSON *shown = libvirt_domain_json(build->domain, false);
+    keep_map(build, "", shown, want);
+}
+
+static void take_back(cJSON *json, const char *path, const char *was, const char *text) {
+    cJSON *map = json;
+    const char *step = path;
+    bool list = false;
+    while (true) {
+        size_t length = strcspn(step, "/");
+        VMC_AUTO_FREE char *key = vmc_strndup(step, length);
+        if (list) {
+            map = libvirt_json_item(map, key);
+            if (!map || !step[length])
+                return;
+            list = false;
+        } else if (!step[length]) {
+            const cJSON *shown = libvirt_json_get(map, key);
+            LIBVIRT_AUTO_JSON *then = was ? cJSON_Parse(was) : NULL;
+            if (was ? !cJSON_Compare(shown, then, true) : shown != NULL)
+                return; /* changed since: the XML is right */
+            cJSON *value = cJSON_Parse(text);
+            if (value)
+                libvirt_json_put(map, key, value);
+            return;
+        } else {
+            cJSON *child = cJSON_GetObjectItemCaseSensitive(map, key);
+            if (!child)
+                child = cJSON_AddObjectToObject(map, key);
+            list = map == json && is_items(key);
+            map = child;
+            if (list ? !cJSON_IsArray(map) : !cJSON_IsObject(map))
+                return;
+        }
+        step += length + 1;
+    }
+}
+
+void libvirt_keys_read(const xmlNode *domain, cJSON *json) {
+    LIBVIRT_XML_EACH(kept, libvirt_marker_find(domain), "key") {
+        const char *path = libvirt_xml_attr(kept, "path");
+        VMC_AUTO_FREE char *text = libvirt_xml_content(kept);
+        if (path && *path)
+            take_back(json, path, libvirt_xml_attr(kept, "was"), text);
+    }
+}

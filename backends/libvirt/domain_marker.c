@@ -1,0 +1,97 @@
+/* backends/libvirt/domain_marker.c - what vmctl writes about a VM into the domain's metadata (urn:vmctl:1).
+ *
+ *   <vmctl:vm version owner run created expires>      version and created are there only where vmctl made the VM
+ *     <vmctl:label key>value</vmctl:label>
+ *     <vmctl:file device path origin/>                made by vmctl for this VM; device: the alias
+ *     <vmctl:device alias name/>                      where the alias cannot be the name
+ *     <vmctl:key path was>JSON</vmctl:key>            what the XML does not show of the spec (domain_json.c)
+ *   </vmctl:vm>
+ */
+#include "domain_model.h"
+#include <string.h>
+#include <time.h>
+
+static bool is_ours(const xmlNode *node) {
+    return libvirt_xml_is(node, "vm") && node->ns && strcmp((const char *)node->ns->href, LIBVIRT_VMCTL_NS) == 0;
+}
+
+xmlNode *libvirt_marker_find(const xmlNode *domain) {
+    if (is_ours(domain))
+        return (xmlNode *)domain; /* the metadata alone, as virDomainGetMetadata gives it */
+    LIBVIRT_XML_EACH(node, libvirt_xml_child(domain, "metadata"), "vm") {
+        if (is_ours(node))
+            return node;
+    }
+    return NULL;
+}
+
+xmlNode *libvirt_marker_ensure(libvirt_build *build) {
+    xmlNode *marker = libvirt_marker_find(build->domain);
+    if (marker)
+        return marker;
+    xmlNode *metadata = libvirt_xml_ensure(build->domain, "metadata");
+    marker = libvirt_xml_add(metadata, "vm", NULL);
+    /* Declared here and not on the root: libvirt keeps metadata, but not the root's namespaces. */
+    xmlSetNs(marker, xmlNewNs(marker, (const xmlChar *)LIBVIRT_VMCTL_NS, (const xmlChar *)"vmctl"));
+    return marker;
+}
+
+char *libvirt_time_text(int64_t seconds) {
+    time_t when = (time_t)seconds;
+    struct tm parts;
+    char text[32];
+    if (!gmtime_r(&when, &parts) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts))
+        return vmc_strdup("");
+    return vmc_strdup(text);
+}
+
+int64_t libvirt_time_parse(const char *text) {
+    struct tm parts = {0};
+    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts) : NULL;
+    return end && !*end ? (int64_t)timegm(&parts) : 0;
+}
+
+void libvirt_marker_write(libvirt_build *build, const vmctl_marker *marker) {
+    xmlNode *node = libvirt_marker_ensure(build);
+    VMC_AUTO_FREE char *created = libvirt_time_text(marker->created);
+    VMC_AUTO_FREE char *expires = marker->expires ? libvirt_time_text(marker->expires) : NULL;
+    libvirt_xml_set(node, "version", marker->version ? marker->version : VMCTL_VERSION);
+    libvirt_xml_set(node, "owner", marker->owner);
+    libvirt_xml_set(node, "run", marker->run);
+    libvirt_xml_set(node, "created", created);
+    libvirt_xml_set(node, "expires", expires);
+}
+
+xmlNode *libvirt_marker_file_of(const xmlNode *domain, const char *alias) {
+    LIBVIRT_XML_EACH(file, libvirt_marker_find(domain), "file") {
+        if (alias && libvirt_xml_attr_is(file, "device", alias))
+            return file;
+    }
+    return NULL;
+}
+
+static xmlNode *add(libvirt_build *build, const char *name) {
+    return libvirt_xml_add_ns(libvirt_marker_ensure(build), "vmctl", LIBVIRT_VMCTL_NS, name);
+}
+
+void libvirt_marker_file(libvirt_build *build, const char *alias, const char *path, const char *origin) {
+    xmlNode *file = add(build, "file");
+    libvirt_xml_set(file, "device", alias);
+    libvirt_xml_set(file, "path", path);
+    libvirt_xml_set(file, "origin", origin);
+}
+
+void libvirt_marker_labels(libvirt_build *build, const cJSON *labels) {
+    xmlNode *marker = libvirt_marker_find(build->domain);
+    if (!marker && cJSON_GetArraySize(labels) == 0)
+        return;
+    libvirt_xml_drop_children(marker, "label");
+    const cJSON *label;
+    cJSON_ArrayForEach(label, labels) {
+        if (!cJSON_IsString(label))
+            continue;
+        xmlNode *node = add(build, "label");
+        libvirt_xml_set(node, "key", label->string);
+        libvirt_xml_set_text(node, label->valuestring);
+    }
+}

@@ -1,0 +1,316 @@
+/* backends/libvirt/domain_xml.c - the whole document from a spec (formatdomain.html). */
+#include "domain_model.h"
+#include "refuse.h"
+#include <string.h>
+
+/* --- what is known while a document is worked on --------------------------------------------------------------- */
+
+int libvirt_refuse_key(const libvirt_build *build, const char *path, int code, vmctl_error **err, const char *format,
+                       ...) {
+    va_list args;
+    va_start(args, format);
+    VMC_AUTO_FREE char *message = vmc_vprintf(format, args);
+    va_end(args);
+    const vmctl_node *node = NULL;
+    VMC_AUTO_FREE char *at = vmc_strdup(path);
+    /* A key that was filled in is reported where the nearest one above it was written. */
+    while (build->root && !(node = vmctl_node_get(build->root, at)) && strrchr(at, '.'))
+        *strrchr(at, '.') = '\0';
+    if (node)
+        return libvirt_refuse(err, code, node, "%s", message);
+    return code == VMCTL_E_INVALID_SPEC ? vmc_error_fault(err, NULL, 0, 0, path, "%s", message)
+                                        : vmc_error(err, code, "%s (%s)", message, path);
+}
+
+void libvirt_warn(const libvirt_build *build, const char *format, ...) {
+    if (!build->plan || !build->plan->warnings)
+        return;
+    va_list args;
+    va_start(args, format);
+    vmc_strv_take(build->plan->warnings, vmc_vprintf(format, args));
+    va_end(args);
+}
+
+static void look_at_machine(libvirt_build *build) {
+    build->x86 = vmc_str_eq(build->arch, "x86_64") || vmc_str_eq(build->arch, "i686");
+    build->q35 = build->x86 && build->machine && strstr(build->machine, "q35");
+}
+
+static const char *guest_of(const xmlNode *domain) {
+    static const char *const kinds[] = {"windows", "other"};
+    LIBVIRT_XML_EACH(kept, libvirt_marker_find(domain), "key") {
+        VMC_AUTO_FREE char *text = libvirt_xml_content(kept);
+        for (size_t i = 0; i < 2 && libvirt_xml_attr_is(kept, "path", "guest"); i++) {
+            if (strstr(text, kinds[i]))
+                return kinds[i];
+        }
+    }
+    const char *os = libvirt_xml_attr_at(domain, "metadata/libosinfo/os", "id");
+    bool windows = (os && strstr(os, "microsoft.com/win")) || libvirt_xml_find(domain, "features/hyperv");
+    return windows ? "windows" : "linux";
+}
+
+void libvirt_build_read(libvirt_build *build, xmlDoc *doc, const libvirt_domain_plan *plan) {
+    *build = (libvirt_build){.doc = doc, .domain = xmlDocGetRootElement(doc), .plan = plan};
+    build->devices = libvirt_xml_ensure(build->domain, "devices");
+    build->host = plan ? plan->host : NULL;
+    build->arch = libvirt_xml_attr_at(build->domain, "os/type", "arch");
+    build->machine = libvirt_xml_attr_at(build->domain, "os/type", "machine");
+    if (!build->arch)
+        build->arch = build->host && build->host->arch ? build->host->arch : "x86_64";
+    build->guest = guest_of(build->domain);
+    build->kvm = libvirt_xml_attr_is(build->domain, "type", "kvm");
+    build->test = libvirt_xml_attr_is(build->domain, "type", "test");
+    look_at_machine(build);
+}
+
+/* --- the skeleton ---------------------------------------------------------------------------------------------- */
+
+static const char *default_machine(const char *arch) {
+    if (strcmp(arch, "x86_64") == 0 || strcmp(arch, "i686") == 0)
+        return "q35";
+    if (strcmp(arch, "aarch64") == 0 || strcmp(arch, "armv7l") == 0 || vmc_starts_with(arch, "riscv"))
+        return "virt";
+    return NULL; /* QEMU's own choice */
+}
+
+/* Hyper-V's interfaces, which Windows runs better on; QEMU has them with KVM only. */
+static void write_enlightenments(xmlNode *features) {
+    static const char *const names[] = {"relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies"};
+    xmlNode *hyperv = libvirt_xml_add(features, "hyperv", "mode", "custom", NULL);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        libvirt_xml_add(hyperv, names[i], "state", "on", NULL);
+    libvirt_xml_add(hyperv, "spinlocks", "state", "on", "retries", "8191", NULL);
+}
+
+static void write_clock(const libvirt_build *build) {
+    bool windows = strcmp(build->guest, "windows") == 0;
+    xmlNode *clock = libvirt_xml_add(build->domain, "clock", "offset", windows ? "localtime" : "utc", NULL);
+    if (!build->x86 || build->test)
+        return;
+    libvirt_xml_add(clock, "timer", "name", "rtc", "tickpolicy", "catchup", NULL);
+    libvirt_xml_add(clock, "timer", "name", "pit", "tickpolicy", "delay", NULL);
+    libvirt_xml_add(clock, "timer", "name", "hpet", "present", "no", NULL);
+    if (windows && build->kvm)
+        libvirt_xml_add(clock, "timer", "name", "hypervclock", "present", "yes", NULL);
+}
+
+/* Everything that no key changes. */
+static void write_skeleton(libvirt_build *build) {
+    libvirt_xml_set(build->domain, "type", build->test ? "test" : build->kvm ? "kvm" : "qemu");
+    xmlNode *os = libvirt_xml_add(build->domain, "os", NULL);
+    xmlNode *type = libvirt_xml_add_text(os, "type", "hvm");
+    if (!build->test) {
+        libvirt_xml_set(type, "arch", build->arch);
+        libvirt_xml_set(type, "machine", build->machine);
+    }
+    xmlNode *features = libvirt_xml_add(build->domain, "features", NULL);
+    libvirt_xml_add(features, "acpi", NULL);
+    if (build->x86) {
+        libvirt_xml_add(features, "apic", NULL);
+        if (strcmp(build->guest, "windows") == 0 && build->kvm)
+            write_enlightenments(features);
+        if (!build->test)
+            libvirt_xml_add(features, "vmport", "state", "off", NULL);
+    }
+    write_clock(build);
+    libvirt_xml_add_text(build->domain, "on_poweroff", "destroy");
+    libvirt_xml_add_text(build->domain, "on_reboot", "restart");
+    libvirt_xml_add_text(build->domain, "on_crash", "destroy");
+    if (build->x86 && !build->test) {
+        xmlNode *pm = libvirt_xml_add(build->domain, "pm", NULL);
+        libvirt_xml_add(pm, "suspend-to-mem", "enabled", "no", NULL);
+        libvirt_xml_add(pm, "suspend-to-disk", "enabled", "no", NULL);
+    }
+}
+
+/* --- from the spec --------------------------------------------------------------------------------------------- */
+
+static int check_whole(const libvirt_build *build, const cJSON *spec, vmctl_error **err) {
+    const char *confidential = libvirt_json_string(spec, "confidential", "none");
+    if (strcmp(confidential, "none") != 0)
+        return libvirt_refuse_key(build, "confidential", VMCTL_E_UNSUPPORTED, err,
+                                  "guests with encrypted memory are not made by this backend");
+    if (cJSON_GetArraySize(libvirt_json_get(spec, "gpus")) > 0)
+        return libvirt_refuse_key(build, "gpus", VMCTL_E_UNSUPPORTED, err,
+                                  "GPUs are not passed through by this backend; libvirt.xmlPatch takes a <hostdev>");
+    return 0;
+}
+
+static int write_devices(libvirt_build *build, const cJSON *spec, vmctl_error **err) {
+    const libvirt_domain_plan *plan = build->plan;
+    const cJSON *item;
+    size_t index = 0;
+    int code = 0;
+    if (build->host && build->host->emulator && !build->test)
+        libvirt_xml_add_text(build->devices, "emulator", build->host->emulator);
+    cJSON_ArrayForEach(item, libvirt_json_get(spec, "disks")) {
+        code = libvirt_disk_add(build, item, plan->disks ? &plan->disks[index] : NULL, NULL, err);
+        if (code < 0)
+            return code;
+        index++;
+    }
+    if (plan->seed_iso)
+        libvirt_seed_add(build, plan->seed_iso);
+    cJSON_ArrayForEach(item, libvirt_json_get(spec, "networks")) {
+        code = libvirt_nic_add(build, item, NULL, err);
+        if (code < 0)
+            return code;
+    }
+    cJSON_ArrayForEach(item, libvirt_json_get(spec, "shares")) {
+        code = libvirt_share_add(build, item, NULL, err);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+static int write_display(libvirt_build *build, const cJSON *spec, vmctl_error **err) {
+    const cJSON *display = libvirt_json_get(spec, "display");
+    LIBVIRT_AUTO_JSON *chosen = display ? cJSON_Duplicate(display, true) : cJSON_CreateObject();
+    bool vnc = build->test || !build->host || build->host->vnc;
+    if (!libvirt_json_get(chosen, "type"))
+        cJSON_AddStringToObject(chosen, "type", vnc ? "vnc" : "none");
+    return libvirt_display_write(build, chosen, err);
+}
+
+static void write_parts(libvirt_build *build, const cJSON *spec) {
+    libvirt_console_add(build);
+    if (build->plan->serial_log)
+        libvirt_serial_write(build, build->plan->serial_log);
+    if (libvirt_json_boolean(spec, "guestAgent", false))
+        libvirt_agent_write(build, true);
+    if (libvirt_json_boolean(spec, "rng", false))
+        libvirt_rng_write(build, true);
+    libvirt_watchdog_write(build, libvirt_json_string(spec, "watchdog", NULL));
+}
+
+static int write_spec(libvirt_build *build, const cJSON *spec, vmctl_error **err) {
+    int code = check_whole(build, spec, err);
+    if (code == 0)
+        code = libvirt_memory_write(build, libvirt_json_get(spec, "memory"), err);
+    if (code < 0)
+        return code;
+    write_skeleton(build);
+    code = libvirt_cpus_write(build, libvirt_json_get(spec, "cpus"), err);
+    if (code == 0 && libvirt_json_integer(libvirt_json_get(spec, "memory"), "max", 0))
+        code = libvirt_memory_write(build, libvirt_json_get(spec, "memory"), err); /* its cell has all CPUs */
+    build->devices = libvirt_xml_add(build->domain, "devices", NULL);
+    const cJSON *firmware = libvirt_json_get(spec, "firmware");
+    LIBVIRT_AUTO_JSON *uefi = NULL;
+    if (!libvirt_json_get(firmware, "type") && strcmp(build->arch, "aarch64") == 0) {
+        uefi = firmware ? cJSON_Duplicate(firmware, true) : cJSON_CreateObject();
+        cJSON_AddStringToObject(uefi, "type", "uefi"); /* there is no other firmware for it */
+        firmware = uefi;
+    }
+    if (code == 0)
+        code = libvirt_firmware_write(build, firmware, err);
+    if (code == 0)
+        code = write_devices(build, spec, err);
+    if (code == 0)
+        code = libvirt_boot_write(build, libvirt_json_get(spec, "boot"), err);
+    if (code < 0)
+        return code;
+    if (!libvirt_json_get(libvirt_json_get(spec, "boot"), "order"))
+        libvirt_boot_default(build);
+    write_parts(build, spec);
+    code = write_display(build, spec, err);
+    if (code < 0)
+        return code;
+    const cJSON *own = libvirt_json_get(spec, "libvirt");
+    const char *patch = libvirt_json_string(own, "xmlPatch", NULL);
+    if (cJSON_GetArraySize(libvirt_json_get(own, "qemuArgs")) > 0)
+        libvirt_qemu_args_write(build, libvirt_json_get(own, "qemuArgs"));
+    return patch ? libvirt_patch(build, patch, err) : 0;
+}
+
+static int native_xml(const vmctl_spec *spec, const char *native, const libvirt_domain_plan *plan, char **xml,
+                      vmctl_error **err) {
+    LIBVIRT_AUTO_XML *doc = NULL;
+    libvirt_build build;
+    int code = libvirt_xml_parse(native, "the domain XML", "domain", VMCTL_E_INVALID_SPEC, &doc, NULL, err);
+    if (code < 0)
+        return code;
+    libvirt_build_read(&build, doc, plan);
+    if (vmctl_spec_name(spec))
+        libvirt_xml_set_text(libvirt_xml_ensure(build.domain, "name"), vmctl_spec_name(spec));
+    if (plan->uuid)
+        libvirt_xml_set_text(libvirt_xml_ensure(build.domain, "uuid"), plan->uuid);
+    if (plan->marker)
+        libvirt_marker_write(&build, plan->marker);
+    *xml = libvirt_xml_text(doc);
+    return 0;
+}
+
+int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, char **xml, vmctl_error **err) {
+    *xml = NULL;
+    const char *native = vmctl_spec_native(spec, NULL);
+    if (native)
+        return native_xml(spec, native, plan, xml, err);
+    LIBVIRT_AUTO_XML *doc = xmlNewDoc((const xmlChar *)"1.0");
+    libvirt_build build = {.doc = doc, .plan = plan, .host = plan->host, .root = vmctl_spec_root(spec)};
+    build.domain = xmlNewDocNode(doc, NULL, (const xmlChar *)"domain", NULL);
+    xmlDocSetRootElement(doc, build.domain);
+    LIBVIRT_AUTO_JSON *want = libvirt_json_of_node(build.root, true);
+    LIBVIRT_AUTO_JSON *written = libvirt_json_of_node(build.root, false);
+    build.test = plan->test_driver;
+    build.arch = libvirt_json_string(want, "arch", build.host && build.host->arch ? build.host->arch : "x86_64");
+    build.machine = libvirt_json_string(want, "machine", default_machine(build.arch));
+    build.guest = libvirt_json_string(want, "guest", "linux");
+    build.kvm = build.host && build.host->kvm;
+    look_at_machine(&build);
+
+    libvirt_xml_add_text(build.domain, "name", vmctl_spec_name(spec) ? vmctl_spec_name(spec) : "");
+    if (plan->uuid)
+        libvirt_xml_add_text(build.domain, "uuid", plan->uuid);
+    const char *description = libvirt_json_string(want, "description", NULL);
+    if (description)
+        libvirt_xml_add_text(build.domain, "description", description);
+    if (plan->marker) {
+        libvirt_marker_write(&build, plan->marker);
+        libvirt_marker_labels(&build, libvirt_json_get(want, "labels"));
+        if (plan->serial_log)
+            libvirt_marker_file(&build, NULL, plan->serial_log, NULL);
+        for (size_t i = 0; plan->own_files && i < plan->own_files->count; i++)
+            libvirt_marker_file(&build, NULL, plan->own_files->items[i], NULL);
+    }
+    int code = write_spec(&build, want, err);
+    if (code < 0)
+        return code;
+    if (plan->marker)
+        libvirt_keys_write(&build, written);
+    *xml = libvirt_xml_text(doc);
+    return 0;
+}
+
+int libvirt_device_xml(const char *list, const vmctl_node *item, const libvirt_disk_plan *disk, const char *domain_xml,
+                       const libvirt_domain_plan *plan, char **xml, vmctl_error **err) {
+    LIBVIRT_AUTO_XML *doc = NULL;
+    libvirt_build build;
+    *xml = NULL;
+    int code = libvirt_xml_parse(domain_xml, "the domain XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
+    if (code < 0)
+        return code;
+    libvirt_build_read(&build, doc, plan);
+    LIBVIRT_AUTO_JSON *json = libvirt_json_of_node(item, true);
+    bool shared = vmc_str_eq(libvirt_xml_attr_at(build.domain, "memoryBacking/access", "mode"), "shared");
+    xmlNode *device = NULL;
+    if (strcmp(list, "disks") == 0)
+        code = libvirt_disk_add(&build, json, disk, &device, err);
+    else if (strcmp(list, "networks") == 0)
+        code = libvirt_nic_add(&build, json, &device, err);
+    else if (strcmp(list, "shares") == 0)
+        code = libvirt_share_add(&build, json, &device, err);
+    else
+        code = vmc_error(err, VMCTL_E_UNSUPPORTED, "%s cannot be attached by this backend", list);
+    if (code < 0)
+        return code;
+    bool needs_shared =
+        libvirt_xml_is(device, "filesystem") && vmc_str_eq(libvirt_xml_attr_at(device, "driver", "type"), "virtiofs");
+    if (needs_shared && !shared && !build.test) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "the VM's memory cannot be shared with virtiofs while it runs");
+        return vmc_error_next(err, "attach it for the next start (vmctl apply), then restart the VM");
+    }
+    *xml = libvirt_xml_node_text(doc, device);
+    return 0;
+}
