@@ -1,0 +1,150 @@
+"""What the scenarios share: the private machine, the real vmctl binary, virsh beside it, and a runner that names skips."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCE = pathlib.Path(os.environ.get("VMCTL_SOURCE", HERE.parents[1]))
+BUILD = pathlib.Path(os.environ.get("VMCTL_BUILD", SOURCE / "build-asan"))
+VMCTL = str(BUILD / "bin/vmctl")
+GUEST = str(os.environ.get("VMCTL_CONTRACT_GUEST", BUILD / "tests/counter.img"))
+WORLD = str(HERE / "world")
+CACHE = str(BUILD / "tests/libvirt-cache")
+
+
+def skip(reason):
+    """Ends the whole program as skipped: its requirement is missing."""
+    print(reason)
+    sys.exit(77)
+
+
+def enter(*flags, cached=True):
+    """Runs this program again in a machine of its own, unless it is in one. flags: those of `world`."""
+    if not os.access(VMCTL, os.X_OK):
+        skip(f"{VMCTL} is not built")
+    if "WORLD" not in os.environ:
+        cache = ("--cache", CACHE) if cached else ()
+        os.execv(WORLD, [WORLD, *flags, *cache, "--", sys.executable, "-B", *sys.argv])
+
+
+def need(*programs):
+    missing = [p for p in programs if not shutil.which(p)]
+    if missing:
+        skip("missing: " + ", ".join(missing))
+
+
+class Result:
+    def __init__(self, argv, status, out, err, seconds):
+        self.argv, self.status, self.out, self.err, self.seconds = argv, status, out, err, seconds
+
+    def __str__(self):
+        return f"$ {' '.join(self.argv)}\nstatus {self.status} after {self.seconds:.1f} s\n{self.out}{self.err}"
+
+
+def run(*argv, env=None, input=None, timeout=300, cwd=None, preexec=None):
+    began = time.monotonic()
+    done = subprocess.run(argv, env={**os.environ, **(env or {})}, input=input, text=True, capture_output=True,
+                          timeout=timeout, cwd=cwd, stdin=None if input is not None else subprocess.DEVNULL,
+                          preexec_fn=preexec)
+    return Result(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+
+def vmctl(*arguments, **options):
+    return run(VMCTL, *arguments, **options)
+
+
+def virsh(*arguments, uri="qemu:///system", **options):
+    return run("virsh", "-q", "-c", uri, *arguments, **options)
+
+
+def daemons(timeout=120):
+    """virtlogd and libvirtd by hand; each ready when it returns."""
+    for argv in (["virtlogd", "-d"], ["libvirtd", "-d", "--timeout", str(timeout)]):
+        subprocess.run(argv, check=True)
+
+
+def processes(name):
+    """The ids of this machine's processes of that program."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            argv = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if argv and os.path.basename(argv[0].decode(errors="replace")) == name:
+            found.append(int(entry.name))
+    return found
+
+
+def files(*folders):
+    """Every file below the folders, for comparing before and after."""
+    return sorted(str(p) for folder in folders for p in pathlib.Path(folder).rglob("*") if p.is_file() or p.is_symlink())
+
+
+KEPT = ("/etc/libvirt/qemu", "/etc/libvirt/storage", "/var/lib/libvirt/images", "/var/lib/libvirt/qemu/nvram",
+        "/var/lib/libvirt/qemu/save", "/var/lib/libvirt/swtpm", "/var/lib/libvirt/vmctl")
+
+
+def world_state(uri="qemu:///system"):
+    """Domains, volumes and files: what a create may not leave behind."""
+    pools = virsh("pool-list", "--all", "--name", uri=uri).out.split()
+    volumes = [f"{pool}/{line.split()[0]}" for pool in pools
+               for line in virsh("vol-list", pool, uri=uri).out.splitlines() if line.strip()]
+    journal = pathlib.Path(os.environ.get("HOME", "/root")) / ".local/state/vmctl"
+    return {"domains": sorted(virsh("list", "--all", "--name", uri=uri).out.split()), "volumes": sorted(volumes),
+            "files": files(*KEPT, journal)}
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def ok(self, result):
+        self.assertEqual(result.status, 0, str(result))
+        self.assertNotIn("ERROR: AddressSanitizer", result.err)
+        return result
+
+    def status(self, result, status, *words):
+        self.assertEqual(result.status, status, str(result))
+        for word in words:
+            self.assertIn(word, result.err, str(result))
+        return result
+
+    def json(self, result):
+        self.ok(result)
+        return json.loads(result.out)
+
+    def wait_for(self, what, probe, seconds=20):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = probe()
+            if found:
+                return found
+            time.sleep(0.1)
+        self.fail(f"{what}: not within {seconds} s")
+
+    def counts(self, name, line=2, env=None):
+        """The guest prints: its serial log has that line."""
+        def probe():
+            text = vmctl("logs", name, env=env).out
+            return re.search(rf"vmctl guest: line {line}\r?\n", text)
+        self.wait_for(f"{name} prints line {line}", probe)
+
+
+class NamingResult(unittest.TextTestResult):
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        print(f"SKIP: {test.id().split('.', 1)[-1]}: {reason}", flush=True)
+
+
+def main():
+    if os.environ.get("VMCTL_ONLY"):
+        sys.argv += ["-k", os.environ["VMCTL_ONLY"]]
+    unittest.main(module="__main__", verbosity=2,
+                  testRunner=lambda **k: unittest.TextTestRunner(**{**k, "verbosity": 2}, resultclass=NamingResult, stream=sys.stdout))

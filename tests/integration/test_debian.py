@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""A real Debian 12: created from a vm.yaml, waited for stage by stage, logged into; one boot for all of the tests."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import harness
+from harness import run, vmctl
+
+if "WORLD" not in os.environ:
+    # Made outside of the private machine, which has no network; kept between runs.
+    if os.geteuid() != 0:
+        harness.skip("needs root")
+    made = subprocess.run([str(harness.HERE.parent / "guests/debian"), str(harness.BUILD / "tests/debian.qcow2")])
+    if made.returncode != 0:
+        harness.skip("the Debian image could not be made") if made.returncode == 77 else exit(1)
+harness.enter("--kvm", "666", "--daemons")
+harness.need("ssh", "ssh-keygen")
+IMAGE = str(harness.BUILD / "tests/debian.qcow2")
+
+
+class Debian(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(os.environ["WORLD"]) / "debian"
+        cls.folder.mkdir()
+        (pathlib.Path(os.environ["HOME"]) / ".ssh").mkdir(mode=0o700, exist_ok=True)
+        cls.key = cls.folder / "id"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(cls.key)], check=True)
+        cls.yaml = cls.folder / "debian.yaml"
+        cls.yaml.write_text(f"""
+name: web-1
+cpus: 2
+memory: 1GiB
+machine: pc
+disks:
+  - {{name: root, image: {IMAGE}, size: 4GiB}}
+networks:
+  - {{name: lan, type: nat}}
+cloudInit:
+  hostname: web-1
+  user: ci
+  sshKeys: [{cls.key}.pub]
+guestAgent: true
+serial: {{log: web-1.log}}
+rng: true
+""")
+
+    def test_1_create_and_wait_names_each_stage(self):
+        self.ok(vmctl("create", str(self.yaml), "--start", timeout=120))
+        waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "240s",
+                       "--identity", str(self.key), timeout=260)
+        if waited.status == 2 and "identity" in waited.err:
+            waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "240s", timeout=260)
+        self.ok(waited)
+        for stage in ("agent", "cloud-init"):
+            self.assertRegex(waited.err, stage, str(waited))
+        self.assertEqual(waited.out.strip(), "", "progress belongs to standard error")
+
+    def test_2_the_address_is_known(self):
+        address = self.ok(vmctl("address", "web-1"))
+        self.assertRegex(address.out, r"192\.168\.\d+\.\d+")
+        vm = self.json(vmctl("get", "web-1", "-o", "json"))
+        self.assertTrue(any(a["source"] in ("agent", "lease") for a in vm["addresses"]), vm)
+
+    def test_3_ssh_runs_a_command_and_its_status_is_ours(self):
+        options = ["-i", str(self.key)]
+        result = vmctl("ssh", *options, "web-1", "--", "cat", "/etc/os-release")
+        if result.status == 2:
+            result = vmctl("ssh", "--identity", str(self.key), "web-1", "--", "cat", "/etc/os-release")
+            options = ["--identity", str(self.key)]
+        self.ok(result)
+        self.assertIn("VERSION_CODENAME=bookworm", result.out)
+        self.assertEqual(vmctl("ssh", *options, "web-1", "--", "exit", "7").status, 7)
+        self.assertEqual(vmctl("ssh", *options, "web-1", "--", "hostname").out.strip(), "web-1")
+        disk = vmctl("ssh", *options, "web-1", "--", "cat", "/sys/block/vda/size")
+        self.assertEqual(int(disk.out) * 512, 4 << 30)
+
+    def test_4_waiting_again_is_at_once(self):
+        for stage in ("running", "agent", "address", "port:22"):
+            self.assertLess(self.ok(vmctl("wait", "web-1", "--for", stage, "--timeout", "30s")).seconds, 10, stage)
+
+    def test_5_a_guest_that_listens_stops_by_itself(self):
+        stopped = self.ok(vmctl("stop", "web-1", "--grace", "60s", timeout=120))
+        self.assertLess(stopped.seconds, 45)
+        self.assertNotIn("powered off", stopped.err)
+        log = self.ok(vmctl("logs", "web-1")).out
+        self.assertIsNotNone(re.search(r"reboot: Power down", log) or re.search(r"Reached target.*[Pp]ower", log), log[-2000:])
+
+    def test_6_gone_without_a_trace(self):
+        self.ok(vmctl("delete", "web-1"))
+        left = [f for f in harness.files("/var/lib/libvirt", "/etc/libvirt/qemu") if "web-1" in f]
+        self.assertEqual(left, [])
+
+
+harness.main()

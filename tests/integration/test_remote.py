@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""A remote host: a second libvirtd behind sshd on loopback, with folders that this side cannot see."""
+
+import os
+import pathlib
+import subprocess
+import time
+
+import harness
+from harness import vmctl
+
+harness.enter("--kvm", "666")
+harness.need("sshd", "ssh-keygen")
+
+REMOTE = r"""
+set -e
+hostname far-away
+for dir in /etc/libvirt /var/lib/libvirt /var/log/libvirt; do
+    cp -a "$dir" "$FAR$(echo $dir | tr / _)"
+    mount --bind "$FAR$(echo $dir | tr / _)" "$dir"
+done
+mount -t tmpfs -o mode=755 run /run
+mkdir -p /run/sshd /run/lock /run/user
+virtlogd -d
+libvirtd -d --timeout 300
+/usr/sbin/sshd -f "$FAR/sshd_config" -E "$FAR/sshd.log"
+touch "$FAR/ready"
+exec sleep 1000
+"""
+
+
+class Remote(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        far = pathlib.Path(os.environ["WORLD"]) / "far"
+        far.mkdir()
+        cls.far = far
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(far / name)], check=True)
+        (far / "authorized").write_text((far / "user.pub").read_text())
+        (far / "sshd_config").write_text(f"""
+Port 22
+ListenAddress 127.0.0.1
+HostKey {far}/host
+AuthorizedKeysFile {far}/authorized
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PidFile {far}/sshd.pid
+""")
+        cls.daemon = subprocess.Popen(["unshare", "--mount", "--uts", "--propagation", "private", "bash", "-c", REMOTE],
+                                      env={**os.environ, "FAR": str(far) + "/"})
+        for _ in range(200):
+            if (far / "ready").exists():
+                break
+            time.sleep(0.05)
+        cls.uri = f"qemu+ssh://root@127.0.0.1/system?no_verify=1&no_tty=1&keyfile={far}/user"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.kill()
+        cls.daemon.wait()
+
+    def far_vmctl(self, verb, *arguments, **options):
+        return vmctl(verb, "--connect", self.uri, *arguments, **options)
+
+    def test_1_it_is_another_host(self):
+        info = self.json(self.far_vmctl("host", "info", "-o", "json"))
+        info = info[0] if isinstance(info, list) else info
+        self.assertEqual(info.get("name"), "far-away", info)
+
+    def test_2_an_image_is_uploaded_with_progress(self):
+        big = pathlib.Path(os.environ["WORLD"]) / "big.img"
+        big.write_bytes(os.urandom(8 << 20))
+        done = self.ok(self.far_vmctl("image", "upload", str(big), "--progress", "plain"))
+        self.assertIn("%", done.err)
+        self.assertIn("big.img", self.ok(self.far_vmctl("image", "list")).out)
+        there = self.far / "_var_lib_libvirt/images/big.img"
+        self.assertEqual(there.read_bytes(), big.read_bytes())
+        self.assertFalse(pathlib.Path("/var/lib/libvirt/images/big.img").exists())
+        self.ok(self.far_vmctl("image", "delete", "big.img"))
+        self.assertFalse(there.exists())
+
+    def test_3_a_vm_from_an_image_of_this_side(self):
+        yaml = pathlib.Path(os.environ["WORLD"]) / "far.yaml"
+        yaml.write_text(f"""
+name: far-1
+memory: 32MiB
+networks: []
+disks: [{{name: root, image: {harness.GUEST}, size: 4MiB}}]
+cloudInit: {{hostname: far-1}}
+serial: {{log: far-1.log}}
+""")
+        self.ok(self.far_vmctl("create", str(yaml), "--start", timeout=120))
+        console = self.ok(self.far_vmctl("console", "far-1", "--until", "line [0-9]+", "--timeout", "30s"))
+        self.assertIn("vmctl guest: line", console.out)
+        self.assertEqual(harness.files("/var/lib/libvirt/images"), [])
+        self.assertGreaterEqual(len(harness.files(self.far / "_var_lib_libvirt/images")), 1)
+        self.ok(self.far_vmctl("delete", "far-1", "--force"))
+        self.assertEqual(harness.files(self.far / "_var_lib_libvirt/images"), [])
+
+    def test_4_what_needs_this_machines_folders_is_refused_or_said(self):
+        yaml = pathlib.Path(os.environ["WORLD"]) / "backing.yaml"
+        yaml.write_text("name: far-2\nmemory: 32MiB\nnetworks: []\ndisks: [{name: root, backing: /nowhere/base.qcow2}]\n")
+        result = self.far_vmctl("create", str(yaml))
+        self.assertIn(result.status, (2, 3, 4), str(result))
+        self.assertEqual(self.ok(self.far_vmctl("list", "-o", "name")).out, "")
+
+    def test_5_a_host_that_is_not_there(self):
+        result = vmctl("list", "--connect", "qemu+ssh://root@127.0.0.1:9/system?no_verify=1&no_tty=1", "-o", "json", timeout=90)
+        self.status(result, 9, "unavailable")
+
+
+harness.main()
