@@ -30,6 +30,18 @@ static void add_quoted(vmc_str *s, const char *text) {
     vmc_str_add_char(s, '"');
 }
 
+/* Without quotes where it can be read as nothing but a string: a lower-case name that is no word of YAML 1.1. */
+static void add_scalar(vmc_str *s, const char *text) {
+    static const char *const words[] = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"};
+    bool plain = *text >= 'a' && *text <= 'z' && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        plain = plain && strcmp(text, words[i]) != 0;
+    if (plain)
+        vmc_str_add(s, text);
+    else
+        add_quoted(s, text);
+}
+
 static int read_named(const vmctl_node *node, const char *what, char **out, vmctl_error **err) {
     const char *path = vmctl_node_string(node, NULL, "");
     vmctl_error *cause = NULL;
@@ -105,14 +117,14 @@ static void add_key_list(vmc_str *s, const char *indent, const vmc_strv *keys) {
 static char *own_config(const char *hostname, const char *user, const vmc_strv *keys) {
     VMC_AUTO_STR s = {0};
     vmc_str_add(&s, "#cloud-config\nhostname: ");
-    add_quoted(&s, hostname);
+    add_scalar(&s, hostname);
     vmc_str_add(&s, "\n");
     if (!user) {
         add_key_list(&s, "", keys);
         return vmc_str_take(&s);
     }
     vmc_str_add(&s, "users:\n  - name: ");
-    add_quoted(&s, user);
+    add_scalar(&s, user);
     vmc_str_add(&s, "\n    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n    shell: /bin/bash\n    lock_passwd: true\n");
     add_key_list(&s, "    ", keys);
     return vmc_str_take(&s);
@@ -230,7 +242,7 @@ int libvirt_seed_texts(const vmctl_spec *spec, const char *uuid, libvirt_seed *o
     *out = (libvirt_seed){0};
     VMC_AUTO_STR meta = {0};
     vmc_str_printf(&meta, "instance-id: \"vmctl-%s\"\nlocal-hostname: ", uuid);
-    add_quoted(&meta, hostname);
+    add_scalar(&meta, hostname);
     vmc_str_add(&meta, "\n");
     int code = user_data(init, hostname, &out->user_data, err);
     if (code == 0)

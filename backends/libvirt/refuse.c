@@ -13,6 +13,8 @@ int libvirt_refuse(vmctl_error **err, int code, const vmctl_node *node, const ch
     const char *file = NULL;
     unsigned line = 0;
     unsigned column = 0;
+    if (!node)
+        return vmc_error(err, code, "%s", message);
     vmctl_node_location(node, &file, &line, &column);
     VMC_AUTO_FREE char *path = vmctl_node_path(node);
     if (code == VMCTL_E_INVALID_SPEC) {

@@ -127,6 +127,10 @@ typedef struct vmctl_marker {
     int64_t expires; /* 0: never */
 } vmctl_marker;
 
+/* Where a value of the spec came from, when core replaced it: the URL of an image that is a fetched file by now. `path` as "disks[0].image".
+ * NULL: it stands as it was written. */
+VMCTL_API const char *vmc_spec_origin(const vmctl_spec *spec, const char *path);
+
 typedef struct vmctl_backend_ops {
     size_t size;
     uint32_t abi; /* VMCTL_BACKEND_ABI */

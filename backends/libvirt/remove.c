@@ -1,0 +1,143 @@
+/* backends/libvirt/remove.c - deleting a VM, with what was made for it. */
+#include "ops.h"
+
+#include "domain_xml.h"
+#include "rpc.h"
+#include "storage.h"
+#include <string.h>
+
+enum { REMOVE_MS = 300000 };
+
+typedef struct removal {
+    libvirt_conn *conn;
+    const libvirt_vm *vm;
+    const vmctl_delete_options *options;
+    const vmc_deadline *deadline;
+    libvirt_domain_facts *facts;
+} removal;
+
+/* domain -> out (XML for the next start), number (1: active), found (persistent) */
+static int work_look(libvirt_rpc *rpc) {
+    int active = virDomainIsActive(rpc->domain);
+    int persistent = virDomainIsPersistent(rpc->domain);
+    if (active < 0 || persistent < 0)
+        return -1;
+    rpc->number = (unsigned long long)active;
+    rpc->found = persistent == 1;
+    rpc->out = virDomainGetXMLDesc(rpc->domain, rpc->found ? VIR_DOMAIN_XML_INACTIVE : 0);
+    return rpc->out ? 0 : -1;
+}
+
+/* domain; it may have stopped by itself meanwhile */
+static int work_destroy(libvirt_rpc *rpc) {
+    if (virDomainDestroy(rpc->domain) == 0 || virDomainIsActive(rpc->domain) == 0)
+        return 0;
+    return -1;
+}
+
+/* domain and flags */
+static int work_undefine(libvirt_rpc *rpc) {
+    return virDomainUndefineFlags(rpc->domain, rpc->flags);
+}
+
+static void tell(const removal *r, const char *what, const char *name) {
+    if (r->options->removed)
+        r->options->removed(what, name, r->options->user);
+}
+
+static bool is_disk(const libvirt_domain_facts *facts, const char *path) {
+    for (size_t i = 0; i < facts->info.device_count; i++) {
+        const vmctl_device *device = &facts->info.devices[i];
+        if (device->kind == VMCTL_DEVICE_DISK && vmc_str_eq(device->source, path))
+            return true;
+    }
+    return false;
+}
+
+static int remove_file(const removal *r, const char *what, const char *path, vmctl_error **err) {
+    bool gone = false;
+    int code = libvirt_remove_path(r->conn, path, r->deadline, &gone, err);
+    if (code < 0) {
+        vmc_error_prefix(err, "the %s %s could not be removed, and the VM is kept", what, path);
+        return vmc_error_next(err, "remove the cause and delete %s again, or keep its disks (--keep-disks)",
+                              r->vm->name);
+    }
+    if (gone)
+        tell(r, what, path);
+    return 0;
+}
+
+static int remove_own(const removal *r, vmctl_error **err) {
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < r->facts->own_files.count; i++) {
+        const char *path = r->facts->own_files.items[i];
+        bool disk = is_disk(r->facts, path);
+        if (!disk || r->options->disks != VMCTL_DELETE_KEEP_DISKS)
+            code = remove_file(r, disk ? "disk" : "file", path, err);
+    }
+    return code;
+}
+
+/* Disks that vmctl did not make for it: only what no other VM has. Media of optical drives are nobody's disks. */
+static int remove_others(const removal *r, vmctl_error **err) {
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < r->facts->info.device_count; i++) {
+        const vmctl_device *device = &r->facts->info.devices[i];
+        if (device->kind != VMCTL_DEVICE_DISK || !device->source || *device->source != '/' ||
+            vmc_strv_has(&r->facts->own_files, device->source))
+            continue;
+        VMC_AUTO_STRV users = {0};
+        code = libvirt_path_users(r->conn, device->source, r->vm->uuid, r->deadline, &users, err);
+        if (code == 0 && users.count > 0)
+            vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", device->source, users.items[0]);
+        else if (code == 0)
+            code = remove_file(r, "disk", device->source, err);
+    }
+    return code;
+}
+
+static int power_off(const removal *r, libvirt_rpc *rpc, vmctl_error **err) {
+    if (!r->options->force) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is running", r->vm->name);
+        return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off",
+                              r->vm->name);
+    }
+    return libvirt_rpc_run(r->conn, r->deadline, "powering the domain off", work_destroy, rpc, err);
+}
+
+/* The files go before the definition: whoever is interrupted in between still finds the VM, and deletes it again. */
+int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, vmctl_error **err) {
+    libvirt_vm *vm = vm_;
+    vmc_deadline deadline = vmc_deadline_start(options->call, REMOVE_MS);
+    removal r = {.conn = conn, .vm = vm, .options = options, .deadline = &deadline};
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(r.conn);
+    virDomainRef(vm->domain);
+    rpc->domain = vm->domain;
+    int code = libvirt_rpc_run(r.conn, &deadline, "reading the domain", work_look, rpc, err);
+    if (code < 0)
+        return code;
+    bool persistent = rpc->found;
+    if (rpc->number == 1)
+        code = power_off(&r, rpc, err);
+    if (code == 0)
+        code = libvirt_domain_facts_read(rpc->out, &r.facts, err);
+    if (code < 0)
+        return code;
+    code = remove_own(&r, err);
+    if (code == 0 && options->disks == VMCTL_DELETE_ALL_DISKS)
+        code = remove_others(&r, err);
+    if (code == 0 && r.facts->serial_log && r.facts->info.managed) {
+        bool gone = false;
+        code = libvirt_remove_log(r.conn, r.facts->serial_log, &deadline, &gone, err);
+        if (gone)
+            tell(&r, "log", r.facts->serial_log);
+    }
+    if (code == 0 && persistent) {
+        rpc->flags = LIBVIRT_UNDEFINE_ALL;
+        code = libvirt_rpc_run(r.conn, &deadline, "removing the domain", work_undefine, rpc, err);
+    }
+    if (code == 0)
+        tell(&r, "vm", vm->name);
+    libvirt_domain_facts_free(r.facts);
+    return code;
+}

@@ -1,0 +1,108 @@
+/* backends/libvirt/storage.h - the files that a VM is made of: planned first, with everything checked that can be, then
+ * made, each noted in the journal before.
+ *
+ * Where this process may write in the pool's folder itself, a file is made beside its place under a name nobody else has, and moved there
+ * only if nobody else has taken the place. Elsewhere a volume is made by the daemon and filled through a stream.
+ * Journal: "file" PATH (the unfinished file), "inode" or "added" DEVICE:NUMBER PATH (the finished one, and no other that
+ * has its name), "volume" or "added-volume" POOL/NAME. See undo.c.
+ */
+#ifndef VMC_LIBVIRT_STORAGE_H
+#define VMC_LIBVIRT_STORAGE_H
+
+#include "base/journal.h"
+#include "conn.h"
+#include "domain_xml.h"
+#include "pool.h"
+
+/* What one operation knows about the storage. */
+typedef struct libvirt_store {
+    libvirt_conn *conn;
+    const vmc_deadline *deadline;
+    const char *vm;        /* for the files' names and for progress */
+    const char *qemu_user; /* NULL: the person's own */
+    bool predict;          /* for render: a name that is taken is a note and no error */
+    bool keep_used;        /* what a VM uses by then is not undone: for changes of a VM that stays */
+    libvirt_pool *pools;
+    vmc_strv planned; /* paths that this operation will make */
+} libvirt_store;
+
+void libvirt_store_open(libvirt_store *store, libvirt_conn *conn, const vmc_deadline *deadline, const char *vm,
+                        const char *qemu_user);
+void libvirt_store_close(libvirt_store *store);
+
+typedef enum libvirt_file_kind {
+    LIBVIRT_FILE_NONE,     /* a drive without a medium */
+    LIBVIRT_FILE_IN_PLACE, /* it is there already */
+    LIBVIRT_FILE_BLANK,
+    LIBVIRT_FILE_COPY,    /* of a file of this machine, converted when the formats differ */
+    LIBVIRT_FILE_OVERLAY, /* on a file of the host */
+    LIBVIRT_FILE_BYTES    /* of this process's memory */
+} libvirt_file_kind;
+
+typedef struct libvirt_file {
+    libvirt_file_kind kind;
+    char *device; /* the spec's name of it, for progress: "root"; NULL */
+    char *name;   /* in its pool: "web-1-root.qcow2" */
+    char *path;   /* on the host; NULL: a drive without a medium */
+    char *format; /* "qcow2", "raw" */
+    char *source; /* COPY and OVERLAY */
+    char *source_format;
+    uint64_t source_bytes; /* what a guest would see of it */
+    uint64_t bytes;        /* what the guest shall see; 0: as the source */
+    char *content;         /* BYTES */
+    size_t length;
+    bool block;
+    libvirt_pool *pool; /* of the store; NULL: IN_PLACE */
+    char *origin;       /* the image, as the spec names it; NULL */
+} libvirt_file;
+
+void libvirt_file_free(libvirt_file *file);
+/* As the domain's XML wants to know it; borrows from file. */
+libvirt_disk_plan libvirt_file_plan(const libvirt_file *file);
+
+/* An item of disks:. Nothing is made. The errors name the key and its line: NOT_FOUND, ALREADY_EXISTS, INVALID_SPEC, PERMISSION_DENIED. */
+int libvirt_plan_disk(libvirt_store *store, const vmctl_node *item, libvirt_file *out, vmctl_error **err);
+/* A file that QEMU opens as it is (kernel, initrd, optical medium): used in place where QEMU can reach it, else copied into the
+ * default pool as VM-`name`. */
+int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char *source, const char *name,
+                        const char *pool, libvirt_file *out, vmctl_error **err);
+/* A file of the default pool named VM-`name` with this content, which becomes the plan's. */
+int libvirt_plan_bytes(libvirt_store *store, const char *name, char *content, size_t length, libvirt_file *out,
+                       vmctl_error **err);
+/* A path in the default pool for a file that the host will write: checked to be free, not made. *path: free. */
+int libvirt_plan_path(libvirt_store *store, const vmctl_node *node, const char *name, char **path, vmctl_error **err);
+/* Whether the planned files fit: RESOURCE_EXHAUSTED with what is free and what is needed. */
+int libvirt_plan_fits(libvirt_store *store, vmctl_error **err);
+
+/* Starts (or makes) the pools that the plan uses. What it makes is everybody's and stays. */
+int libvirt_make_pools(libvirt_store *store, vmctl_error **err);
+/* Makes one planned file. ALREADY_EXISTS when someone was faster. */
+int libvirt_make_file(libvirt_store *store, libvirt_file *file, vmc_journal *journal, vmctl_error **err);
+/* Lets the daemon see the files. */
+void libvirt_store_sync(libvirt_store *store);
+
+/* transfer.c: fills a new volume of the pool from a local file (sparse when raw) or from memory; the volume exists already. */
+int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_file *file, const char *source,
+                   const char *vm, const vmc_deadline *deadline, vmctl_error **err);
+
+/* volume.c: a path's file is removed through its pool where it belongs to one, else directly when the host is this machine. Absent: 0, *gone
+ * false. */
+int libvirt_remove_path(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *gone,
+                        vmctl_error **err);
+/* The file that a serial port is logged to, and what virtlogd moved aside when it grew (PATH.0, PATH.1, ...). *gone (may be NULL): it was
+ * there. */
+int libvirt_remove_log(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *gone,
+                       vmctl_error **err);
+/* The names of the domains, other than the one of this UUID (may be NULL), whose documents name the path. */
+int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_uuid, const vmc_deadline *deadline,
+                       vmc_strv *names, vmctl_error **err);
+/* A volume's document by POOL/NAME, by its path, or by its name in the default pool. *xml NULL: there is none. */
+int libvirt_volume_find(libvirt_conn *conn, const char *name, const vmc_deadline *deadline, virStorageVolPtr *volume,
+                        char **xml, vmctl_error **err);
+
+/* For virDomainUndefineFlags: with all that libvirt keeps for the domain besides its disks. */
+#define LIBVIRT_UNDEFINE_ALL                                                                                           \
+    (VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM |           \
+     VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+
+#endif

@@ -1,0 +1,145 @@
+/* backends/libvirt/transfer.c - the bytes of a local file or of memory into a volume, through a stream of the daemon. */
+#include "storage.h"
+
+#include "rpc.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CHUNK = 1 << 20 };
+
+/* volume, number (bytes in all) and flags -> stream */
+static int work_begin(libvirt_rpc *rpc) {
+    rpc->stream = virStreamNew(rpc->virt, 0);
+    if (!rpc->stream)
+        return -1;
+    return virStorageVolUpload(rpc->volume, rpc->stream, 0, rpc->number, rpc->flags);
+}
+
+/* bytes and length */
+static int work_send(libvirt_rpc *rpc) {
+    for (size_t done = 0; done < rpc->length;) {
+        int n = virStreamSend(rpc->stream, rpc->bytes + done, rpc->length - done);
+        if (n < 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* number (bytes) */
+static int work_hole(libvirt_rpc *rpc) {
+    return virStreamSendHole(rpc->stream, (long long)rpc->number, 0);
+}
+
+static int work_finish(libvirt_rpc *rpc) {
+    return virStreamFinish(rpc->stream);
+}
+
+static int work_abort(libvirt_rpc *rpc) {
+    return virStreamAbort(rpc->stream);
+}
+
+typedef struct upload {
+    libvirt_conn *conn;
+    const vmc_deadline *deadline;
+    libvirt_rpc *rpc;
+    const libvirt_file *file;
+    const char *vm;
+    char *stage;
+    uint64_t total;
+    uint64_t done;
+} upload;
+
+static int advance(upload *up, uint64_t bytes, vmctl_error **err) {
+    up->done += bytes;
+    int code =
+        vmc_progress(up->deadline, up->vm, up->stage, up->file->device, VMCTL_UNIT_BYTES, up->done, up->total, err);
+    return code < 0 ? code : vmc_deadline_check(up->deadline, up->stage, err);
+}
+
+static int send_range(upload *up, int fd, uint64_t end, vmctl_error **err) {
+    while (up->done < end) {
+        size_t want = end - up->done < CHUNK ? (size_t)(end - up->done) : CHUNK;
+        ssize_t n = pread(fd, up->rpc->bytes, want, (off_t)up->done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return vmc_error_errno(err, n < 0 ? errno : EIO, "cannot read %s", up->file->source);
+        up->rpc->length = (size_t)n;
+        int code = libvirt_rpc_run(up->conn, up->deadline, up->stage, work_send, up->rpc, err);
+        if (code == 0)
+            code = advance(up, (uint64_t)n, err);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+static int send_hole(upload *up, uint64_t end, vmctl_error **err) {
+    if (end <= up->done)
+        return 0;
+    up->rpc->number = end - up->done;
+    int code = libvirt_rpc_run(up->conn, up->deadline, up->stage, work_hole, up->rpc, err);
+    return code < 0 ? code : advance(up, end - up->done, err);
+}
+
+static int send_file(upload *up, int fd, bool sparse, vmctl_error **err) {
+    int code = 0;
+    while (code == 0 && up->done < up->total) {
+        off_t data = sparse ? lseek(fd, (off_t)up->done, SEEK_DATA) : (off_t)up->done;
+        if (data < 0) /* ENXIO: only a hole is left */
+            return send_hole(up, up->total, err);
+        code = send_hole(up, (uint64_t)data, err);
+        off_t hole = sparse ? lseek(fd, data, SEEK_HOLE) : (off_t)up->total;
+        uint64_t end = hole < 0 || (uint64_t)hole > up->total ? up->total : (uint64_t)hole;
+        if (code == 0)
+            code = send_range(up, fd, end, err);
+    }
+    return code;
+}
+
+static int send_all(upload *up, int fd, bool sparse, vmctl_error **err) {
+    if (fd >= 0)
+        return send_file(up, fd, sparse, err);
+    memcpy(up->rpc->bytes, up->file->content, up->file->length);
+    up->rpc->length = up->file->length;
+    return libvirt_rpc_run(up->conn, up->deadline, up->stage, work_send, up->rpc, err);
+}
+
+int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_file *file, const char *source,
+                   const char *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_CLOSE int fd = -1;
+    struct stat st;
+    if (source) {
+        fd = open(source, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &st) < 0)
+            return vmc_error_errno(err, errno, "cannot read %s", source);
+    }
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    virStorageVolRef(volume);
+    rpc->volume = volume;
+    VMC_AUTO_FREE char *stage =
+        file->device ? vmc_printf("uploading disk %s", file->device) : vmc_printf("uploading %s", file->name);
+    upload up = {.conn = conn, .deadline = deadline, .rpc = rpc, .file = file, .vm = vm, .stage = stage};
+    up.total = source ? (uint64_t)st.st_size : file->length;
+    rpc->number = up.total;
+    rpc->bytes = vmc_alloc(source ? CHUNK : file->length);
+    /* A hole is not written, so it is right only where the new volume reads as zeros: a raw one. */
+    bool sparse = source && strcmp(file->format, "raw") == 0;
+    rpc->flags = sparse ? VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM : 0;
+    int code = libvirt_rpc_run(conn, deadline, stage, work_begin, rpc, err);
+    if (code < 0)
+        return code;
+    code = send_all(&up, fd, sparse, err);
+    if (code == 0)
+        return libvirt_rpc_run(conn, deadline, stage, work_finish, rpc, err);
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + 5000};
+    vmctl_error *ignored = NULL;
+    libvirt_rpc_run(conn, &patient, "ending the transfer", work_abort, rpc, &ignored);
+    vmctl_error_free(ignored);
+    return code;
+}

@@ -1,0 +1,131 @@
+/* backends/libvirt/undo.c - takes back one thing that a journal notes; a thing that is not there is success.
+ *
+ *   file PATH                  an unfinished file under a name of its own
+ *   inode DEVICE:NUMBER PATH   a finished file, and nothing else that has its name by now
+ *   volume POOL/NAME           made by the daemon
+ *   added, added-volume        the same two, unless a VM uses it by now: for a change of a VM that stays
+ *   domain UUID NAME           by the UUID that was chosen before it was defined
+ *   log PATH                   what the host writes as soon as the domain starts
+ */
+#include "ops.h"
+
+#include "rpc.h"
+#include "storage.h"
+#include "xpath.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { UNDO_MS = 60000, VOLUME_TRIES = 20, VOLUME_PAUSE_MS = 100 };
+
+static int undo_file(const char *path, vmctl_error **err) {
+    if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR)
+        return 0;
+    return vmc_error_errno(err, errno, "cannot remove %s", path);
+}
+
+static int is_used(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *used, vmctl_error **err) {
+    VMC_AUTO_STRV users = {0};
+    int code = libvirt_path_users(conn, path, NULL, deadline, &users, err);
+    *used = users.count > 0;
+    return code;
+}
+
+static int undo_inode(libvirt_conn *conn, const char *detail, bool keep_used, const vmc_deadline *deadline,
+                      vmctl_error **err) {
+    unsigned long long device = 0;
+    unsigned long long number = 0;
+    const char *path = strchr(detail, ' ');
+    struct stat st;
+    if (!path || sscanf(detail, "%llu:%llu ", &device, &number) != 2)
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"inode %s\" cannot be read", detail);
+    path++;
+    if (lstat(path, &st) < 0 || st.st_dev != device || st.st_ino != number)
+        return 0;
+    bool gone = false;
+    bool used = false;
+    int code = keep_used ? is_used(conn, path, deadline, &used, err) : 0;
+    return code < 0 || used ? code : libvirt_remove_path(conn, path, deadline, &gone, err);
+}
+
+/* text (pool) and name; an inactive pool has no volumes to speak of. A stream of the dead process may hold the volume for a moment. */
+static int work_undo_volume(libvirt_rpc *rpc) {
+    rpc->pool = virStoragePoolLookupByName(rpc->virt, rpc->text);
+    if (!rpc->pool)
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_POOL);
+    rpc->volume = virStorageVolLookupByName(rpc->pool, rpc->name);
+    if (!rpc->volume)
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
+    for (int i = 0; i < VOLUME_TRIES; i++) {
+        if (virStorageVolDelete(rpc->volume, 0) == 0)
+            return 0;
+        if (virGetLastErrorCode() != VIR_ERR_OPERATION_INVALID)
+            break;
+        usleep(VOLUME_PAUSE_MS * 1000);
+    }
+    return -1;
+}
+
+static int undo_volume(libvirt_conn *conn, const char *detail, bool keep_used, const vmc_deadline *deadline,
+                       vmctl_error **err) {
+    const char *slash = strchr(detail, '/');
+    if (!slash)
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"volume %s\" cannot be read", detail);
+    if (keep_used) {
+        VMC_AUTO_FREE char *xml = NULL;
+        int code = libvirt_volume_find(conn, detail, deadline, NULL, &xml, err);
+        VMC_AUTO_FREE char *path = xml ? libvirt_xpath_text(xml, "/volume/target/path") : NULL;
+        bool used = false;
+        if (code == 0 && path)
+            code = is_used(conn, path, deadline, &used, err);
+        if (code < 0 || used || !path)
+            return code;
+    }
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    rpc->text = vmc_strndup(detail, (size_t)(slash - detail));
+    rpc->name = vmc_strdup(slash + 1);
+    return libvirt_rpc_run(conn, deadline, "removing the volume", work_undo_volume, rpc, err);
+}
+
+/* name (UUID) and flags */
+static int work_undo_domain(libvirt_rpc *rpc) {
+    rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
+    if (!rpc->domain)
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_DOMAIN);
+    if (virDomainIsActive(rpc->domain) == 1 && virDomainDestroy(rpc->domain) < 0 &&
+        virGetLastErrorCode() != VIR_ERR_OPERATION_INVALID)
+        return -1;
+    if (virDomainUndefineFlags(rpc->domain, rpc->flags) == 0)
+        return 0;
+    return libvirt_rpc_absent(rpc, VIR_ERR_NO_DOMAIN);
+}
+
+static int undo_domain(libvirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
+    const char *space = strchr(detail, ' ');
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    rpc->name = space ? vmc_strndup(detail, (size_t)(space - detail)) : vmc_strdup(detail);
+    rpc->flags = LIBVIRT_UNDEFINE_ALL;
+    return libvirt_rpc_run(conn, deadline, "removing the domain", work_undo_domain, rpc, err);
+}
+
+int libvirt_undo(void *conn_, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err) {
+    libvirt_conn *conn = conn_;
+    vmc_deadline deadline = vmc_deadline_start(call, UNDO_MS);
+    if (strcmp(kind, "file") == 0)
+        return undo_file(detail, err);
+    int code = libvirt_conn_renew(conn, &deadline, err);
+    if (code < 0)
+        return code;
+    bool added = vmc_starts_with(kind, "added");
+    if (strcmp(kind, "inode") == 0 || strcmp(kind, "added") == 0)
+        return undo_inode(conn, detail, added, &deadline, err);
+    if (strcmp(kind, "volume") == 0 || strcmp(kind, "added-volume") == 0)
+        return undo_volume(conn, detail, added, &deadline, err);
+    if (strcmp(kind, "domain") == 0)
+        return undo_domain(conn, detail, &deadline, err);
+    if (strcmp(kind, "log") == 0)
+        return libvirt_remove_log(conn, detail, &deadline, NULL, err);
+    return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" is of an unknown kind", kind, detail);
+}
