@@ -24,7 +24,7 @@ typedef struct kvm_result {
 
 /* For this uid and gid: the caller's own, or any when the caller is root. 0 with the answer also when it is no; an error only when
  * the question could not be asked (PERMISSION_DENIED: another user's answer needs root and none is cached). The probe takes a few
- * milliseconds, at most 1 s. Answers are kept per boot, user and state of /dev/kvm in vmc_runtime_dir. */
+ * milliseconds, at most 2 s. Answers are kept per boot, user and state of /dev/kvm in vmc_runtime_dir. */
 int kvm_probe(uid_t uid, gid_t gid, const vmc_deadline *deadline, kvm_result *out, vmctl_error **err);
 /* The same for a user's name, "libvirt-qemu"; NOT_FOUND when there is no such user. */
 int kvm_probe_user(const char *name, const vmc_deadline *deadline, kvm_result *out, vmctl_error **err);
