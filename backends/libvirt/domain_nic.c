@@ -218,7 +218,7 @@ static int write_forwards(libvirt_build *build, xmlNode *nic, const cJSON *item,
 }
 
 static int write_attachment(libvirt_build *build, xmlNode *nic, const cJSON *item, vmctl_error **err) {
-    attachment to;
+    attachment to = TO_NETWORK;
     int code = choose(build, item, &to, err);
     if (code < 0)
         return code;
