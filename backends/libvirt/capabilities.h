@@ -5,6 +5,7 @@
 
 #include "conn.h"
 #include "domain_xml.h"
+#include "drivers/kvm/kvm.h"
 
 typedef struct libvirt_capabilities {
     libvirt_host_features features; /* strings owned by this struct; features.kvm as `accel: auto` became */
@@ -12,7 +13,6 @@ typedef struct libvirt_capabilities {
     char *machine;                  /* the default machine of the host's architecture: "pc-i440fx-7.2"; NULL */
     char *accel_reason;             /* why not KVM: "/dev/kvm cannot be opened by libvirt-qemu"; NULL with KVM */
     char *accel_remedy;             /* NULL */
-    char *qemu_user;                /* the user that QEMU runs as, where it matters here; NULL */
 } libvirt_capabilities;
 
 /* Asks once (2 round trips: versions, domain capabilities) and keeps the answer: *out belongs to the connection. Another
@@ -26,5 +26,11 @@ void libvirt_capabilities_free(libvirt_capabilities *capabilities);
 /* What the spec's `accel` becomes: *kvm. "kvm" where KVM cannot be used: VMCTL_E_UNSUPPORTED with the reason and the remedy. "auto" says
  * in one note what it became and why, when that is TCG. wanted NULL: "auto". */
 int libvirt_accel(libvirt_conn *conn, const char *wanted, const vmc_deadline *deadline, bool *kvm, vmctl_error **err);
+
+/* The user that the system's QEMU runs as (qemu.conf's `user`, else the distribution's: libvirt-qemu, qemu); a name or "+UID". free; NULL:
+ * not known. */
+char *libvirt_qemu_user(void);
+/* kvm_probe for such a user; NULL: the caller. */
+int libvirt_kvm_probe(const char *user, const vmc_deadline *deadline, kvm_result *out, vmctl_error **err);
 
 #endif

@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { CANCEL_GRACE_MS = 1000, CLOSE_MS = 5000, OPEN_MS = 60000, KEEPALIVE_S = 5, KEEPALIVE_COUNT = 5 };
+enum { CANCEL_GRACE_MS = 1000, CLOSE_MS = 5000, KEEPALIVE_S = 5, KEEPALIVE_COUNT = 5 };
 
 /* Something that an abandoned call may still use: freed with the worker. */
 typedef struct parked {
@@ -457,9 +457,9 @@ static void read_uri(libvirt_conn *conn) {
 
 int libvirt_conn_open(const char *uri, const vmctl_endpoint *endpoint, bool events, const vmc_deadline *deadline,
                       libvirt_conn **out, vmctl_error **err) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, (void (*)(void))virInitialize);
-    virSetErrorFunc(NULL, quiet);
+    if (virInitialize() < 0)
+        return vmc_error(err, VMCTL_E_INTERNAL, "libvirt cannot be initialised");
+    virSetErrorFunc(NULL, quiet); /* it would print to stderr */
     int code = events ? loop_start(err) : 0;
     if (code < 0)
         return code;

@@ -5,7 +5,7 @@
 
 #include "conn.h"
 
-/* conn.c */
+/* open.c, conn.c */
 int libvirt_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *opened, vmctl_error **err);
 void libvirt_close(void *conn);
 
@@ -71,7 +71,7 @@ void libvirt_vm_identity(const libvirt_vm *vm, vmctl_identity *identity);
 int libvirt_vm_xml(libvirt_conn *conn, const libvirt_vm *vm, unsigned flags, const vmc_deadline *deadline, char **xml,
                    vmctl_error **err);
 
-/* list.c: libvirt's state and reason (virDomainState, and its reason) in common terms; saved: a managed save image is
+/* state.c: libvirt's state and reason (virDomainState, and its reason) in common terms; saved: a managed save image is
  * there. *reason is constant, NULL when there is nothing to say. */
 vmctl_state libvirt_state(int state, int reason, bool saved, const char **text);
 
