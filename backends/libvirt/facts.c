@@ -1,0 +1,330 @@
+/* The facts of one domain, from as few calls as libvirt has for those that are wanted. */
+#include "facts.h"
+#include "domain_xml.h"
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define XML_FACTS (VMCTL_FACT_MARKER | VMCTL_FACT_DEVICES | VMCTL_FACT_GPUS | VMCTL_FACT_CONFIG)
+
+void libvirt_summary_read(const virDomainStatsRecord *record, libvirt_summary *s) {
+    memset(s, 0, sizeof *s);
+    for (int i = 0; i < record->nparams; i++) {
+        const virTypedParameter *p = &record->params[i];
+        if (!strcmp(p->field, "state.state") && p->type == VIR_TYPED_PARAM_INT)
+            s->state = p->value.i;
+        else if (!strcmp(p->field, "state.reason") && p->type == VIR_TYPED_PARAM_INT)
+            s->reason = p->value.i;
+        else if (!strcmp(p->field, "vcpu.current") && p->type == VIR_TYPED_PARAM_UINT)
+            s->cpus = p->value.ui;
+        else if (!strcmp(p->field, "balloon.maximum") && p->type == VIR_TYPED_PARAM_ULLONG)
+            s->memory_mib = p->value.ul / 1024;
+    }
+}
+
+/* --- asking -------------------------------------------------------------------------------------------------- */
+
+typedef struct address_set {
+    virDomainInterfacePtr *items;
+    int count; /* -1: not answered */
+} address_set;
+
+typedef struct gather_args {
+    virDomainPtr domain;
+    unsigned facts;
+    bool running, need_info;
+    char *xml;
+    virDomainInfo info;
+    address_set agent, lease, arp;
+    int snapshots, autostart; /* -1: not answered */
+    virDomainStatsRecordPtr *blocks;
+} gather_args;
+
+static void addresses_free(address_set *set) {
+    for (int i = 0; i < set->count; i++)
+        virDomainInterfaceFree(set->items[i]);
+    free(set->items);
+}
+
+static void gather_drop(void *opaque) {
+    gather_args *args = opaque;
+    addresses_free(&args->agent);
+    addresses_free(&args->lease);
+    addresses_free(&args->arp);
+    if (args->blocks)
+        virDomainStatsRecordListFree(args->blocks);
+    free(args->xml);
+    virDomainFree(args->domain);
+    free(args);
+}
+
+/* Whether libvirt saw the guest's agent open its channel: asking an absent one costs seconds. */
+static int agent_state(const char *xml) {
+    static const char channel[] = "name='org.qemu.guest_agent.0'";
+    const char *found = xml ? strstr(xml, channel) : NULL;
+    if (!found)
+        return 0;
+    size_t rest = strcspn(found, ">");
+    const char *state = strstr(found, "state='connected'");
+    return state && state < found + rest;
+}
+
+static void ask_addresses(gather_args *args, address_set *set, unsigned source) {
+    set->count = virDomainInterfaceAddresses(args->domain, &set->items, source, 0);
+}
+
+static int gather_work(void *opaque) {
+    gather_args *args = opaque;
+    if (args->facts & (XML_FACTS | VMCTL_FACT_ADDRESSES)) {
+        args->xml = virDomainGetXMLDesc(args->domain, 0);
+        if (!args->xml)
+            return -1;
+    }
+    if (args->need_info && virDomainGetInfo(args->domain, &args->info) < 0)
+        return -1;
+    /* What follows may fail for one domain and is then absent. */
+    if ((args->facts & VMCTL_FACT_ADDRESSES) && args->running) {
+        if (agent_state(args->xml))
+            ask_addresses(args, &args->agent, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT);
+        if (args->agent.count <= 0) {
+            ask_addresses(args, &args->lease, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE);
+            ask_addresses(args, &args->arp, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP);
+        }
+    }
+    if (args->facts & VMCTL_FACT_SNAPSHOTS)
+        args->snapshots = virDomainSnapshotNum(args->domain, 0);
+    if ((args->facts & VMCTL_FACT_CONFIG) && virDomainGetAutostart(args->domain, &args->autostart) < 0)
+        args->autostart = -1;
+    if (args->facts & VMCTL_FACT_DEVICES) {
+        virDomainPtr one[] = {args->domain, NULL};
+        if (virDomainListGetStats(one, VIR_DOMAIN_STATS_BLOCK, &args->blocks,
+                                  VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) < 0)
+            args->blocks = NULL;
+    }
+    virResetLastError();
+    return 0;
+}
+
+/* --- addresses ---------------------------------------------------------------------------------------------- */
+
+typedef struct address_list {
+    vmctl_address *items; /* ip and mac are owned */
+    size_t count;
+} address_list;
+
+static void address_list_free(address_list *list) {
+    for (size_t i = 0; i < list->count; i++) {
+        free((char *)list->items[i].ip);
+        free((char *)list->items[i].mac);
+    }
+    free(list->items);
+}
+
+/* Addresses that reach the guest from outside: not its loopback, not link-local ones. */
+static bool is_useful(const char *ip) {
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, ip, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 != 127;
+    return inet_pton(AF_INET6, ip, &v6) == 1 && !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6);
+}
+
+static void add_addresses(address_list *list, const address_set *set, const char *source,
+                          const libvirt_domain_facts *facts) {
+    for (int i = 0; i < set->count; i++) {
+        const virDomainInterface *nic = set->items[i];
+        for (unsigned a = 0; a < nic->naddrs; a++) {
+            const char *ip = nic->addrs[a].addr;
+            bool known = !ip || !is_useful(ip);
+            for (size_t k = 0; !known && k < list->count; k++)
+                known = vmc_str_eq(list->items[k].ip, ip);
+            if (known)
+                continue;
+            list->items = vmc_realloc(list->items, list->count + 1, sizeof *list->items);
+            char *mac = vmc_strdup(nic->hwaddr);
+            for (char *c = mac; c && *c; c++)
+                *c = *c >= 'A' && *c <= 'F' ? (char)(*c + 32) : *c;
+            vmctl_address *made = &list->items[list->count++];
+            *made = (vmctl_address){.size = sizeof *made, .ip = vmc_strdup(ip), .mac = mac, .source = source};
+            for (size_t d = 0; facts && mac && d < facts->info.device_count; d++) {
+                const vmctl_device *device = &facts->info.devices[d];
+                if (device->kind == VMCTL_DEVICE_NIC && vmc_str_eq(device->mac, mac))
+                    made->device = device->name;
+            }
+        }
+    }
+}
+
+/* --- sizes, uptime --------------------------------------------------------------------------------------------- */
+
+/* block.N.name, .capacity, .allocation of virDomainListGetStats to the disks of the same target. */
+static void fill_sizes(vmctl_vm_info *info, virDomainStatsRecordPtr *blocks) {
+    if (!blocks || !blocks[0])
+        return;
+    const virDomainStatsRecord *record = blocks[0];
+    vmctl_device *current = NULL;
+    for (int i = 0; i < record->nparams; i++) {
+        const virTypedParameter *p = &record->params[i];
+        const char *field = strrchr(p->field, '.');
+        if (!field)
+            continue;
+        if (!strcmp(field, ".name") && p->type == VIR_TYPED_PARAM_STRING) {
+            current = NULL;
+            for (size_t d = 0; d < info->device_count; d++)
+                if (vmc_str_eq(info->devices[d].target, p->value.s))
+                    current = (vmctl_device *)&info->devices[d];
+        } else if (current && p->type == VIR_TYPED_PARAM_ULLONG) {
+            if (!strcmp(field, ".capacity"))
+                current->capacity_bytes = p->value.ul;
+            else if (!strcmp(field, ".allocation"))
+                current->allocated_bytes = p->value.ul;
+        }
+    }
+}
+
+/* libvirt does not say since when QEMU runs; the file with its process id was written then. */
+static int64_t uptime_of(const libvirt_conn *conn, const char *name) {
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (!conn->local || conn->test_driver || (conn->session && !runtime))
+        return -1;
+    VMC_AUTO_FREE char *path = conn->session ? vmc_printf("%s/libvirt/qemu/run/%s.pid", runtime, name)
+                                             : vmc_printf("/run/libvirt/qemu/%s.pid", name);
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return -1;
+    int64_t since = (int64_t)time(NULL) - (int64_t)st.st_mtim.tv_sec;
+    return since >= 0 ? since : -1;
+}
+
+/* --- delivering -------------------------------------------------------------------------------------------------- */
+
+static bool passes(const vmctl_vm_info *info, const vmctl_list_options *filter) {
+    if (!filter)
+        return true;
+    if (filter->owner && !vmc_str_eq(filter->owner, info->owner))
+        return false;
+    for (size_t i = 0; i < filter->label_count; i++) {
+        bool found = false;
+        for (size_t k = 0; !found && k < info->label_count; k++)
+            found = vmc_str_eq(filter->labels[i].key, info->labels[k].key) &&
+                    vmc_str_eq(filter->labels[i].value, info->labels[k].value);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static void host_of(const libvirt_conn *conn, char *buffer, size_t size) {
+    buffer[0] = '\0';
+    if (conn->local) {
+        if (gethostname(buffer, size) < 0)
+            buffer[0] = '\0';
+        buffer[size - 1] = '\0';
+        return;
+    }
+    const char *host = strstr(conn->uri, "://");
+    host = host ? host + 3 : "";
+    size_t length = strcspn(host, "/?");
+    const char *at = memchr(host, '@', length);
+    if (at) {
+        length -= (size_t)(at + 1 - host);
+        host = at + 1;
+    }
+    if (length && *host != '[')
+        length = strcspn(host, ":/?");
+    if (length && length < size) {
+        memcpy(buffer, host, length);
+        buffer[length] = '\0';
+    }
+}
+
+static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid, const libvirt_summary *summary,
+                   unsigned facts, const vmctl_list_options *filter, vmctl_vm_info_fn each, void *user,
+                   vmctl_error **err) {
+    vmc_cleanup(address_list_free) address_list addresses = {0};
+    libvirt_domain_facts *read = NULL;
+    if (args->xml) {
+        int code = libvirt_domain_facts_read(args->xml, &read, err);
+        if (code < 0)
+            return code;
+    }
+    vmctl_vm_info info = {
+        .size = sizeof info, .autostart = -1, .agent_connected = -1, .uptime_seconds = -1, .restart_required = -1};
+    if (read)
+        info = read->info;
+    info.size = sizeof info;
+    info.present = (facts & (VMCTL_FACT_STATE | VMCTL_FACT_RESOURCES)) | (read ? facts & XML_FACTS : 0);
+    info.name = virDomainGetName(args->domain);
+    info.id = uuid;
+    info.backend = "libvirt";
+    info.state = libvirt_state(summary->state, summary->reason, summary->saved, &info.state_reason);
+    char host[256];
+    host_of(conn, host, sizeof host);
+    info.host = host[0] ? host : NULL;
+    info.cpus = args->need_info ? args->info.nrVirtCpu : summary->cpus;
+    info.memory_mib = args->need_info ? args->info.maxMem / 1024 : summary->memory_mib;
+    if (facts & VMCTL_FACT_ADDRESSES) {
+        add_addresses(&addresses, &args->agent, "agent", read);
+        add_addresses(&addresses, &args->lease, "lease", read);
+        add_addresses(&addresses, &args->arp, "arp", read);
+        info.addresses = addresses.items;
+        info.address_count = addresses.count;
+        info.present |= VMCTL_FACT_ADDRESSES;
+    }
+    if ((facts & VMCTL_FACT_SNAPSHOTS) && args->snapshots >= 0) {
+        info.snapshot_count = (unsigned)args->snapshots;
+        info.present |= VMCTL_FACT_SNAPSHOTS;
+    }
+    if (facts & VMCTL_FACT_CONFIG) {
+        info.autostart = args->autostart;
+        info.agent_connected = args->running ? agent_state(args->xml) : 0;
+        info.uptime_seconds = args->running ? uptime_of(conn, info.name) : -1;
+        info.restart_required = -1;
+    }
+    if (facts & VMCTL_FACT_DEVICES)
+        fill_sizes(&info, args->blocks);
+    int code = passes(&info, filter) ? each(&info, user) : 0;
+    libvirt_domain_facts_free(read);
+    return code < 0 ? 1 : code;
+}
+
+int libvirt_facts_deliver(libvirt_conn *conn, virDomainPtr domain, const libvirt_summary *summary, unsigned facts,
+                          const vmctl_list_options *filter, const vmc_deadline *deadline, vmctl_vm_info_fn each,
+                          void *user, vmctl_error **err) {
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    virDomainGetUUIDString(domain, uuid);
+    if (filter && (filter->owner || filter->label_count))
+        facts |= VMCTL_FACT_MARKER;
+    bool need_info = (facts & VMCTL_FACT_RESOURCES) && (summary->cpus == 0 || summary->memory_mib == 0);
+    if (!need_info && !(facts & ~(unsigned)(VMCTL_FACT_STATE | VMCTL_FACT_RESOURCES))) {
+        const gather_args plain = {.domain = domain, .snapshots = -1, .autostart = -1};
+        return deliver(conn, &plain, uuid, summary, facts, filter, each, user, err);
+    }
+    gather_args *args = vmc_alloc(sizeof *args);
+    args->domain = domain;
+    virDomainRef(domain);
+    args->facts = facts;
+    args->running = summary->state != VIR_DOMAIN_SHUTOFF && summary->state != VIR_DOMAIN_CRASHED;
+    args->need_info = need_info;
+    args->agent.count = args->lease.count = args->arp.count = args->snapshots = args->autostart = -1;
+    VMC_AUTO_FREE char *doing = vmc_printf("asking for the facts of %s", virDomainGetName(domain));
+    vmctl_error *why = NULL;
+    int code = libvirt_call(conn, deadline, doing, gather_work, args, gather_drop, &why);
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED) {
+        vmc_error_move(err, &why);
+        return code;
+    }
+    bool vanished = code == VMCTL_E_NOT_FOUND && filter; /* of a list: it was deleted since the list was made */
+    if (!code)
+        code = deliver(conn, args, uuid, summary, facts, filter, each, user, &why);
+    gather_drop(args);
+    if (vanished || code >= 0) {
+        vmctl_error_free(why);
+        return vanished ? 0 : code;
+    }
+    vmc_error_move(err, &why);
+    return code;
+}
