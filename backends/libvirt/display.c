@@ -1,0 +1,90 @@
+/* Where a viewer finds the screen: <graphics> of the running domain. Source: formatdomain.html, "Graphical framebuffers". */
+#include "ops.h"
+#include "xml_tree.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { DISPLAY_MS = 30000 };
+
+/* The host part of the connection's URI; NULL for this machine. free. */
+static char *host_of(const libvirt_conn *conn) {
+    const char *host = strstr(conn->uri, "://");
+    if (conn->local || !host)
+        return NULL;
+    host += 3;
+    size_t length = strcspn(host, "/?");
+    const char *at = memchr(host, '@', length);
+    if (at) {
+        length -= (size_t)(at + 1 - host);
+        host = at + 1;
+    }
+    if (*host == '[') {
+        const char *close = memchr(host, ']', length);
+        return close ? vmc_strndup(host + 1, (size_t)(close - host - 1)) : NULL;
+    }
+    return vmc_strndup(host, strcspn(host, ":/?"));
+}
+
+/* As a viewer here would dial it: "any address" is the host's own name, or this machine. */
+static char *dialled(const libvirt_conn *conn, const char *listen) {
+    bool any = !listen || !*listen || !strcmp(listen, "0.0.0.0") || !strcmp(listen, "::");
+    if (!any)
+        return vmc_strdup(listen);
+    char *host = host_of(conn);
+    return host ? host : vmc_strdup(listen && !strcmp(listen, "::") ? "::1" : "127.0.0.1");
+}
+
+/* libvirt writes port -1 and 0 where none is given out. */
+static int port_of(const char *text) {
+    unsigned long long number = 0;
+    return libvirt_xml_number(text, &number) && number > 0 && number < 65536 ? (int)number : -1;
+}
+
+static int tell(const libvirt_conn *conn, const xmlNode *graphics, vmctl_display_fn each, void *user) {
+    const char *type = libvirt_xml_attr(graphics, "type");
+    int port = port_of(libvirt_xml_attr(graphics, "port"));
+    if (port < 0)
+        port = port_of(libvirt_xml_attr(graphics, "tlsPort"));
+    const xmlNode *listen = libvirt_xml_child(graphics, "listen");
+    const char *socket = libvirt_xml_attr(graphics, "socket");
+    if (!socket && libvirt_xml_attr_is(listen, "type", "socket"))
+        socket = libvirt_xml_attr(listen, "socket");
+    if (port < 0 && !socket)
+        return 0;
+    const char *bound = listen ? libvirt_xml_attr(listen, "address") : NULL;
+    VMC_AUTO_FREE char *address = dialled(conn, bound ? bound : libvirt_xml_attr(graphics, "listen"));
+    bool v6 = strchr(address, ':') != NULL;
+    VMC_AUTO_FREE char *uri = port > 0 ? vmc_printf(v6 ? "%s://[%s]:%d" : "%s://%s:%d", type, address, port)
+                                       : vmc_printf("%s+unix://%s", type, socket);
+    const vmctl_display display = {.size = sizeof display,
+                                   .type = type,
+                                   .address = port > 0 ? address : NULL,
+                                   .port = port,
+                                   .socket = socket,
+                                   .uri = uri};
+    return each(&display, user);
+}
+
+int libvirt_display_list(void *opaque, void *handle, const vmctl_call *call, vmctl_display_fn each, void *user,
+                         vmctl_error **err) {
+    libvirt_conn *conn = opaque;
+    libvirt_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(call, DISPLAY_MS);
+    VMC_AUTO_FREE char *xml = NULL;
+    int code = libvirt_vm_xml(conn, vm, 0, &deadline, &xml, err);
+    if (code < 0)
+        return code;
+    LIBVIRT_AUTO_XML *doc = NULL;
+    code = libvirt_xml_parse(xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
+    if (code < 0)
+        return code;
+    const xmlNode *domain = xmlDocGetRootElement(doc);
+    if (!libvirt_xml_attr(domain, "id")) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run, so it shows no screen", vm->name);
+        return vmc_error_next(err, "vmctl start %s", vm->name);
+    }
+    LIBVIRT_XML_EACH(graphics, libvirt_xml_child(domain, "devices"), "graphics")
+    if (tell(conn, graphics, each, user))
+        break;
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* The table of operations; descriptor.c says the same as data, and a test holds them against each other. */
+#include "ops.h"
+
+static const vmctl_backend_ops libvirt_ops = {
+    .size = sizeof libvirt_ops,
+    .abi = VMCTL_BACKEND_ABI,
+
+    .open = libvirt_open,
+    .close = libvirt_close,
+
+    .list = libvirt_list,
+    .lookup = libvirt_lookup,
+    .release = libvirt_release,
+    .get = libvirt_get,
+    .spec = libvirt_spec,
+    .native = libvirt_native,
+
+    .start = libvirt_start,
+    .stop = libvirt_stop,
+    .restart = libvirt_restart,
+    .reset = libvirt_reset,
+    .pause = libvirt_pause,
+    .resume = libvirt_resume,
+    .save = libvirt_save,
+    .rename = libvirt_rename,
+
+    .events = libvirt_events,
+    .console_open = libvirt_console_open,
+    .serial_log = libvirt_serial_log,
+    .display_list = libvirt_display_list,
+
+    .host_info = libvirt_host_info,
+    .host_list = libvirt_host_list,
+    .network_list = libvirt_network_list,
+};
+
+VMCTL_BACKEND_MODULE(libvirt, libvirt_ops)
