@@ -183,6 +183,7 @@ static int gather(libvirt_conn *conn, const char *arch, const vmc_deadline *dead
     kvm_result kvm = {0};
     bool probed = probe_here(conn, deadline, &kvm);
     bool unusable = probed && !kvm.usable;
+    c->qemu_user = conn->local && !conn->session && !conn->test_driver ? libvirt_qemu_user() : NULL;
     int code = ask(conn, arch, unusable ? "qemu" : NULL, deadline, c, err);
     if (code < 0)
         return code;
@@ -206,6 +207,7 @@ void libvirt_capabilities_free(libvirt_capabilities *c) {
     free(c->machine);
     free(c->accel_reason);
     free(c->accel_remedy);
+    free(c->qemu_user);
     free(c);
 }
 

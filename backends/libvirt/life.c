@@ -337,7 +337,7 @@ static int wait_off(libvirt_conn *conn, libvirt_vm *vm, libvirt_listener *listen
     return code;
 }
 
-static int ask_and_wait(libvirt_conn *conn, libvirt_vm *vm, int64_t grace_ms, libvirt_listener *listener,
+static int ask_and_wait(libvirt_conn *conn, libvirt_vm *vm, int64_t grace_ms, bool no_wait, libvirt_listener *listener,
                         const vmc_deadline *deadline, vmctl_error **err) {
     vmc_deadline grace = grace_ms < 0 ? *deadline : vmc_deadline_within(deadline, grace_ms);
     outcome out = {0};
@@ -348,6 +348,8 @@ static int ask_and_wait(libvirt_conn *conn, libvirt_vm *vm, int64_t grace_ms, li
         vmc_note(deadline, VMCTL_NOTE_INFO, "%s is already stopped", vm->name);
         return 0;
     }
+    if (no_wait)
+        return 0;
     code = wait_off(conn, vm, listener, deadline, &grace, err);
     if (code != 0)
         return code < 0 ? code : 0;
@@ -368,6 +370,8 @@ static int stop(libvirt_conn *conn, libvirt_vm *vm, const vmctl_stop_options *op
                 vmctl_error **err) {
     if (options->force)
         return power_off(conn, vm, deadline, err);
+    if (options->no_wait)
+        return ask_and_wait(conn, vm, 0, true, NULL, deadline, err);
     /* A stopped one needs no listening. */
     int state = 0;
     int code = libvirt_vm_state(conn, vm, deadline, &state, NULL, err);
@@ -379,7 +383,7 @@ static int stop(libvirt_conn *conn, libvirt_vm *vm, const vmctl_stop_options *op
         if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
             return vmc_deadline_check(deadline, "listening to the hypervisor", err);
     }
-    code = ask_and_wait(conn, vm, options->grace_ms ? options->grace_ms : GRACE_MS, listener, deadline, err);
+    code = ask_and_wait(conn, vm, options->grace_ms ? options->grace_ms : GRACE_MS, false, listener, deadline, err);
     libvirt_listener_close(listener);
     return code;
 }

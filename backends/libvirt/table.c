@@ -7,6 +7,7 @@ static const vmctl_backend_ops libvirt_ops = {
 
     .open = libvirt_open,
     .close = libvirt_close,
+    .undo = libvirt_undo,
 
     .list = libvirt_list,
     .lookup = libvirt_lookup,
@@ -14,6 +15,10 @@ static const vmctl_backend_ops libvirt_ops = {
     .get = libvirt_get,
     .spec = libvirt_spec,
     .native = libvirt_native,
+    .render = libvirt_render,
+
+    .create = libvirt_create,
+    .remove = libvirt_remove,
 
     .start = libvirt_start,
     .stop = libvirt_stop,
@@ -31,6 +36,7 @@ static const vmctl_backend_ops libvirt_ops = {
 
     .host_info = libvirt_host_info,
     .host_list = libvirt_host_list,
+    .pool_list = libvirt_pool_list,
     .network_list = libvirt_network_list,
 };
 
