@@ -266,7 +266,7 @@ static const contract_test tests[] = {
     TEST("change.memory", "change spec", memory_and_cpus_of_a_stopped_vm),
     TEST("change.memory", "change restart", memory_of_a_running_vm_waits_for_a_restart),
     TEST("change.live", "change", live_refuses_what_needs_a_restart),
-    TEST("change.nic.link", "change", a_link_goes_down_and_up_at_once),
+    TEST("network.link", "change", a_link_goes_down_and_up_at_once),
     TEST("change.disk.grow", "change", a_disk_grows_stopped_and_running),
     TEST("change.disk.grow", "change", a_disk_never_shrinks),
     TEST("change.labels", "change", labels_autostart_and_description),

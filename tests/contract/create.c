@@ -379,7 +379,7 @@ static const contract_test tests[] = {
     TEST("storage.cdrom", "create", a_cdrom_and_an_empty_drive),
     TEST("storage.bus", "create native", a_disk_on_every_bus),
     TEST("storage.disks", "create get", several_disks_on_one_bus),
-    TEST("storage.options", "create native", disk_options_arrive),
+    TEST("storage.cache", "create native", disk_options_arrive),
     TEST("storage.readonly", "create get", a_read_only_disk),
     TEST("boot.order", "create start", boot_order_chooses_the_disk),
     TEST("boot.kernel", "create start", a_kernel_boots_directly),

@@ -368,8 +368,8 @@ static void the_marker_tells_where_it_came_from(void **state) {
 static const contract_test tests[] = {
     TEST("network.nat", "create start", nat_network),
     TEST("network.user", "create start", user_network),
-    TEST("network.user.forward", "create start restart", forwards_listen_while_it_runs),
-    TEST("network.nat.forward", "create start", nat_with_forwards),
+    TEST("network.forward", "create start restart", forwards_listen_while_it_runs),
+    TEST("network.forward", "create start", nat_with_forwards),
     TEST("network.bridge", "create start", bridge_network),
     TEST("network.network", "create start", named_network),
     TEST("network.network", "create undo", a_missing_network_is_not_found),
