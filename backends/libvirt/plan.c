@@ -6,7 +6,6 @@
 #include "networks.h"
 #include "refuse.h"
 #include "rpc.h"
-#include "xml_tree.h"
 #include "xpath.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,26 +184,6 @@ static int plan_parts(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *
 
 /* --- the whole -------------------------------------------------------------------------------------------- */
 
-/* Files that the XML's disks do not name as VMctl's own, for remove. */
-static int mark_own(char **xml, const libvirt_file *file, vmctl_error **err) {
-    if (file->kind != LIBVIRT_FILE_COPY)
-        return 0;
-    LIBVIRT_AUTO_XML *doc = NULL;
-    int code = libvirt_xml_parse(*xml, "the domain XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
-    if (code < 0)
-        return code;
-    xmlNode *metadata = libvirt_xml_ensure(xmlDocGetRootElement(doc), "metadata");
-    xmlNode *marker = libvirt_xml_child(metadata, "vm");
-    if (!marker)
-        return 0;
-    xmlNode *node = libvirt_xml_add_ns(marker, "vmctl", LIBVIRT_VMCTL_NS, "file");
-    libvirt_xml_set(node, "path", file->path);
-    libvirt_xml_set(node, "origin", file->origin);
-    free(*xml);
-    *xml = libvirt_xml_text(doc);
-    return 0;
-}
-
 int libvirt_plan_xml(const vmctl_spec *spec, libvirt_plan *plan, char **xml, vmctl_error **err) {
     for (size_t i = 0; i < plan->disk_count; i++)
         plan->disk_plans[i] = libvirt_file_plan(&plan->disks[i]);
@@ -214,11 +193,14 @@ int libvirt_plan_xml(const vmctl_spec *spec, libvirt_plan *plan, char **xml, vmc
     plan->domain.initrd = plan->initrd.path;
     plan->domain.serial_log = plan->serial_log;
     plan->domain.host = &plan->host;
+    VMC_AUTO_STRV own = {0}; /* removed with the VM, although no disk of it */
+    const libvirt_file *others[] = {&plan->kernel, &plan->initrd};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (others[i]->kind == LIBVIRT_FILE_COPY)
+            vmc_strv_add(&own, others[i]->path);
+    plan->domain.own_files = &own;
     int code = libvirt_domain_xml(spec, &plan->domain, xml, err);
-    if (code == 0)
-        code = mark_own(xml, &plan->kernel, err);
-    if (code == 0)
-        code = mark_own(xml, &plan->initrd, err);
+    plan->domain.own_files = NULL;
     return code;
 }
 

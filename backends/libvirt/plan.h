@@ -32,7 +32,7 @@ int libvirt_plan_host(libvirt_conn *conn, const char *arch, const char *accel, c
 /* The domain's document for the plan as it stands. *xml: free. */
 int libvirt_plan_xml(const vmctl_spec *spec, libvirt_plan *plan, char **xml, vmctl_error **err);
 
-/* The path of serial.log in the default pool: "VM-NAME", or NAME where it begins with the VM's name. *path: free. */
+/* The path of serial.log in the default pool. *path: free. */
 int libvirt_plan_log(libvirt_store *store, const vmctl_node *node, char **path, vmctl_error **err);
 
 void libvirt_new_uuid(char out[VIR_UUID_STRING_BUFLEN]);

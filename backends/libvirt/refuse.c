@@ -5,7 +5,7 @@
 
 int libvirt_refuse(vmctl_error **err, int code, const vmctl_node *node, const char *format, ...) {
     if (!err)
-        return code;
+        return code == VMCTL_E_INVALID_SPEC && !node ? VMCTL_E_INVALID_ARGUMENT : code;
     va_list args;
     va_start(args, format);
     VMC_AUTO_FREE char *message = vmc_vprintf(format, args);
@@ -14,7 +14,7 @@ int libvirt_refuse(vmctl_error **err, int code, const vmctl_node *node, const ch
     unsigned line = 0;
     unsigned column = 0;
     if (!node)
-        return vmc_error(err, code, "%s", message);
+        return vmc_error(err, code == VMCTL_E_INVALID_SPEC ? VMCTL_E_INVALID_ARGUMENT : code, "%s", message);
     vmctl_node_location(node, &file, &line, &column);
     VMC_AUTO_FREE char *path = vmctl_node_path(node);
     if (code == VMCTL_E_INVALID_SPEC) {

@@ -57,7 +57,7 @@ static int at_node(vmctl_error **err, const vmctl_node *node, vmctl_error **caus
     int code = vmctl_error_code(*cause);
     if (code == VMCTL_E_INVALID_ARGUMENT)
         code = VMCTL_E_INVALID_SPEC;
-    libvirt_refuse(err, code, node, "%s", vmctl_error_message(*cause));
+    code = libvirt_refuse(err, code, node, "%s", vmctl_error_message(*cause));
     if (vmctl_error_next(*cause))
         vmc_error_next(err, "%s", vmctl_error_next(*cause));
     vmctl_error_free(*cause);
@@ -115,8 +115,8 @@ static int is_taken(libvirt_store *store, libvirt_pool *pool, const char *name, 
 }
 
 /* Gives the file its name and path in the pool; both must be free. */
-static int place(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
-                 libvirt_file *file, vmctl_error **err) {
+static int place_as(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
+                    libvirt_file *file, vmctl_error **err) {
     int code = take_pool(store, pool_name, &file->pool, err);
     if (code == VMCTL_E_NOT_FOUND && err && pool_name) {
         vmctl_error *cause = NULL;
@@ -129,7 +129,7 @@ static int place(libvirt_store *store, const vmctl_node *node, const char *pool_
         return libvirt_refuse(err, VMCTL_E_UNSUPPORTED, node,
                               "pool \"%s\" is of type %s, whose volumes have no paths; use a folder or LVM pool",
                               file->pool->name, file->pool->type);
-    file->name = vmc_printf("%s-%s", store->vm, name);
+    file->name = vmc_strdup(name);
     file->path = vmc_printf("%s/%s", file->pool->path, file->name);
     file->block = vmc_str_eq(file->pool->type, "logical") || vmc_str_eq(file->pool->type, "disk");
     if (strlen(file->name) > NAME_MAX - 16) /* room for the unfinished file's name */
@@ -152,9 +152,18 @@ static int place(libvirt_store *store, const vmctl_node *node, const char *pool_
     return 0;
 }
 
+/* "VM-name" */
+static int place(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
+                 libvirt_file *file, vmctl_error **err) {
+    VMC_AUTO_FREE char *full = vmc_printf("%s-%s", store->vm, name);
+    return place_as(store, node, pool_name, full, file, err);
+}
+
 int libvirt_plan_path(libvirt_store *store, const vmctl_node *node, const char *name, char **path, vmctl_error **err) {
+    size_t length = strlen(store->vm);
+    bool named = strncmp(name, store->vm, length) == 0 && (name[length] == '.' || name[length] == '-');
     libvirt_file file = {0};
-    int code = place(store, node, NULL, name, &file, err);
+    int code = named ? place_as(store, node, NULL, name, &file, err) : place(store, node, NULL, name, &file, err);
     if (code == 0)
         *path = vmc_strdup(file.path);
     libvirt_file_free(&file);
@@ -273,6 +282,30 @@ static int plan_image(libvirt_store *store, const vmctl_node *item, const char *
     if (!shares_blocks(image, out->pool))
         out->pool->wanted_bytes += info.allocated_bytes;
     return 0;
+}
+
+int libvirt_plan_upload(libvirt_store *store, const char *path, const char *name, const char *pool, libvirt_file *out,
+                        vmctl_error **err) {
+    struct stat st;
+    QEMU_IMG_AUTO_INFO info = {0};
+    *out = (libvirt_file){.kind = LIBVIRT_FILE_COPY};
+    int code = check_file(NULL, "image", path, &st, err);
+    if (code == 0)
+        code = inspect_image(store, NULL, path, NULL, &info, err);
+    if (code == 0)
+        code = place_as(store, NULL, pool, name, out, err);
+    if (code < 0) {
+        libvirt_file_free(out);
+        return code;
+    }
+    /* Byte for byte, whatever it is: the pool sees the format by itself. */
+    out->source = vmc_strdup(path);
+    out->format = vmc_strdup(strcmp(info.format, "qcow2") == 0 ? "qcow2" : "raw");
+    out->source_format = vmc_strdup(out->format);
+    out->source_bytes = strcmp(out->format, "raw") == 0 ? (uint64_t)st.st_size : info.virtual_bytes;
+    if (!shares_blocks(path, out->pool))
+        out->pool->wanted_bytes += info.allocated_bytes;
+    return libvirt_plan_fits(store, err);
 }
 
 /* --- files that are there ---------------------------------------------------------------------------------- */

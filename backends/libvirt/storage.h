@@ -18,7 +18,7 @@
 typedef struct libvirt_store {
     libvirt_conn *conn;
     const vmc_deadline *deadline;
-    const char *vm;        /* for the files' names and for progress */
+    const char *vm;        /* for the files' names and for progress; NULL: for no VM */
     const char *qemu_user; /* NULL: the person's own */
     bool predict;          /* for render: a name that is taken is a note and no error */
     bool keep_used;        /* what a VM uses by then is not undone: for changes of a VM that stays */
@@ -69,7 +69,11 @@ int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char
 /* A file of the default pool named VM-`name` with this content, which becomes the plan's. */
 int libvirt_plan_bytes(libvirt_store *store, const char *name, char *content, size_t length, libvirt_file *out,
                        vmctl_error **err);
-/* A path in the default pool for a file that the host will write: checked to be free, not made. *path: free. */
+/* A whole local image as a volume of this name, not of a VM. pool NULL: the default one. */
+int libvirt_plan_upload(libvirt_store *store, const char *path, const char *name, const char *pool, libvirt_file *out,
+                        vmctl_error **err);
+/* A path in the default pool for a file that the host will write, VM-`name` (or `name` where it begins with the VM's): checked to be
+ * free, not made. *path: free. */
 int libvirt_plan_path(libvirt_store *store, const vmctl_node *node, const char *name, char **path, vmctl_error **err);
 /* Whether the planned files fit: RESOURCE_EXHAUSTED with what is free and what is needed. */
 int libvirt_plan_fits(libvirt_store *store, vmctl_error **err);
