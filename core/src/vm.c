@@ -223,6 +223,8 @@ int vmctl_vm_restart(vmctl_vm *vm, const vmctl_stop_options *options, vmctl_erro
     vmc_op op;
     rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_restart, o.call, default_ms + VMC_ACT_MS, true, err);
     o.call = &op.call;
+    if (rc == 0 && o.no_wait)
+        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "a restart has to wait for the guest to stop");
     if (rc == 0)
         rc = op.ops->restart(op.conn, op.handle, &o, &op.why);
     return vmc_op_end(&op, rc, "restart %s", op.name);
