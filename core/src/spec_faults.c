@@ -1,4 +1,4 @@
-/* The faults of a text: gathered while it is read, told at once, in the order of their lines. */
+/* The faults of a text: gathered while it is read, told at once. */
 #include "base/error.h"
 #include "spec_internal.h"
 
@@ -11,7 +11,7 @@ static void add(vmc_faults *faults, unsigned line, unsigned column, const char *
         return;
     }
     faults->items = vmc_realloc(faults->items, faults->count + 1, sizeof *faults->items);
-    faults->items[faults->count++] = (vmc_fault){faults->document, line, column, vmc_strdup(path), message};
+    faults->items[faults->count++] = (vmc_fault){line, column, vmc_strdup(path), message};
 }
 
 void vmc_faults_add(vmc_faults *faults, unsigned line, unsigned column, const char *path, const char *format, ...) {
@@ -29,21 +29,10 @@ void vmc_faults_add_node(vmc_faults *faults, const vmctl_node *node, const char 
     va_end(args);
 }
 
-static int by_place(const void *a, const void *b) {
-    const vmc_fault *x = a, *y = b;
-    if (x->document != y->document)
-        return x->document < y->document ? -1 : 1;
-    if (x->line != y->line)
-        return x->line < y->line ? -1 : 1;
-    return x->column < y->column ? -1 : x->column > y->column;
-}
-
 int vmc_faults_end(vmc_faults *faults, vmctl_error **err) {
     int code = 0;
     VMC_AUTO_FREE vmc_fault *items = faults->items;
     vmctl_error *told = NULL;
-    if (faults->count > 1)
-        qsort(items, faults->count, sizeof *items, by_place);
     for (size_t i = 0; i < faults->count; i++) {
         const char *file = items[i].line ? faults->file : NULL;
         code = vmc_error_fault(&told, file, items[i].line, items[i].column, items[i].path, "%s", items[i].message);

@@ -93,9 +93,12 @@ const char *vmc_item_name(const vmctl_node *item);
 /* Gives items without a name theirs, as default; names given so before are chosen anew. */
 void vmc_spec_name_items(vmctl_spec *spec);
 
-/* What is wrong in a text, in the order in which it is told. */
+/* As vmctl_spec_set; -1 with *why, which does not name the path. */
+int vmc_spec_set_text(vmctl_spec *spec, const char *path, const char *text, char **why);
+
+/* What is wrong in a text; the error sorts it by line. */
 typedef struct vmc_fault {
-    unsigned document, line, column;
+    unsigned line, column;
     char *path;
     char *message;
 } vmc_fault;
@@ -104,8 +107,7 @@ typedef struct vmc_faults {
     vmc_fault *items;
     size_t count;
     const char *file;
-    unsigned document; /* the one being read */
-    bool more;         /* beyond VMC_SPEC_FAULT_LIMIT */
+    bool more; /* beyond VMC_SPEC_FAULT_LIMIT */
 } vmc_faults;
 
 void vmc_faults_add(vmc_faults *faults, unsigned line, unsigned column, const char *path, const char *format, ...)
