@@ -86,6 +86,8 @@ void vmc_node_remove(vmctl_node *parent, size_t index);
 vmctl_node *vmc_node_child(const vmctl_node *map, const char *key);
 /* The child that the text at *path begins with ("[0]", "key", an item's name; the longest that fits), *path moved behind it and its dot. */
 vmctl_node *vmc_node_step(const vmctl_node *node, const char **path);
+/* For a person, in one line: "20GiB", "{name: data, size: 1GiB}"; cut where it is long. NULL for NULL. */
+char *vmc_node_line(const vmctl_node *node);
 /* Becomes a path with indexes: "disks[0].size". */
 char *vmc_node_index_path(const vmctl_node *node);
 /* The item's own `name`; NULL. */
@@ -118,6 +120,6 @@ void vmc_faults_add_node(vmc_faults *faults, const vmctl_node *node, const char 
 int vmc_faults_end(vmc_faults *faults, vmctl_error **err);
 
 /* The cross-checks; `incomplete`: without the required keys. */
-void vmc_spec_check(const vmctl_spec *spec, bool incomplete, vmc_faults *faults);
+void vmc_spec_rules(const vmctl_spec *spec, bool incomplete, vmc_faults *faults);
 
 #endif

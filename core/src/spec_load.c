@@ -77,7 +77,7 @@ static void take_spec(struct loading *l, const vmc_raw_document *document) {
     overlay(l, spec);
     vmc_spec_name_items(spec);
     if (!l->builder.stopped)
-        vmc_spec_check(spec, l->options.incomplete, &l->faults);
+        vmc_spec_rules(spec, l->options.incomplete, &l->faults);
 }
 
 static void read_documents(struct loading *l, size_t length) {

@@ -386,7 +386,7 @@ static void check_misc(struct check *c) {
         vmc_faults_add_node(c->faults, unattend, "unattend is for guest: windows");
 }
 
-void vmc_spec_check(const vmctl_spec *spec, bool incomplete, vmc_faults *faults) {
+void vmc_spec_rules(const vmctl_spec *spec, bool incomplete, vmc_faults *faults) {
     struct check c = {spec, spec->root, incomplete, faults};
     if (spec->native)
         return;
@@ -407,6 +407,6 @@ void vmc_spec_check(const vmctl_spec *spec, bool incomplete, vmc_faults *faults)
 
 int vmctl_spec_validate(const vmctl_spec *spec, vmctl_error **err) {
     vmc_faults faults = {.file = spec->file};
-    vmc_spec_check(spec, false, &faults);
+    vmc_spec_rules(spec, false, &faults);
     return vmc_faults_end(&faults, err);
 }

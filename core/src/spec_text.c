@@ -13,7 +13,7 @@ struct writer {
     bool json, defaults;
 };
 
-enum { FLOW_WIDTH = 80, INDENT = 2 };
+enum { FLOW_WIDTH = 80, LINE_WIDTH = 200, INDENT = 2 };
 
 /* --- strings ------------------------------------------------------------------------------------------------ */
 
@@ -259,6 +259,42 @@ static void add_json(struct writer *w, const vmctl_node *node, size_t indent) {
         add_indent(w, indent);
     }
     vmc_str_add_char(&w->out, is_map ? '}' : ']');
+}
+
+/* --- one line ----------------------------------------------------------------------------------------------- */
+
+static void add_line(struct writer *w, const vmctl_node *node) {
+    bool is_map = node->kind == VMCTL_KIND_MAP, first = true;
+    if (!is_map && node->kind != VMCTL_KIND_LIST) {
+        add_scalar(w, node);
+        return;
+    }
+    vmc_str_add_char(&w->out, is_map ? '{' : '[');
+    EACH_CHILD(w, node, child) {
+        vmc_str_add(&w->out, first ? "" : ", ");
+        first = false;
+        if (is_map) {
+            add_string(w, child->key);
+            vmc_str_add(&w->out, ": ");
+        }
+        add_line(w, short_form(w, child));
+    }
+    vmc_str_add_char(&w->out, is_map ? '}' : ']');
+}
+
+char *vmc_node_line(const vmctl_node *node) {
+    if (!node)
+        return NULL;
+    struct writer w = {.defaults = true};
+    add_line(&w, node);
+    if (w.out.length > LINE_WIDTH) {
+        size_t cut = LINE_WIDTH;
+        while (cut && (w.out.text[cut] & 0xc0) == 0x80)
+            cut--;
+        w.out.length = cut;
+        vmc_str_add(&w.out, "...");
+    }
+    return vmc_str_take(&w.out);
 }
 
 int vmctl_spec_text(const vmctl_spec *spec, vmctl_format format, bool with_defaults, char **out, vmctl_error **err) {
