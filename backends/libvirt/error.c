@@ -171,6 +171,7 @@ static int code_of_text(const char *text, int fallback) {
         {"Could not set up host forwarding rule", VMCTL_E_BUSY},
         {"Could not access KVM kernel module", VMCTL_E_UNSUPPORTED},
         {"Permission denied", VMCTL_E_PERMISSION_DENIED},
+        {"already exists", VMCTL_E_ALREADY_EXISTS},
         {"No such file or directory", VMCTL_E_NOT_FOUND},
     };
     for (size_t i = 0; text && i < sizeof parts / sizeof parts[0]; i++)
