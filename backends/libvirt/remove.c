@@ -71,6 +71,8 @@ static int remove_own(const removal *r, vmctl_error **err) {
     int code = 0;
     for (size_t i = 0; code == 0 && i < r->facts->own_files.count; i++) {
         const char *path = r->facts->own_files.items[i];
+        if (vmc_str_eq(path, r->facts->serial_log)) /* with what was moved aside of it: below */
+            continue;
         bool disk = is_disk(r->facts, path);
         if (!disk || r->options->disks != VMCTL_DELETE_KEEP_DISKS)
             code = remove_file(r, disk ? "disk" : "file", path, err);

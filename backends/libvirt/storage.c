@@ -251,9 +251,9 @@ static int check_size(const vmctl_node *node, libvirt_file *file, const char *wh
                           has);
 }
 
-static int plan_image(libvirt_store *store, const vmctl_node *item, const char *image, libvirt_file *out,
+static int plan_image(libvirt_store *store, const vmctl_node *item, const vmctl_node *node, libvirt_file *out,
                       vmctl_error **err) {
-    const vmctl_node *node = vmctl_node_get(item, "image");
+    const char *image = vmctl_node_string(node, NULL, "");
     const char *wanted = vmctl_node_string(item, "format", NULL);
     struct stat st;
     QEMU_IMG_AUTO_INFO info = {0};
@@ -331,9 +331,9 @@ static bool leans_on_neighbour(const char *path, const qemu_img_info *info) {
     return strcmp(folder, other) == 0;
 }
 
-static int plan_backing(libvirt_store *store, const vmctl_node *item, const char *backing, libvirt_file *out,
+static int plan_backing(libvirt_store *store, const vmctl_node *item, const vmctl_node *node, libvirt_file *out,
                         vmctl_error **err) {
-    const vmctl_node *node = vmctl_node_get(item, "backing");
+    const char *backing = vmctl_node_string(node, NULL, "");
     const char *format = vmctl_node_string(item, "format", "qcow2");
     if (strcmp(format, "qcow2") != 0)
         return libvirt_refuse(err, VMCTL_E_INVALID_SPEC, vmctl_node_get(item, "format"),
@@ -401,9 +401,9 @@ static int format_in_place(const vmctl_node *node, const char *path, const char 
     return 0;
 }
 
-static int plan_volume(libvirt_store *store, const vmctl_node *item, const char *volume, libvirt_file *out,
+static int plan_volume(libvirt_store *store, const vmctl_node *item, const vmctl_node *node, libvirt_file *out,
                        vmctl_error **err) {
-    const vmctl_node *node = vmctl_node_get(item, "volume");
+    const char *volume = vmctl_node_string(node, NULL, "");
     VMC_AUTO_FREE char *xml = NULL;
     int code = libvirt_volume_find(store->conn, volume, store->deadline, NULL, &xml, err);
     if (code < 0)
@@ -474,9 +474,9 @@ int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char
     return code;
 }
 
-static int plan_cdrom(libvirt_store *store, const vmctl_node *item, const char *image, libvirt_file *out,
+static int plan_cdrom(libvirt_store *store, const vmctl_node *item, const vmctl_node *node, libvirt_file *out,
                       vmctl_error **err) {
-    const vmctl_node *node = vmctl_node_get(item, "cdrom");
+    const char *image = vmctl_node_string(node, NULL, "");
     if (!*image) {
         out->kind = LIBVIRT_FILE_NONE;
         return 0;
@@ -517,7 +517,7 @@ static int plan_blank(libvirt_store *store, const vmctl_node *item, libvirt_file
 int libvirt_plan_disk(libvirt_store *store, const vmctl_node *item, libvirt_file *out, vmctl_error **err) {
     static const struct {
         const char *key;
-        int (*plan)(libvirt_store *store, const vmctl_node *item, const char *value, libvirt_file *out,
+        int (*plan)(libvirt_store *store, const vmctl_node *item, const vmctl_node *node, libvirt_file *out,
                     vmctl_error **err);
     } sources[] = {{"image", plan_image}, {"backing", plan_backing}, {"volume", plan_volume}, {"cdrom", plan_cdrom}};
     *out = (libvirt_file){0};
@@ -535,12 +535,22 @@ int libvirt_plan_disk(libvirt_store *store, const vmctl_node *item, libvirt_file
                                   out->device);
             break;
         }
-        code = sources[i].plan(store, item, vmctl_node_string(node, NULL, ""), out, err);
+        code = sources[i].plan(store, item, node, out, err);
         if (code < 0)
             break;
     }
     if (code > 0)
         code = plan_blank(store, item, out, err);
+    if (code < 0)
+        libvirt_file_free(out);
+    return code;
+}
+
+int libvirt_plan_source(libvirt_store *store, const char *device, const char *key, const vmctl_node *node,
+                        libvirt_file *out, vmctl_error **err) {
+    *out = (libvirt_file){.device = vmc_strdup(device)};
+    int code =
+        strcmp(key, "volume") == 0 ? plan_volume(store, NULL, node, out, err) : plan_cdrom(store, NULL, node, out, err);
     if (code < 0)
         libvirt_file_free(out);
     return code;

@@ -62,6 +62,9 @@ libvirt_disk_plan libvirt_file_plan(const libvirt_file *file);
 
 /* An item of disks:. Nothing is made. The errors name the key and its line: NOT_FOUND, ALREADY_EXISTS, INVALID_SPEC, PERMISSION_DENIED. */
 int libvirt_plan_disk(libvirt_store *store, const vmctl_node *item, libvirt_file *out, vmctl_error **err);
+/* Another medium ("cdrom"; node NULL: none) or another volume ("volume") for a device that is there. */
+int libvirt_plan_source(libvirt_store *store, const char *device, const char *key, const vmctl_node *node,
+                        libvirt_file *out, vmctl_error **err);
 /* A file that QEMU opens as it is (kernel, initrd, optical medium): used in place where QEMU can reach it, else copied into the
  * default pool as VM-`name`. */
 int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char *source, const char *name,
