@@ -34,7 +34,7 @@ static const unit *find_unit(const unit *units, const char *name, size_t length)
     return NULL;
 }
 
-enum { DIGITS = 18 }; /* all that fit into 63 bits, before and after the point */
+enum { DIGITS = 19 }; /* of the largest number of 63 bits; times 2^60 still within 127 */
 
 /* Digits with an optional fraction times the factor, exactly. */
 static int scaled(const char *digits, size_t length, long long factor, long long *out, const char **why) {
