@@ -382,7 +382,11 @@ static int by_text(const void *a, const void *b) {
 char *world(void) {
     lines all = {NULL, 0};
     MUST(vmctl_list(conn, NULL, add_vm, &all, &err));
-    MUST(vmctl_image_list(conn, NULL, NULL, add_image, &all, &err));
+    if (vmctl_image_list(conn, NULL, NULL, add_image, &all, &err) == VMCTL_E_UNSUPPORTED) {
+        vmctl_error_free(err); /* an endpoint that keeps no images */
+        err = NULL;
+    }
+    assert_null(err);
     for (const char *const *folder = profile->folders; *folder; folder++)
         add_files(&all, *folder, 0);
     char journal[512];
