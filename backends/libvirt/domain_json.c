@@ -42,7 +42,9 @@ void libvirt_json_put(cJSON *json, const char *key, cJSON *value) {
 }
 
 cJSON *libvirt_json_of_node(const vmctl_node *node, bool with_defaults) {
-    if (!node || (!with_defaults && vmctl_node_is_default(node)))
+    bool is_name =
+        vmc_str_eq(vmctl_node_key(node), "name"); /* of an item: told apart by it even where it was filled in */
+    if (!node || (!with_defaults && !is_name && vmctl_node_is_default(node)))
         return NULL;
     switch (vmctl_node_kind(node)) {
     case VMCTL_KIND_BOOLEAN:
@@ -141,8 +143,23 @@ static bool holds_secret(const cJSON *value) {
     return cJSON_IsString(value) && strstr(value->valuestring, "passwd");
 }
 
+/* libvirt writes the newest version of a machine type for its short name when the domain is defined. */
+static bool is_machine(const cJSON *shown, const char *text) {
+    LIBVIRT_AUTO_JSON *then = text ? cJSON_Parse(text) : NULL;
+    if (!cJSON_IsString(shown) || !cJSON_IsString(then))
+        return false;
+    const char *now = shown->valuestring, *was = then->valuestring;
+    if (strcmp(now, was) == 0)
+        return true;
+    VMC_AUTO_FREE char *versions = strcmp(was, "pc") == 0
+                                       ? vmc_strdup("pc-i440fx-")
+                                       : vmc_printf("%s%s-", strcmp(was, "q35") == 0 ? "pc-" : "", was);
+    return vmc_starts_with(now, versions);
+}
+
 static void keep(libvirt_build *build, const char *path, const cJSON *shown, const cJSON *want) {
-    if (is_left_out(path) || holds_secret(want) || cJSON_Compare(shown, want, true))
+    bool same = cJSON_Compare(shown, want, true) && strcmp(path, "machine") != 0;
+    if (is_left_out(path) || holds_secret(want) || same)
         return;
     VMC_AUTO_FREE char *value = cJSON_PrintUnformatted(want);
     VMC_AUTO_FREE char *was = shown ? cJSON_PrintUnformatted(shown) : NULL;
@@ -198,7 +215,8 @@ static void take_back(cJSON *json, const char *path, const char *was, const char
         } else if (!step[length]) {
             const cJSON *shown = libvirt_json_get(map, key);
             LIBVIRT_AUTO_JSON *then = was ? cJSON_Parse(was) : NULL;
-            if (was ? !cJSON_Compare(shown, then, true) : shown != NULL)
+            bool holds = was ? cJSON_Compare(shown, then, true) : !shown;
+            if (!holds && !(strcmp(path, "machine") == 0 && is_machine(shown, was)))
                 return; /* changed since: the XML is right */
             cJSON *value = cJSON_Parse(text);
             if (value)

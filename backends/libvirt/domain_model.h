@@ -23,6 +23,7 @@ typedef struct libvirt_build {
     const vmctl_node *root; /* where keys were written, for messages; NULL */
     const char *arch, *machine, *guest;
     bool x86, q35, kvm;
+    bool fresh; /* made from nothing: what no key says is chosen too */
     bool test; /* test:///: takes any device, has no QEMU */
 } libvirt_build;
 

@@ -52,7 +52,7 @@ static int write_topology(libvirt_build *build, const cJSON *cpus, int64_t most,
     xmlNode *cpu = libvirt_xml_child(build->domain, "cpu");
     xmlNode *topology = libvirt_xml_child(cpu, "topology");
     if (!given[0] && !given[1] && !given[2]) {
-        if (strcmp(build->guest, "windows") != 0 || topology || build->test)
+        if (strcmp(build->guest, "windows") != 0 || !build->fresh || build->test)
             return 0;
         given[0] = 1; /* client editions use two sockets at most, however many CPUs there are */
         given[2] = 1;
@@ -94,7 +94,7 @@ int libvirt_cpus_write(libvirt_build *build, const cJSON *cpus, vmctl_error **er
     const char *model = libvirt_json_string(cpus, "model", NULL);
     xmlNode *cpu = libvirt_xml_child(build->domain, "cpu");
     VMC_AUTO_FREE char *owned = NULL;
-    if (!cpu || (model && !vmc_str_eq(model, shown_model(cpu, &owned))))
+    if (build->fresh || (model && !vmc_str_eq(model, shown_model(cpu, &owned))))
         write_model(build, model);
     int code = write_topology(build, cpus, most, err);
     if (code < 0)

@@ -248,7 +248,7 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
     if (native)
         return native_xml(spec, native, plan, xml, err);
     LIBVIRT_AUTO_XML *doc = xmlNewDoc((const xmlChar *)"1.0");
-    libvirt_build build = {.doc = doc, .plan = plan, .host = plan->host, .root = vmctl_spec_root(spec)};
+    libvirt_build build = {.doc = doc, .plan = plan, .host = plan->host, .fresh = true, .root = vmctl_spec_root(spec)};
     build.domain = xmlNewDocNode(doc, NULL, (const xmlChar *)"domain", NULL);
     xmlDocSetRootElement(doc, build.domain);
     LIBVIRT_AUTO_JSON *want = libvirt_json_of_node(build.root, true);
