@@ -24,8 +24,21 @@ static const vmctl_node *list_of(const struct check *c, const char *key) {
 
 /* --- required ----------------------------------------------------------------------------------------------- */
 
+/* Whether something below this key was told already: what is missing then is only a consequence. */
+static bool is_told(const struct check *c, const char *path) {
+    size_t length = strlen(path);
+    for (size_t i = 0; i < c->faults->count; i++) {
+        const vmc_fault *fault = &c->faults->items[i];
+        if (fault->line >= c->spec->line && fault->path && strncmp(fault->path, path, length) == 0 &&
+            strchr(".[", fault->path[length]))
+            return true;
+    }
+    return false;
+}
+
 static void require(struct check *c, const char *path, const char *message) {
-    if (c->incomplete || given(c->root, path))
+    VMC_AUTO_FREE char *top = vmc_strndup(path, strcspn(path, "."));
+    if (c->incomplete || given(c->root, path) || is_told(c, top))
         return;
     /* `memory: {max: 4GiB}` lacks its size in that line; what is wholly absent lacks in the document's first one */
     VMC_AUTO_FREE char *parent = vmc_strdup(path);
@@ -64,10 +77,9 @@ static void check_cpus(struct check *c) {
         if (part && !first)
             first = part;
     }
-    int64_t wanted = max ? max : count;
-    if (first && wanted && product != wanted)
+    if (first && (count || max) && product != count && product != max)
         vmc_faults_add_node(c->faults, first, "sockets, cores and threads make %lld CPUs, but %s is %lld",
-                            (long long)product, max ? "max" : "count", (long long)wanted);
+                            (long long)product, count ? "count" : "max", (long long)(count ? count : max));
 }
 
 static void check_memory(struct check *c) {
@@ -141,7 +153,8 @@ static void check_disk(struct check *c, const vmctl_node *disk) {
             source = node;
     }
     const vmctl_node *size = vmc_node_child(disk, "size");
-    if (!source && !size && !c->incomplete)
+    VMC_AUTO_FREE char *path = vmc_node_index_path(disk);
+    if (!source && !size && !c->incomplete && !is_told(c, path))
         vmc_faults_add_node(c->faults, disk,
                             "a disk needs image, backing, volume or cdrom, or a size to be a blank one");
     if (!source || strcmp(source->key, "cdrom") != 0)
