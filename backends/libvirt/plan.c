@@ -150,7 +150,7 @@ static int plan_seed(const vmctl_spec *spec, libvirt_plan *plan, vmctl_error **e
     size_t length = 0;
     code = seed_iso_build("cidata", files, count, &image, &length, err);
     libvirt_seed_free(&texts);
-    return code < 0 ? code : libvirt_plan_bytes(&plan->store, "cidata.iso", image, length, &plan->seed, err);
+    return code < 0 ? code : libvirt_plan_bytes(&plan->store, LIBVIRT_SEED_NAME, image, length, &plan->seed, err);
 }
 
 int libvirt_plan_log(libvirt_store *store, const vmctl_node *node, char **path, vmctl_error **err) {

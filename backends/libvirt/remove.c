@@ -49,7 +49,7 @@ static bool is_disk(const libvirt_domain_facts *facts, const char *path) {
     for (size_t i = 0; i < facts->info.device_count; i++) {
         const vmctl_device *device = &facts->info.devices[i];
         if (device->kind == VMCTL_DEVICE_DISK && vmc_str_eq(device->source, path))
-            return true;
+            return !vmc_ends_with(path, LIBVIRT_SEED_NAME); /* a drive to the guest, and no one's data */
     }
     return false;
 }
@@ -138,8 +138,6 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
         rpc->flags = LIBVIRT_UNDEFINE_ALL;
         code = libvirt_rpc_run(r.conn, &deadline, "removing the domain", work_undefine, rpc, err);
     }
-    if (code == 0)
-        tell(&r, "vm", vm->name);
     libvirt_domain_facts_free(r.facts);
     return code;
 }

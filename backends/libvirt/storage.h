@@ -69,6 +69,7 @@ int libvirt_plan_source(libvirt_store *store, const char *device, const char *ke
  * default pool as VM-`name`. */
 int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char *source, const char *name,
                         const char *pool, libvirt_file *out, vmctl_error **err);
+#define LIBVIRT_SEED_NAME "cidata.iso" /* cloud-init's seed is VM-cidata.iso */
 /* A file of the default pool named VM-`name` with this content, which becomes the plan's. */
 int libvirt_plan_bytes(libvirt_store *store, const char *name, char *content, size_t length, libvirt_file *out,
                        vmctl_error **err);

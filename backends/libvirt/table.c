@@ -19,6 +19,7 @@ static const vmctl_backend_ops libvirt_ops = {
 
     .create = libvirt_create,
     .remove = libvirt_remove,
+    .change = libvirt_change,
 
     .start = libvirt_start,
     .stop = libvirt_stop,
@@ -38,6 +39,9 @@ static const vmctl_backend_ops libvirt_ops = {
     .host_list = libvirt_host_list,
     .pool_list = libvirt_pool_list,
     .network_list = libvirt_network_list,
+    .image_list = libvirt_image_list,
+    .image_upload = libvirt_image_upload,
+    .image_delete = libvirt_image_delete,
 };
 
 VMCTL_BACKEND_MODULE(libvirt, libvirt_ops)
