@@ -1,0 +1,241 @@
+/* vmctl exec, cp, freeze, thaw, set-password: through the guest agent. */
+#include "output.h"
+#include "terminal.h"
+#include "tree.h"
+#include "verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+static int to_stdout(const void *bytes, size_t length, void *user) {
+    (void)user;
+    fwrite(bytes, 1, length, stdout);
+    return fflush(stdout) != 0;
+}
+
+static int to_stderr(const void *bytes, size_t length, void *user) {
+    (void)user;
+    fwrite(bytes, 1, length, stderr);
+    return 0;
+}
+
+/* All of standard input, for --stdin. */
+static char *read_input(size_t *length) {
+    char *text = NULL;
+    size_t capacity = 0;
+
+    *length = 0;
+    for (;;) {
+        if (*length + 65536 > capacity)
+            text = cli_grow(text, capacity = capacity * 2 + 131072, 1);
+        ssize_t n = read(STDIN_FILENO, text + *length, 65536);
+        if (n <= 0)
+            return text;
+        *length += (size_t)n;
+    }
+}
+
+static int exec(cli *c) {
+    vmctl_exec_options options = VMCTL_EXEC_OPTIONS_INIT;
+    CLI_AUTO_STRINGS environment = {0};
+    CLI_AUTO_FREE char *input = NULL;
+    vmctl_error *err = NULL;
+    int status = 0, code = 0;
+
+    if (!c->args.command || !c->args.command[0])
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl exec VM -- uname -r", "the command after -- is missing");
+    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
+    if (!vm)
+        return status;
+    if (cli_flag(&c->args, "stdin"))
+        input = read_input(&options.input_length);
+    cli_texts(&c->args, "env", &environment);
+    vmctl_call call = cli_call(c);
+    options.call = &call;
+    options.environment = (const char *const *)environment.items;
+    options.input = input;
+    options.output = to_stdout;
+    options.error = to_stderr;
+    if (vmctl_guest_exec(vm, c->args.command, &options, &code, &err) < 0) {
+        status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
+    } else {
+        status = code;
+        c->own_status = true;
+    }
+    vmctl_vm_free(vm);
+    return status;
+}
+
+static const cli_option exec_options[] = {{"env", 0, CLI_TEXT, "KEY=VALUE", "an environment variable (again: several)"},
+                                          {"stdin", 'i', CLI_FLAG, NULL, "give standard input to the command"},
+                                          {NULL}};
+
+const cli_verb cli_verb_exec = {
+    .name = "exec",
+    .group = "guest",
+    .operands = "VM -- CMD...",
+    .summary = "run a command in the guest through its agent",
+    .help = "The exit status is the command's own; 125 when vmctl failed.",
+    .options = exec_options,
+    .min = 1,
+    .max = 1,
+    .hint = CLI_HINT_VM,
+    .command = true,
+    .run = exec,
+};
+
+/* --- cp ---------------------------------------------------------------------------------------------------------- */
+
+/* "VM:PATH" (not "./a:b", not "/a:b"): the colon, else NULL. */
+static const char *guest_side(const char *text) {
+    const char *colon = strchr(text, ':');
+    return colon && colon != text && text[0] != '.' && text[0] != '/' ? colon : NULL;
+}
+
+static int cp(cli *c) {
+    const char *from = c->args.operands[0], *to = c->args.operands[1];
+    const char *from_guest = guest_side(from), *to_guest = guest_side(to);
+    vmctl_error *err = NULL;
+    int status = 0;
+
+    if (!from_guest == !to_guest)
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl cp file.txt web-1:/tmp/file.txt",
+                        "one side is VM:PATH, the other a file of this machine");
+    const char *colon = from_guest ? from_guest : to_guest;
+    const char *side = from_guest ? from : to;
+    CLI_AUTO_FREE char *target = strndup(side, (size_t)(colon - side));
+    vmctl_vm *vm = cli_vm(c, target ? target : "", &status);
+    if (!vm)
+        return status;
+    vmctl_call call = cli_call(c);
+    int rc = from_guest ? vmctl_guest_copy_out(vm, colon + 1, to, &call, &err)
+                        : vmctl_guest_copy_in(vm, from, colon + 1, &call, &err);
+    if (rc < 0)
+        status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
+    vmctl_vm_free(vm);
+    return status;
+}
+
+const cli_verb cli_verb_cp = {
+    .name = "cp",
+    .group = "guest",
+    .operands = "FILE VM:PATH | VM:PATH FILE",
+    .summary = "copy a file into or out of the guest through its agent",
+    .min = 2,
+    .max = 2,
+    .hint = CLI_HINT_FILE,
+    .hint_rest = CLI_HINT_FILE,
+    .run = cp,
+};
+
+/* --- freeze, thaw -------------------------------------------------------------------------------------------------- */
+
+static int do_freeze(cli *c, cli_task *task) {
+    vmctl_call call = cli_call(c);
+    int rc = vmctl_guest_freeze(task->vm, &call, &task->err);
+    if (rc == 0) {
+        task->result = cli_tree_identity(task->vm);
+        cli_put(task->result, "outcome", "frozen");
+    }
+    return rc;
+}
+
+static int do_thaw(cli *c, cli_task *task) {
+    vmctl_call call = cli_call(c);
+    int rc = vmctl_guest_thaw(task->vm, &call, &task->err);
+    if (rc == 0) {
+        task->result = cli_tree_identity(task->vm);
+        cli_put(task->result, "outcome", "thawed");
+    }
+    return rc;
+}
+
+static int freeze(cli *c) {
+    return cli_each_operand(c, do_freeze, NULL, &cli_view_outcome);
+}
+static int thaw(cli *c) {
+    return cli_each_operand(c, do_thaw, NULL, &cli_view_outcome);
+}
+
+#define ON_VMS .operands = "VM...", .min = 1, .max = -1, .hint = CLI_HINT_VM, .hint_rest = CLI_HINT_VM, .group = "guest"
+
+const cli_verb cli_verb_freeze = {
+    .name = "freeze",
+    .summary = "hold the guest's file systems still through its agent",
+    .run = freeze,
+    ON_VMS,
+};
+const cli_verb cli_verb_thaw = {
+    .name = "thaw",
+    .summary = "let the guest's file systems go on",
+    .run = thaw,
+    ON_VMS,
+};
+
+/* --- set-password -------------------------------------------------------------------------------------------------- */
+
+/* The first line of standard input, without echo on a terminal. NULL: none was given. */
+static char *read_password(void) {
+    struct termios before, silent;
+    char *line = NULL;
+    size_t capacity = 0;
+    bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0;
+
+    if (terminal) {
+        fputs("password: ", stderr);
+        silent = before;
+        silent.c_lflag &= ~(tcflag_t)ECHO;
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+    }
+    ssize_t n = getline(&line, &capacity, stdin);
+    if (terminal) {
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+        fputc('\n', stderr);
+    }
+    if (n > 0)
+        line[strcspn(line, "\r\n")] = '\0';
+    if (n <= 0 || !*line) {
+        free(line);
+        return NULL;
+    }
+    return line;
+}
+
+static int set_password(cli *c) {
+    vmctl_error *err = NULL;
+    int status = 0;
+    char *password = read_password();
+
+    if (!password)
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl set-password VM USER < FILE",
+                        "the password is the first line of standard input, and there is none");
+    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
+    if (vm) {
+        vmctl_call call = cli_call(c);
+        if (vmctl_guest_set_password(vm, c->args.operands[1], password, &call, &err) < 0) {
+            status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
+        } else {
+            cJSON *result = cli_tree_identity(vm);
+            cli_put(result, "outcome", "password set");
+            cli_put(result, "detail", c->args.operands[1]);
+            cli_output_one(c, &cli_view_outcome, result);
+        }
+    }
+    explicit_bzero(password, strlen(password));
+    free(password);
+    vmctl_vm_free(vm);
+    return status;
+}
+
+const cli_verb cli_verb_set_password = {
+    .name = "set-password",
+    .group = "guest",
+    .operands = "VM USER",
+    .summary = "set a user's password in the guest; it is read from standard input",
+    .min = 2,
+    .max = 2,
+    .hint = CLI_HINT_VM,
+    .run = set_password,
+};
