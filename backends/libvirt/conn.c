@@ -1,6 +1,7 @@
 /* A connection's worker threads: how calls without a deadline get one. Opening a URI, the event loop. */
 #include "conn.h"
 #include "capabilities.h"
+#include "daemons.h"
 #include "ops.h"
 #include <errno.h>
 #include <poll.h>
@@ -217,7 +218,8 @@ static int thread_wait(libvirt_worker *worker, call_thread *thread, const vmc_de
         vmctl_error_free(why);
         return 0;
     }
-    vmc_error_append(&why, "; the hypervisor had not answered, and it may still complete there");
+    if (worker && worker->virt)
+        vmc_error_append(&why, "; the hypervisor had not answered, and it may still complete there");
     vmc_error_move(err, &why);
     return code;
 }
@@ -246,6 +248,8 @@ static int call_on(libvirt_worker *worker, const vmc_deadline *deadline, const c
     if (result < 0) {
         result = libvirt_error(err, error, "%s failed", doing);
         virFreeError(error);
+        if (result == VMCTL_E_UNAVAILABLE && worker->virt)
+            vmc_error_prefix(err, "the connection to libvirt broke");
     }
     return settle(result, args, drop);
 }
@@ -399,6 +403,18 @@ static char *own_name(void) {
     return vmc_strdup(found->pw_name);
 }
 
+/* Whatever libvirt's own words are: an endpoint that cannot be opened for no better reason is unavailable. */
+static int open_failed(int code, vmctl_error **why) {
+    if (code != VMCTL_E_NOT_FOUND && code != VMCTL_E_INTERNAL && code != VMCTL_E_INVALID_STATE)
+        return code;
+    vmctl_error *better = NULL;
+    vmc_error(&better, VMCTL_E_UNAVAILABLE, "%s", vmctl_error_message(*why));
+    vmc_error_hypervisor(&better, vmctl_error_hypervisor_code(*why), vmctl_error_hypervisor_message(*why));
+    vmc_error_retryable(&better);
+    vmc_error_move(why, &better);
+    return VMCTL_E_UNAVAILABLE;
+}
+
 /* A worker with an open connection; *password (may be set before) is what the daemon asked for. */
 static int worker_open(libvirt_conn *conn, const char *uri, const vmctl_endpoint *endpoint, bool events,
                        const vmc_deadline *deadline, char **canonical, vmctl_error **err) {
@@ -424,6 +440,8 @@ static int worker_open(libvirt_conn *conn, const char *uri, const vmctl_endpoint
         if (!lost)
             open_drop(args);
         if (!ask) {
+            if (code < 0)
+                code = open_failed(code, &why);
             vmc_error_move(code < 0 ? err : NULL, &why);
             break;
         }
@@ -533,7 +551,13 @@ int libvirt_conn_renew(libvirt_conn *conn, const vmc_deadline *deadline, vmctl_e
     libvirt_worker *before = conn->worker;
     vmctl_endpoint endpoint = {.size = sizeof endpoint, .password = known_password, .password_user = conn->password};
     VMC_AUTO_FREE char *canonical = NULL;
-    int code = worker_open(conn, conn->uri, conn->password ? &endpoint : NULL, false, deadline, &canonical, err);
+    int code = 0;
+    if (vmc_str_eq(conn->uri, "qemu:///system") && geteuid() == 0 && !libvirt_daemons_managed() &&
+        !libvirt_daemons_answer(NULL))
+        code = libvirt_daemons_start(deadline, err);
+    if (code < 0)
+        return code;
+    code = worker_open(conn, conn->uri, conn->password ? &endpoint : NULL, false, deadline, &canonical, err);
     if (code < 0)
         return code;
     worker_end(before);

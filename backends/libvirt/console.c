@@ -18,9 +18,10 @@ typedef struct console {
     libvirt_conn *conn; /* its own, with the event loop */
     virDomainPtr domain;
     virStreamPtr stream;
-    int fd;                       /* our end */
-    int handle;                   /* of libvirt's event loop; -1: none */
-    int watching, streaming;      /* the events asked for now */
+    int fd;                  /* our end */
+    int handle;              /* of libvirt's event loop; -1: none */
+    int watching, streaming; /* the events asked for now */
+    bool has_callback;
     bool ended;                   /* no byte moves any more */
     virErrorPtr error;            /* why, if it was a failure */
     char in[BUFFER], out[BUFFER]; /* from and to the guest */
@@ -202,14 +203,20 @@ static int open_work(void *opaque) {
     c->handle = virEventAddHandle(c->fd, c->watching, on_person, c, console_unref);
     if (c->handle < 0)
         console_unref(c);
-    if (virStreamEventAddCallback(c->stream, c->streaming, on_stream, c, console_unref) < 0) {
+    /* libvirt's remote driver forgets to call a function that frees. */
+    c->has_callback = virStreamEventAddCallback(c->stream, c->streaming, on_stream, c, NULL) == 0;
+    if (!c->has_callback)
         console_unref(c);
-        code = -1;
-    }
-    if (c->handle < 0)
+    if (c->handle < 0 || !c->has_callback)
         code = -1;
     pthread_mutex_unlock(&c->mutex);
     return code;
+}
+
+/* After whatever the loop was doing when the callback was removed. */
+static void on_last_turn(int timer, void *opaque) {
+    (void)opaque;
+    virEventRemoveTimeout(timer);
 }
 
 static int close_work(void *opaque) {
@@ -222,7 +229,10 @@ static int close_work(void *opaque) {
     if (c->handle >= 0)
         virEventRemoveHandle(c->handle);
     if (c->stream) {
-        virStreamEventRemoveCallback(c->stream);
+        if (c->has_callback) {
+            virStreamEventRemoveCallback(c->stream);
+            virEventAddTimeout(0, on_last_turn, c, console_unref);
+        }
         if (failed || virStreamFinish(c->stream) < 0)
             virStreamAbort(c->stream);
         virStreamFree(c->stream);

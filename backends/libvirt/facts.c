@@ -41,6 +41,7 @@ typedef struct gather_args {
     address_set agent, lease, arp;
     int snapshots, autostart; /* -1: not answered */
     virDomainStatsRecordPtr *blocks;
+    unsigned long long *allocated; /* of each disk in blocks; NULL: as blocks says */
 } gather_args;
 
 static void addresses_free(address_set *set) {
@@ -56,6 +57,7 @@ static void gather_drop(void *opaque) {
     addresses_free(&args->arp);
     if (args->blocks)
         virDomainStatsRecordListFree(args->blocks);
+    free(args->allocated);
     free(args->xml);
     virDomainFree(args->domain);
     free(args);
@@ -74,6 +76,24 @@ static int agent_state(const char *xml) {
 
 static void ask_addresses(gather_args *args, address_set *set, unsigned source) {
     set->count = virDomainInterfaceAddresses(args->domain, &set->items, source, 0);
+}
+
+/* While QEMU runs the statistics tell how far it wrote, not what the file takes. */
+static void ask_allocated(gather_args *args) {
+    const virDomainStatsRecord *record = args->blocks && args->blocks[0] ? args->blocks[0] : NULL;
+    size_t disk = 0;
+    if (record)
+        args->allocated = vmc_alloc(((size_t)record->nparams + 1) * sizeof *args->allocated);
+    for (int i = 0; record && i < record->nparams; i++) {
+        const virTypedParameter *p = &record->params[i];
+        const char *field = strrchr(p->field, '.');
+        virDomainBlockInfo info;
+        if (!field || strcmp(field, ".name") != 0 || p->type != VIR_TYPED_PARAM_STRING)
+            continue;
+        if (virDomainGetBlockInfo(args->domain, p->value.s, &info, 0) == 0)
+            args->allocated[disk] = info.allocation;
+        disk++;
+    }
 }
 
 static int gather_work(void *opaque) {
@@ -103,6 +123,8 @@ static int gather_work(void *opaque) {
         if (virDomainListGetStats(one, VIR_DOMAIN_STATS_BLOCK, &args->blocks,
                                   VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) < 0)
             args->blocks = NULL;
+        if (args->running)
+            ask_allocated(args);
     }
     virResetLastError();
     return 0;
@@ -161,11 +183,12 @@ static void add_addresses(address_list *list, const address_set *set, const char
 /* --- sizes, uptime --------------------------------------------------------------------------------------------- */
 
 /* block.N.name, .capacity, .allocation of virDomainListGetStats to the disks of the same target. */
-static void fill_sizes(vmctl_vm_info *info, virDomainStatsRecordPtr *blocks) {
+static void fill_sizes(vmctl_vm_info *info, virDomainStatsRecordPtr *blocks, const unsigned long long *allocated) {
     if (!blocks || !blocks[0])
         return;
     const virDomainStatsRecord *record = blocks[0];
     vmctl_device *current = NULL;
+    size_t disk = 0;
     for (int i = 0; i < record->nparams; i++) {
         const virTypedParameter *p = &record->params[i];
         const char *field = strrchr(p->field, '.');
@@ -176,10 +199,13 @@ static void fill_sizes(vmctl_vm_info *info, virDomainStatsRecordPtr *blocks) {
             for (size_t d = 0; d < info->device_count; d++)
                 if (vmc_str_eq(info->devices[d].target, p->value.s))
                     current = (vmctl_device *)&info->devices[d];
+            if (current && allocated)
+                current->allocated_bytes = allocated[disk];
+            disk++;
         } else if (current && p->type == VIR_TYPED_PARAM_ULLONG) {
             if (!strcmp(field, ".capacity"))
                 current->capacity_bytes = p->value.ul;
-            else if (!strcmp(field, ".allocation"))
+            else if (!strcmp(field, ".allocation") && !allocated)
                 current->allocated_bytes = p->value.ul;
         }
     }
@@ -285,7 +311,7 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
         info.restart_required = -1;
     }
     if (facts & VMCTL_FACT_DEVICES)
-        fill_sizes(&info, args->blocks);
+        fill_sizes(&info, args->blocks, args->allocated);
     int code = passes(&info, filter) ? each(&info, user) : 0;
     libvirt_domain_facts_free(read);
     return code < 0 ? 1 : code;

@@ -316,6 +316,8 @@ static int wait_off(libvirt_conn *conn, libvirt_vm *vm, libvirt_listener *listen
         if (code > 0 && listening && heard_the_end(listener, vm, &lost))
             return 1;
         code = 0;
+        if (is_up && vmc_deadline_left(deadline) == 0)
+            return 0;
         int state = 0;
         if (is_up || !listening) {
             int answer = libvirt_vm_state(conn, vm, deadline, &state, NULL, err);

@@ -62,10 +62,6 @@ static int open_system(const vmctl_endpoint *endpoint, const vmc_deadline *deadl
     return code;
 }
 
-static bool is_refusal(int code) {
-    return code == VMCTL_E_PERMISSION_DENIED || code == VMCTL_E_UNAUTHENTICATED || code == VMCTL_E_CANCELLED;
-}
-
 static int open_found(const vmctl_endpoint *endpoint, const vmc_deadline *deadline, libvirt_conn **out,
                       const char **reason, vmctl_error **err) {
     const char *uri = getenv("LIBVIRT_DEFAULT_URI");
@@ -87,14 +83,13 @@ static int open_found(const vmctl_endpoint *endpoint, const vmc_deadline *deadli
     if (answers) {
         vmctl_error *why = NULL;
         int code = libvirt_conn_open(system_uri, endpoint, false, deadline, out, &why);
-        bool refused = is_refusal(code) && vmc_deadline_check(deadline, "connecting", NULL) == 0;
-        if (!refused) {
+        if (code >= 0 || vmc_deadline_check(deadline, "connecting", NULL) < 0) {
             *reason = "default: qemu:///system answers";
             vmc_error_move(code < 0 ? err : NULL, &why);
             return code;
         }
         vmctl_error_free(why);
-        *reason = "default: qemu:///session, for qemu:///system refused this user";
+        *reason = "default: qemu:///session, for qemu:///system does not let this user in";
     }
     return libvirt_conn_open(session_uri, endpoint, false, deadline, out, err);
 }
@@ -107,6 +102,8 @@ static void advise(const char *uri, int code, vmctl_error **err) {
     if (code == VMCTL_E_PERMISSION_DENIED && system)
         vmc_error_next(err, "add yourself to the group libvirt (adduser USER libvirt, then log in again), or use "
                             "--connect qemu:///session");
+    else if (system && geteuid() != 0 && libvirt_daemons_answer(NULL))
+        vmc_error_next(err, "use --connect qemu:///session, or be let into qemu:///system by its administrator");
     else if (code == VMCTL_E_UNAVAILABLE && system)
         vmc_error_next(err, "apt install libvirt-daemon-system qemu-system-x86, or systemctl start libvirtd");
     else if (code == VMCTL_E_UNAVAILABLE)
