@@ -12,6 +12,7 @@ typedef struct work {
     const libvirt_disk_plan *added; /* the next plan */
     cJSON *want;                    /* the whole spec with the changes in it */
     cJSON *changed;                 /* the changed keys alone */
+    cJSON *items;                   /* the lists again, with the items that are new or changed */
 } work;
 
 static bool is_items(const char *key) {
@@ -55,6 +56,16 @@ static void gather(work *w, const char *path, const cJSON *value) {
 
 /* --- devices --------------------------------------------------------------------------------------------------- */
 
+static void note_item(work *w, const char *list, const cJSON *item) {
+    cJSON *items = cJSON_GetObjectItemCaseSensitive(w->items, list);
+    if (!items)
+        items = cJSON_AddArrayToObject(w->items, list);
+    cJSON *older = libvirt_json_item(items, libvirt_json_string(item, "name", ""));
+    if (older)
+        cJSON_Delete(cJSON_DetachItemViaPointer(items, older));
+    cJSON_AddItemToArray(items, cJSON_Duplicate(item, true));
+}
+
 static int add_item(work *w, const char *list, const cJSON *item, vmctl_error **err) {
     cJSON *items = cJSON_GetObjectItemCaseSensitive(w->want, list);
     int code;
@@ -66,9 +77,12 @@ static int add_item(work *w, const char *list, const cJSON *item, vmctl_error **
         code = libvirt_share_add(&w->build, item, NULL, err);
     else
         code = vmc_error(err, VMCTL_E_UNSUPPORTED, "GPUs are not passed through by this backend");
-    if (code == 0 && items)
+    if (code < 0)
+        return code;
+    if (items)
         cJSON_AddItemToArray(items, cJSON_Duplicate(item, true));
-    return code;
+    note_item(w, list, item);
+    return 0;
 }
 
 static int remove_item(work *w, const char *list, const char *name, vmctl_error **err) {
@@ -85,7 +99,9 @@ static int remove_item(work *w, const char *list, const char *name, vmctl_error 
     else
         libvirt_device_drop(&w->build, device);
     cJSON *items = cJSON_GetObjectItemCaseSensitive(w->want, list);
-    cJSON_Delete(cJSON_DetachItemViaPointer(items, libvirt_json_item(items, name)));
+    cJSON *gone = libvirt_json_item(items, name);
+    if (gone)
+        cJSON_Delete(cJSON_DetachItemViaPointer(items, gone));
     return 0;
 }
 
@@ -104,6 +120,7 @@ static int change_item(work *w, const char *list, const char *rest, const cJSON 
     LIBVIRT_AUTO_JSON *changed = cJSON_CreateObject();
     libvirt_json_put(item, key, value ? cJSON_Duplicate(value, true) : NULL);
     libvirt_json_put(changed, key, value ? cJSON_Duplicate(value, true) : cJSON_CreateNull());
+    note_item(w, list, item);
     if (nic)
         return libvirt_nic_change(&w->build, device, item, changed, err);
     if (!disk)
@@ -246,6 +263,36 @@ static int write_keys(work *w, vmctl_error **err) {
     return patch ? libvirt_patch(build, patch, err) : 0;
 }
 
+/* --- what the marker keeps ------------------------------------------------------------------------------------- */
+
+static void merge(cJSON *into, const cJSON *changed) {
+    const cJSON *value;
+    cJSON_ArrayForEach(value, changed) {
+        if (cJSON_IsObject(value))
+            merge(ensure(into, value->string), value);
+        else
+            libvirt_json_put(into, value->string, cJSON_IsNull(value) ? NULL : cJSON_Duplicate(value, true));
+    }
+}
+
+/* What the document shows now (with what was kept and still holds), and what this change said on top. */
+static void keep_keys(work *w) {
+    if (!libvirt_xml_attr(libvirt_marker_find(w->build.domain), "version"))
+        return;
+    LIBVIRT_AUTO_JSON *said = libvirt_domain_json(w->build.domain, true);
+    merge(said, w->changed);
+    const cJSON *list, *item;
+    cJSON_ArrayForEach(list, w->items) {
+        cJSON *now = cJSON_GetObjectItemCaseSensitive(said, list->string);
+        cJSON_ArrayForEach(item, list) {
+            cJSON *twin = libvirt_json_item(now, libvirt_json_string(item, "name", ""));
+            if (twin)
+                cJSON_ReplaceItemViaPointer(now, twin, cJSON_Duplicate(item, true));
+        }
+    }
+    libvirt_keys_write(&w->build, said);
+}
+
 /* --- the diff -------------------------------------------------------------------------------------------------- */
 
 static int take_change(work *w, const vmctl_change *change, vmctl_error **err) {
@@ -297,13 +344,14 @@ int libvirt_domain_xml_change(const char *domain_xml, const vmctl_diff *diff, co
     libvirt_build_read(&w.build, doc, plan);
     w.want = libvirt_domain_json(w.build.domain, true);
     w.changed = cJSON_CreateObject();
+    w.items = cJSON_CreateObject();
     code = take_changes(&w, diff, err);
     if (code == 0) {
-        if (libvirt_xml_attr(libvirt_marker_find(w.build.domain), "version"))
-            libvirt_keys_write(&w.build, w.want);
+        keep_keys(&w);
         *xml = libvirt_xml_text(doc);
     }
     cJSON_Delete(w.want);
     cJSON_Delete(w.changed);
+    cJSON_Delete(w.items);
     return code;
 }

@@ -186,17 +186,32 @@ static bool check_disk_key(struct diffing *d, const vmctl_node *have_disk, const
 
 /* --- the tree ----------------------------------------------------------------------------------------------- */
 
-/* Where the VM goes, and what only its making needs: no VM can tell it, so it is compared only where one does. */
-static bool is_for_making(const vmctl_node *want) {
+/* Where the VM goes, and what only its making needs: no VM can tell it, so it is compared only where one does. The section of the
+ * VM's own backend is its own to tell. */
+static bool is_for_making(const struct diffing *d, const vmctl_node *want) {
+    const char *backend = vmctl_node_string(d->diff->have->root, "backend", "");
     static const char *const keys[] = {"lifetime",   "placement", "guest",   "cloudInit", "unattend",
                                        "virtualbox", "vsphere",   "libvirt", "kubevirt"};
     for (const vmctl_node *node = want; node->parent; node = node->parent) {
         for (size_t i = 0; !node->parent->parent && i < sizeof keys / sizeof *keys; i++) {
             if (strcmp(node->key, keys[i]) == 0)
-                return true;
+                return strcmp(node->key, backend) != 0;
         }
     }
     return false;
+}
+
+/* What tells a VM or an item apart is how the two were found to be the same. */
+static bool is_compared(const vmctl_node *node) {
+    static const char *const not_compared[] = {"name", "backend", "context", "count"};
+    const char *path = node->schema && node->key ? node->schema->path : "";
+    if (node->is_default || vmc_ends_with(path, "[].name"))
+        return false;
+    for (size_t i = 0; i < sizeof not_compared / sizeof *not_compared; i++) {
+        if (strcmp(path, not_compared[i]) == 0)
+            return false;
+    }
+    return true;
 }
 
 static void diff_map(struct diffing *d, const vmctl_node *have, const vmctl_node *want);
@@ -238,7 +253,7 @@ static void diff_node(struct diffing *d, const vmctl_node *have, const vmctl_nod
         diff_items(d, have, want);
     else if (want->kind == VMCTL_KIND_MAP && key && key->type != VMC_TYPE_ANY)
         diff_map(d, have, want);
-    else if (!is_same(have, want) && (have || !is_for_making(want)))
+    else if (!is_same(have, want) && (have || !is_for_making(d, want)))
         add_change(d, VMCTL_CHANGE_SET, have, want);
 }
 
@@ -247,13 +262,9 @@ static bool is_disk(const vmctl_node *node) {
 }
 
 static void diff_map(struct diffing *d, const vmctl_node *have, const vmctl_node *want) {
-    static const char *const not_compared[] = {"name", "backend", "context", "count"};
     for (size_t i = 0; i < vmctl_node_count(want); i++) {
         const vmctl_node *child = vmctl_node_at(want, i);
-        bool compared = !child->is_default;
-        for (size_t n = 0; n < sizeof not_compared / sizeof *not_compared; n++)
-            compared &= want->kind != VMCTL_KIND_MAP || !child->schema || strcmp(child->key, not_compared[n]) != 0;
-        if (compared && !(is_disk(want) && check_disk_key(d, have, child)))
+        if (is_compared(child) && !(is_disk(want) && check_disk_key(d, have, child)))
             diff_node(d, known(vmc_node_child(have, child->key)), child);
     }
 }

@@ -45,19 +45,31 @@ static inline void fail_with(const char *what, vmctl_error *err) {
     fail_msg("%s: %s", what, err ? vmctl_error_message(err) : "no error given");
 }
 
-static inline vmctl_spec *spec_of(const char *yaml) {
+static inline vmctl_spec *load(const char *yaml, bool incomplete) {
     vmctl_spec_load_options options = VMCTL_SPEC_LOAD_OPTIONS_INIT;
     vmctl_spec **list = NULL;
     vmctl_error *err = NULL;
     size_t count = 0;
     options.file_name = "test.yaml";
     options.base_dir = "/specs";
+    options.incomplete = incomplete;
     if (vmctl_spec_load(yaml, strlen(yaml), &options, &list, &count, &err) < 0)
         fail_with(yaml, err);
     vmctl_spec *spec = vmctl_spec_copy(list[0]);
     vmctl_spec_list_free(list);
+    return spec;
+}
+
+/* As create gets it: with what was not written filled in. */
+static inline vmctl_spec *spec_of(const char *yaml) {
+    vmctl_spec *spec = load(yaml, false);
     assert_int_equal(0, vmc_spec_complete(spec, "nat"));
     return spec;
+}
+
+/* As apply and set have it: what is not written is not managed. */
+static inline vmctl_spec *part_of(const char *yaml) {
+    return load(yaml, true);
 }
 
 enum { MOST_DISKS = 32 };
