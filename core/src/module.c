@@ -166,12 +166,7 @@ int vmc_backend_ops(const vmc_registry_entry *entry, const vmctl_backend_ops **o
 
 void vmc_backends_replace(const vmc_registry_entry *list) {
     pthread_mutex_lock(&load_lock);
-    while (load_list) {
-        loaded *next = load_list->next;
-        free(load_list);
-        load_list = next;
-    }
-    replaced = list;
+    replaced = list; /* tables that were opened stay: connections hold them */
     pthread_mutex_unlock(&load_lock);
 }
 
