@@ -171,12 +171,14 @@ static bool top_key(reader *r, const char *name, struct fy_node *key, struct fy_
     void *iterator = NULL;
     struct fy_node *item;
     while ((item = fy_node_sequence_iterate(value, &iterator))) {
+        size_t before = vmctl_error_fault_count(*r->faults);
         vmc_context *context = vmc_config_new_context(r->config);
         const field fields[] = {
             {"name", &context->view.name, false}, {"connect", &context->view.connect, false}, {NULL, NULL, false}};
         static const char *const known[] = {"name", "connect", "credentials", "defaults", NULL};
         read_map(r, key, item, "contexts", fields, context_key, context, known);
-        check_context(r, key, context);
+        if (vmctl_error_fault_count(*r->faults) == before) /* no consequences of a fault */
+            check_context(r, key, context);
     }
     return true;
 }
