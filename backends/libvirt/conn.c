@@ -56,6 +56,7 @@ static void conn_unref(libvirt_conn *conn) {
     libvirt_capabilities_free(conn->capabilities);
     vmc_wipe_free(conn->password);
     free(conn->user);
+    free(conn->host);
     free(conn->uri);
     free(conn);
 }
@@ -345,6 +346,14 @@ static void open_drop(void *opaque) {
     free(args);
 }
 
+static char *own_name(void) {
+    struct passwd entry, *found = NULL;
+    char buffer[4096];
+    if (getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found) || !found)
+        return NULL;
+    return vmc_strdup(found->pw_name);
+}
+
 /* Runs on the worker, so it only answers from what is known, and notes when a password was missing. */
 static int answer(virConnectCredentialPtr credentials, unsigned count, void *opaque) {
     open_args *args = opaque;
@@ -355,6 +364,8 @@ static int answer(virConnectCredentialPtr credentials, unsigned count, void *opa
             args->asked = true;
             text = args->password;
         } else if (c->type == VIR_CRED_AUTHNAME || c->type == VIR_CRED_USERNAME) {
+            if (!args->user)
+                args->user = own_name();
             text = args->user ? args->user : c->defresult;
         }
         if (!text)
@@ -393,14 +404,6 @@ static char *user_of(const char *uri) {
     size_t length = strcspn(authority, "/?");
     const char *at = memchr(authority, '@', length);
     return at ? vmc_strndup(authority, (size_t)(at - authority)) : NULL;
-}
-
-static char *own_name(void) {
-    struct passwd entry, *found = NULL;
-    char buffer[4096];
-    if (getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found) || !found)
-        return NULL;
-    return vmc_strdup(found->pw_name);
 }
 
 /* Whatever libvirt's own words are: an endpoint that cannot be opened for no better reason is unavailable. */
@@ -462,6 +465,28 @@ static int worker_open(libvirt_conn *conn, const char *uri, const vmctl_endpoint
     return code;
 }
 
+static char *own_host(void) {
+    char name[256] = "";
+    if (gethostname(name, sizeof name - 1) < 0 || !name[0])
+        return NULL;
+    return vmc_strdup(name);
+}
+
+/* The host of "root@lab:22" or "[::1]:16514". free; NULL: none. */
+static char *host_in(const char *authority, size_t length) {
+    const char *at = memchr(authority, '@', length);
+    if (at) {
+        length -= (size_t)(at + 1 - authority);
+        authority = at + 1;
+    }
+    if (length && *authority == '[') {
+        const char *end = memchr(authority, ']', length);
+        return end ? vmc_strndup(authority + 1, (size_t)(end - authority - 1)) : NULL;
+    }
+    const char *colon = memchr(authority, ':', length);
+    return length ? vmc_strndup(authority, colon ? (size_t)(colon - authority) : length) : NULL;
+}
+
 /* What the URI says: "qemu+ssh://root@lab/system". */
 static void read_uri(libvirt_conn *conn) {
     const char *after = strstr(conn->uri, "://");
@@ -471,6 +496,7 @@ static void read_uri(libvirt_conn *conn) {
     conn->local = path == host;
     conn->session = conn->local && vmc_starts_with(path, "/session");
     conn->test_driver = scheme == 4 && strncmp(conn->uri, "test", 4) == 0;
+    conn->host = conn->local ? own_host() : host_in(host, (size_t)(path - host));
 }
 
 int libvirt_conn_open(const char *uri, const vmctl_endpoint *endpoint, bool events, const vmc_deadline *deadline,
@@ -484,8 +510,6 @@ int libvirt_conn_open(const char *uri, const vmctl_endpoint *endpoint, bool even
     libvirt_conn *conn = vmc_alloc(sizeof *conn);
     conn->references = 1;
     conn->user = user_of(uri);
-    if (!conn->user)
-        conn->user = own_name();
     code = worker_open(conn, uri, endpoint, events, deadline, &conn->uri, err);
     if (code < 0) {
         conn_unref(conn);

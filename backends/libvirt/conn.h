@@ -19,6 +19,7 @@ typedef struct libvirt_conn libvirt_conn;
 struct libvirt_conn {
     virConnectPtr virt;
     char *uri;                                 /* canonical */
+    char *host;                                /* this machine's name, or the URI's host; NULL: not known */
     bool local;                                /* the daemon sees this machine's files: no host in the URI */
     bool session;                              /* qemu:///session: the person's own daemon */
     bool test_driver;                          /* test:///: no files, no QEMU */

@@ -6,32 +6,14 @@
 
 enum { DISPLAY_MS = 30000 };
 
-/* The host part of the connection's URI; NULL for this machine. free. */
-static char *host_of(const libvirt_conn *conn) {
-    const char *host = strstr(conn->uri, "://");
-    if (conn->local || !host)
-        return NULL;
-    host += 3;
-    size_t length = strcspn(host, "/?");
-    const char *at = memchr(host, '@', length);
-    if (at) {
-        length -= (size_t)(at + 1 - host);
-        host = at + 1;
-    }
-    if (*host == '[') {
-        const char *close = memchr(host, ']', length);
-        return close ? vmc_strndup(host + 1, (size_t)(close - host - 1)) : NULL;
-    }
-    return vmc_strndup(host, strcspn(host, ":/?"));
-}
-
 /* As a viewer here would dial it: "any address" is the host's own name, or this machine. */
 static char *dialled(const libvirt_conn *conn, const char *listen) {
     bool any = !listen || !*listen || !strcmp(listen, "0.0.0.0") || !strcmp(listen, "::");
     if (!any)
         return vmc_strdup(listen);
-    char *host = host_of(conn);
-    return host ? host : vmc_strdup(listen && !strcmp(listen, "::") ? "::1" : "127.0.0.1");
+    if (!conn->local && conn->host)
+        return vmc_strdup(conn->host);
+    return vmc_strdup(listen && !strcmp(listen, "::") ? "::1" : "127.0.0.1");
 }
 
 /* libvirt writes port -1 and 0 where none is given out. */

@@ -243,30 +243,6 @@ static bool passes(const vmctl_vm_info *info, const vmctl_list_options *filter) 
     return true;
 }
 
-static void host_of(const libvirt_conn *conn, char *buffer, size_t size) {
-    buffer[0] = '\0';
-    if (conn->local) {
-        if (gethostname(buffer, size) < 0)
-            buffer[0] = '\0';
-        buffer[size - 1] = '\0';
-        return;
-    }
-    const char *host = strstr(conn->uri, "://");
-    host = host ? host + 3 : "";
-    size_t length = strcspn(host, "/?");
-    const char *at = memchr(host, '@', length);
-    if (at) {
-        length -= (size_t)(at + 1 - host);
-        host = at + 1;
-    }
-    if (length && *host != '[')
-        length = strcspn(host, ":/?");
-    if (length && length < size) {
-        memcpy(buffer, host, length);
-        buffer[length] = '\0';
-    }
-}
-
 static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid, const libvirt_summary *summary,
                    unsigned facts, const vmctl_list_options *filter, vmctl_vm_info_fn each, void *user,
                    vmctl_error **err) {
@@ -287,9 +263,7 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
     info.id = uuid;
     info.backend = "libvirt";
     info.state = libvirt_state(summary->state, summary->reason, summary->saved, &info.state_reason);
-    char host[256];
-    host_of(conn, host, sizeof host);
-    info.host = host[0] ? host : NULL;
+    info.host = conn->host;
     info.cpus = args->need_info ? args->info.nrVirtCpu : summary->cpus;
     info.memory_mib = args->need_info ? args->info.maxMem / 1024 : summary->memory_mib;
     if (facts & VMCTL_FACT_ADDRESSES) {
