@@ -50,20 +50,35 @@ static int define(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan
     return rpc->found ? vmc_error_recode(err, VMCTL_E_ALREADY_EXISTS) : code;
 }
 
+/* A stage begins: the caller may cancel here. */
+static int stage(const libvirt_plan *plan, const char *text, const char *device, vmctl_error **err) {
+    return vmc_progress(plan->store.deadline, plan->store.vm, text, device, VMCTL_UNIT_NONE, 0, 0, err);
+}
+
+static int make_file(libvirt_plan *plan, libvirt_file *file, vmc_journal *journal, vmctl_error **err) {
+    if (file->kind == LIBVIRT_FILE_NONE || file->kind == LIBVIRT_FILE_IN_PLACE)
+        return 0;
+    VMC_AUTO_FREE char *text = vmc_printf("making %s", file->name);
+    int code = stage(plan, text, file->device, err);
+    return code < 0 ? code : libvirt_make_file(&plan->store, file, journal, err);
+}
+
 static int make_files(libvirt_plan *plan, vmc_journal *journal, vmctl_error **err) {
     int code = 0;
     for (size_t i = 0; code == 0 && i < plan->disk_count; i++)
-        code = libvirt_make_file(&plan->store, &plan->disks[i], journal, err);
+        code = make_file(plan, &plan->disks[i], journal, err);
     libvirt_file *others[] = {&plan->kernel, &plan->initrd, &plan->seed};
     for (size_t i = 0; code == 0 && i < sizeof others / sizeof others[0]; i++)
-        code = libvirt_make_file(&plan->store, others[i], journal, err);
+        code = make_file(plan, others[i], journal, err);
     return code;
 }
 
 static int make(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan, vmc_journal *journal, void **vm,
                 vmctl_error **err) {
     const vmctl_node *networks = vmctl_node_get(vmctl_spec_root(spec), "networks");
-    int code = libvirt_make_pools(&plan->store, err);
+    int code = stage(plan, "preparing the host", NULL, err);
+    if (code == 0)
+        code = libvirt_make_pools(&plan->store, err);
     if (code == 0)
         code = libvirt_networks_ready(conn, networks, true, plan->store.deadline, err);
     if (code == 0)
@@ -71,6 +86,8 @@ static int make(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan, 
     /* Written by the host from the first start on, which may be part of this very create. */
     if (code == 0 && plan->serial_log)
         code = vmc_journal_add(journal, "log", plan->serial_log, NULL, err);
+    if (code == 0)
+        code = stage(plan, "defining the VM", NULL, err);
     if (code == 0)
         code = define(conn, spec, plan, journal, vm, err);
     libvirt_store_sync(&plan->store);
