@@ -100,13 +100,17 @@ static void stop(struct building *b, unsigned line, unsigned column, char *messa
     b->stopped = true;
 }
 
-/* Where the event begins; an empty scalar has no mark of its own and gets the last one. */
+/* Where the event begins. libfyaml's mark stands behind the opening quote or the '*'; it stands in the line after a "|", where the key says more;
+ * and an empty scalar has none: these get the last one. */
 static void place(struct building *b, struct fy_event *event) {
     const struct fy_mark *mark = fy_event_start_mark(event);
-    if (!mark)
+    enum fy_scalar_style style =
+        event->type == FYET_SCALAR && event->scalar.value ? fy_token_scalar_style(event->scalar.value) : FYSS_PLAIN;
+    bool behind = event->type == FYET_ALIAS || style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
+    if (!mark || style == FYSS_LITERAL || style == FYSS_FOLDED)
         return;
     b->line = b->reader->line + (unsigned)mark->line + 1;
-    b->column = (unsigned)mark->column + 1;
+    b->column = (unsigned)mark->column + 1 - (behind && mark->column > 0);
 }
 
 static char *token_text(struct fy_token *token) {
@@ -156,8 +160,10 @@ static bool check_tag(struct building *b, struct fy_event *event, bool *is_strin
     }
     if (*is_string)
         return true;
-    vmc_faults_add(b->reader->faults, b->line, b->column, NULL, "the tag \"%.60s\" means nothing here: leave it out",
-                   tag);
+    const struct fy_mark *mark = fy_token_start_mark(token);
+    vmc_faults_add(b->reader->faults, mark ? b->reader->line + (unsigned)mark->line + 1 : b->line,
+                   mark ? (unsigned)mark->column + 1 : b->column, NULL,
+                   "the tag \"%.60s\" means nothing here: leave it out", tag);
     b->failed = true;
     return true;
 }
@@ -321,11 +327,36 @@ static const struct fy_diag_error *first_error(const vmc_raw_reader *reader) {
     return reader->diag ? fy_diag_errors_iterate(reader->diag, &iterator) : NULL;
 }
 
+/* Where the line is indented by a tab: its column, else 0. In flow style, as in JSON, that is allowed. */
+static unsigned tab_in_indent(const vmc_raw_reader *reader, unsigned line) {
+    const char *p = reader->text + reader->offset, *end = reader->text + reader->length;
+    for (unsigned at = reader->line + 1; at < line && p; at++) {
+        p = memchr(p, '\n', (size_t)(end - p));
+        p = p ? p + 1 : NULL;
+    }
+    for (const char *begin = p; p && p < end && (*p == ' ' || *p == '\t'); p++) {
+        if (*p == '\t')
+            return (unsigned)(p - begin) + 1;
+    }
+    return 0;
+}
+
 static void add_syntax_fault(vmc_raw_reader *reader, unsigned line, unsigned column) {
     const struct fy_diag_error *first = first_error(reader);
     if (first && first->line > 0) {
         line = reader->line + (unsigned)first->line;
         column = first->column > 0 ? (unsigned)first->column : 1;
+    }
+    const char *content = reader->text + reader->offset, *end = reader->text + reader->length;
+    while (content < end && strchr(" \t\r\n", *content))
+        content++;
+    bool is_flow = content < end && (*content == '{' || *content == '[');
+    for (unsigned near = line; near <= line + 1 && !is_flow; near++) {
+        unsigned tab = tab_in_indent(reader, near);
+        if (tab) {
+            vmc_faults_add(reader->faults, near, tab, NULL, "a tab indents this line: YAML takes spaces only");
+            return;
+        }
     }
     VMC_AUTO_FREE char *message = vmc_strdup(first && first->msg ? first->msg : "the YAML cannot be read here");
     message[strcspn(message, "\r\n")] = '\0';
