@@ -120,6 +120,10 @@ static char *token_text(struct fy_token *token) {
 }
 
 static void set_anchor(struct building *b, struct fy_token *token, vmc_raw *node) {
+    if (fy_token_get_text_length(token) > VMC_SPEC_SCALAR_LIMIT) {
+        stop(b, b->line, b->column, vmc_printf("an anchor longer than %d MiB", VMC_SPEC_SCALAR_LIMIT >> 20));
+        return;
+    }
     struct anchor *anchor = vmc_alloc(sizeof *anchor);
     *anchor = (struct anchor){token_text(token), node};
     struct anchor **found = tsearch(anchor, &b->anchors, by_name);
@@ -495,12 +499,14 @@ size_t vmc_utf8_length(const char *text, size_t left) {
 
 enum {
     DIRECTIVE_LIMIT = 100, /* libfyaml compares each with all before it */
+    BRACKET_LIMIT =
+        5000 /* open at once, whatever they stand in: it reads on to the last one before it tells of the first */
 };
 
 /* What libfyaml would read differently than a person, or at a cost that does not fit the text's length: it takes the whole of a line
  * of "[a, b]" apart before it tells the first event, at some 400 bytes a value. */
 bool vmc_raw_check(const char *text, size_t length, vmc_faults *faults) {
-    unsigned line = 1, column = 1, marks = 0, directives = 0;
+    unsigned line = 1, column = 1, marks = 0, directives = 0, open = 0;
     if (length > VMC_SPEC_INPUT_LIMIT) {
         vmc_faults_add(faults, 1, 1, NULL, "the text is longer than %d MiB", VMC_SPEC_INPUT_LIMIT >> 20);
         return false;
@@ -517,6 +523,12 @@ bool vmc_raw_check(const char *text, size_t length, vmc_faults *faults) {
             return false;
         }
         directives += column == 1 && c == '%';
+        open += c == '[' || c == '{';
+        open -= open && (c == ']' || c == '}');
+        if (open > BRACKET_LIMIT) {
+            vmc_faults_add(faults, line, column, NULL, "more than %d brackets are open here", BRACKET_LIMIT);
+            return false;
+        }
         marks += c == ',' || c == '[' || c == ']' || c == '{' || c == '}';
         if (marks > VMC_SPEC_NODE_LIMIT || directives > DIRECTIVE_LIMIT) {
             vmc_faults_add(faults, line, column, NULL,
