@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include <stdint.h>
+#include <sys/types.h>
 
 /* How one endpoint is spoken to. Copied; may be shared by threads. NULL in place of one: the defaults. */
 typedef struct http_client http_client;
@@ -28,11 +29,11 @@ typedef struct http_client_options {
     const char *pin; /* public key, "sha256//BASE64" as CURLOPT_PINNEDPUBLICKEY; in addition to verification; NULL */
     const char *
         thumbprint; /* SHA-256 of the server's certificate, hexadecimal, colons allowed: instead of verification; NULL */
-    const char *server_name;  /* the name that the certificate must have, when it is not the URL's host; NULL */
-    const char *proxy;        /* NULL: from the environment (https_proxy, no_proxy ...) */
-    bool insecure;            /* certificates are not verified */
-    int connect_timeout_ms;   /* 0: 30000 */
-    unsigned max_connections; /* to one host; 0: no limit */
+    const char *server_name; /* the name that the certificate must have, when it is not the URL's host; NULL */
+    const char *proxy;       /* NULL: from the environment (https_proxy, no_proxy ...) */
+    bool insecure;           /* certificates are not verified */
+    int connect_timeout_ms;  /* 0: 30000 */
+    unsigned max_requests;   /* side by side through this client; 0: no limit */
 } http_client_options;
 
 int http_client_new(const http_client_options *options, http_client **out, vmctl_error **err);

@@ -1,0 +1,55 @@
+/* drivers/http/transfer.h - one exchange on its way: what the caller's thread and the I/O thread share. */
+#ifndef VMC_HTTP_TRANSFER_H
+#define VMC_HTTP_TRANSFER_H
+
+#include "drivers/http/http.h"
+#include "drivers/http/url.h"
+#include <curl/curl.h>
+#include <pthread.h>
+
+enum { HTTP_BUFFER = 1 << 20 }; /* bytes between the two threads, each way */
+
+typedef struct http_transfer {
+    CURL *easy;
+    struct curl_slist *headers, *connect_to;
+    char error[CURL_ERROR_SIZE];
+
+    pthread_mutex_t lock; /* of all below */
+    int wake;             /* eventfd: something is new for the caller */
+    int status, version;
+    vmc_strv names, values;
+    bool head_complete;
+    vmc_str in; /* came, not taken yet */
+    bool in_paused;
+    vmc_str out; /* to go; out_at of it went */
+    size_t out_at;
+    bool out_end, out_paused;
+    int64_t out_total; /* bytes given by the caller so far */
+    bool done;
+    CURLcode result;
+    bool stopped; /* by http_shutdown */
+
+    /* The loop's. */
+    struct http_transfer *next, *previous;
+    bool attached;
+} http_transfer;
+
+http_transfer *http_transfer_new(void); /* NULL: no memory or descriptors */
+/* Not attached any more. NULL is allowed. */
+void http_transfer_free(http_transfer *transfer);
+/* To the caller. With the lock held. */
+void http_transfer_notify(http_transfer *transfer);
+
+/* The I/O thread. */
+int http_loop_add(http_transfer *transfer, vmctl_error **err);
+/* After this no thread but the caller's touches it. */
+void http_loop_remove(http_transfer *transfer);
+/* It may go on: the caller took bytes, or gave some. */
+void http_loop_resume(http_transfer *transfer);
+
+/* What a client adds to a handle; NULL client: the defaults. INVALID_ARGUMENT: a thumbprint or key that is none. */
+int http_client_apply(http_client *client, const http_url *url, http_transfer *transfer, vmctl_error **err);
+/* The descriptor of a semaphore (eventfd) that bounds requests side by side; -1: no bound. */
+int http_client_slots(const http_client *client);
+
+#endif
