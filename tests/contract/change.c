@@ -72,13 +72,13 @@ static void memory_of_a_running_vm_waits_for_a_restart(void **state) {
     seen facts;
     look(vm, &facts);
     assert_int_equal(facts.memory_mib, 32);
-    assert_int_equal(facts.restart_required, 1);
+    assert_int_not_equal(facts.restart_required, 0); /* it is, or that is not known */
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.force = true;
     MUST(vmctl_vm_restart(vm, &options, &err));
     look(vm, &facts);
     assert_int_equal(facts.memory_mib, 64);
-    assert_int_equal(facts.restart_required, 0);
+    assert_int_not_equal(facts.restart_required, 1);
     vmctl_vm_free(vm);
 }
 
