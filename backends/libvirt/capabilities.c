@@ -93,7 +93,11 @@ static int ask_work(void *opaque) {
     if (args->versions && (virConnectGetLibVersion(args->virt, &args->libvirt_version) < 0 ||
                            virConnectGetVersion(args->virt, &args->qemu_version) < 0))
         return -1;
-    args->xml = virConnectGetDomainCapabilities(args->virt, NULL, args->arch, NULL, args->virttype, 0);
+    /* Of the machine type that VMs get: libvirt's default on x86, i440FX, has no SMM and so no secure boot. */
+    bool x86 = !args->arch || strcmp(args->arch, "x86_64") == 0;
+    args->xml = virConnectGetDomainCapabilities(args->virt, NULL, args->arch, x86 ? "q35" : NULL, args->virttype, 0);
+    if (!args->xml && x86 && virGetLastErrorCode() != VIR_ERR_NO_SUPPORT)
+        args->xml = virConnectGetDomainCapabilities(args->virt, NULL, args->arch, NULL, args->virttype, 0);
     if (!args->xml && virGetLastErrorCode() != VIR_ERR_NO_SUPPORT)
         return -1;
     return 0;
