@@ -60,6 +60,9 @@ void libvirt_conn_free(libvirt_conn *conn);
 /* Frees `object` now, or, where an abandoned call may still use it, once that call has returned. */
 void libvirt_conn_release(libvirt_conn *conn, int (*release)(void *object), void *object);
 
+/* loop.c: makes sure that the process has an event loop; before the first connection with events is opened. */
+int libvirt_loop_start(vmctl_error **err);
+
 /* Turns a virError (NULL: the calling thread's last one) into *err: the closed code, libvirt's words and the name of
  * its code ("VIR_ERR_NO_DOMAIN"). Returns the code. */
 int libvirt_error(vmctl_error **err, const virError *error, const char *format, ...) VMCTL_PRINTF(3, 4);

@@ -197,16 +197,12 @@ static int open_work(void *opaque) {
         return -1;
     pthread_mutex_lock(&c->mutex);
     int code = 0;
-    __atomic_add_fetch(&c->references, 2, __ATOMIC_ACQ_REL);
     c->watching = VIR_EVENT_HANDLE_READABLE;
     c->streaming = VIR_STREAM_EVENT_READABLE;
     c->handle = virEventAddHandle(c->fd, c->watching, on_person, c, console_unref);
-    if (c->handle < 0)
-        console_unref(c);
     /* libvirt's remote driver forgets to call a function that frees. */
     c->has_callback = virStreamEventAddCallback(c->stream, c->streaming, on_stream, c, NULL) == 0;
-    if (!c->has_callback)
-        console_unref(c);
+    __atomic_add_fetch(&c->references, (c->handle >= 0) + c->has_callback, __ATOMIC_ACQ_REL);
     if (c->handle < 0 || !c->has_callback)
         code = -1;
     pthread_mutex_unlock(&c->mutex);

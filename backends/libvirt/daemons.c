@@ -88,17 +88,15 @@ static int copy_entry(int from, int to, const char *staging, const char *name) {
     return fd < 0 ? -1 : mount(source, copy, NULL, MS_BIND, NULL);
 }
 
-/* Gives the calling thread (and what it starts) mounts of its own, which follow the machine's, with a /dev that lacks kvm. libvirt
- * takes what it mounts for each QEMU from /proc/mounts, so the old /dev is taken away, not covered. 0 or an errno. */
-static int hide_kvm(void) {
-    static const char staging[] = "/run/vmctl/dev";
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-        return errno;
-    if (vmc_mkdirs(staging, 0755, NULL) < 0 || mount("vmctl", staging, "tmpfs", MS_NOSUID, "mode=755,size=1m") < 0)
-        return errno;
+/* Everything of /dev but kvm, in the folder `staging`. 0 or an errno. */
+static int copy_dev(const char *staging) {
     VMC_AUTO_CLOSE int to = open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (to < 0)
+        return errno;
     DIR *from = opendir("/dev");
-    int failure = to < 0 || !from ? errno : 0;
+    if (!from)
+        return errno;
+    int failure = 0;
     for (struct dirent *entry; !failure && (entry = readdir(from));) {
         const char *name = entry->d_name;
         if (!strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "kvm"))
@@ -108,8 +106,19 @@ static int hide_kvm(void) {
             vmc_log("libvirt", "/dev/%s cannot be shown to the daemons: %s", name, strerror(failure));
         }
     }
-    if (from)
-        closedir(from);
+    closedir(from);
+    return failure;
+}
+
+/* Gives the calling thread (and what it starts) mounts of its own, which follow the machine's, with a /dev that lacks kvm. libvirt
+ * takes what it mounts for each QEMU from /proc/mounts, so the old /dev is taken away, not covered. 0 or an errno. */
+static int hide_kvm(void) {
+    static const char staging[] = "/run/vmctl/dev";
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+        return errno;
+    if (vmc_mkdirs(staging, 0755, NULL) < 0 || mount("vmctl", staging, "tmpfs", MS_NOSUID, "mode=755,size=1m") < 0)
+        return errno;
+    int failure = copy_dev(staging);
     if (!failure && umount2("/dev", MNT_DETACH) < 0 && errno != EINVAL) /* EINVAL: /dev is no mount */
         failure = errno;
     if (!failure && mount(staging, "/dev", NULL, MS_MOVE, NULL) < 0)

@@ -36,7 +36,7 @@ typedef struct gather_args {
     virDomainPtr domain;
     unsigned facts;
     bool running, need_info;
-    char *xml;
+    char *xml, *next_xml; /* as it is, and as it will be after a restart; next_xml NULL: the same */
     virDomainInfo info;
     address_set agent, lease, arp;
     int snapshots, autostart; /* -1: not answered */
@@ -59,6 +59,7 @@ static void gather_drop(void *opaque) {
         virDomainStatsRecordListFree(args->blocks);
     free(args->allocated);
     free(args->xml);
+    free(args->next_xml);
     virDomainFree(args->domain);
     free(args);
 }
@@ -103,6 +104,8 @@ static int gather_work(void *opaque) {
         if (!args->xml)
             return -1;
     }
+    if ((args->facts & (VMCTL_FACT_DEVICES | VMCTL_FACT_CONFIG)) && args->running)
+        args->next_xml = virDomainGetXMLDesc(args->domain, VIR_DOMAIN_XML_INACTIVE);
     if (args->need_info && virDomainGetInfo(args->domain, &args->info) < 0)
         return -1;
     /* What follows may fail for one domain and is then absent. */
@@ -225,6 +228,40 @@ static int64_t uptime_of(const libvirt_conn *conn, const char *name) {
     return since >= 0 ? since : -1;
 }
 
+/* --- what waits for a restart ------------------------------------------------------------------------------------- */
+
+static const vmctl_device *find_device(const vmctl_vm_info *info, const vmctl_device *like) {
+    for (size_t i = 0; i < info->device_count; i++)
+        if (info->devices[i].kind == like->kind && vmc_str_eq(info->devices[i].name, like->name))
+            return &info->devices[i];
+    return NULL;
+}
+
+/* Ports and terminals are chosen at the start, so only what a disk or card is made of counts. */
+static bool same_device(const vmctl_device *a, const vmctl_device *b) {
+    if (a->kind != VMCTL_DEVICE_DISK && a->kind != VMCTL_DEVICE_CDROM && a->kind != VMCTL_DEVICE_NIC)
+        return true;
+    return vmc_str_eq(a->bus, b->bus) && vmc_str_eq(a->source, b->source) && vmc_str_eq(a->mac, b->mac) &&
+           a->readonly == b->readonly;
+}
+
+/* Whether a restart would change something; `devices` (may be NULL) gets those that come with it, marked. */
+static bool compare(const vmctl_vm_info *now, const vmctl_vm_info *next, vmctl_device **devices, size_t *count) {
+    bool differs = now->cpus != next->cpus || now->memory_mib != next->memory_mib ||
+                   now->device_count > next->device_count || !vmc_str_eq(now->machine, next->machine) ||
+                   !vmc_str_eq(now->firmware, next->firmware);
+    for (size_t i = 0; i < next->device_count; i++) {
+        const vmctl_device *device = &next->devices[i], *same = find_device(now, device);
+        differs |= !same || !same_device(same, device);
+        if (same || !devices)
+            continue;
+        *devices = vmc_realloc(*devices, *count + 1, sizeof **devices);
+        (*devices)[*count] = *device;
+        (*devices)[(*count)++].pending = true;
+    }
+    return differs;
+}
+
 /* --- delivering -------------------------------------------------------------------------------------------------- */
 
 static bool passes(const vmctl_vm_info *info, const vmctl_list_options *filter) {
@@ -247,12 +284,14 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
                    unsigned facts, const vmctl_list_options *filter, vmctl_vm_info_fn each, void *user,
                    vmctl_error **err) {
     vmc_cleanup(address_list_free) address_list addresses = {0};
-    libvirt_domain_facts *read = NULL;
+    libvirt_domain_facts *read = NULL, *next = NULL;
     if (args->xml) {
         int code = libvirt_domain_facts_read(args->xml, &read, err);
         if (code < 0)
             return code;
     }
+    if (args->next_xml)
+        libvirt_domain_facts_read(args->next_xml, &next, NULL);
     vmctl_vm_info info = {
         .size = sizeof info, .autostart = -1, .agent_connected = -1, .uptime_seconds = -1, .restart_required = -1};
     if (read)
@@ -282,12 +321,24 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
         info.autostart = args->autostart;
         info.agent_connected = args->running ? agent_state(args->xml) : 0;
         info.uptime_seconds = args->running ? uptime_of(conn, info.name) : -1;
-        info.restart_required = -1;
+        info.restart_required = !args->running ? 0 : -1;
     }
     if (facts & VMCTL_FACT_DEVICES)
         fill_sizes(&info, args->blocks, args->allocated);
+    VMC_AUTO_FREE vmctl_device *devices = NULL;
+    if (read && next) {
+        size_t count = info.device_count;
+        devices = vmc_alloc(count * sizeof *devices + 1);
+        if (count)
+            memcpy(devices, info.devices, count * sizeof *devices);
+        bool differs = compare(&read->info, &next->info, &devices, &count);
+        info.restart_required = facts & VMCTL_FACT_CONFIG ? differs : -1;
+        info.devices = devices;
+        info.device_count = count;
+    }
     int code = passes(&info, filter) ? each(&info, user) : 0;
     libvirt_domain_facts_free(read);
+    libvirt_domain_facts_free(next);
     return code < 0 ? 1 : code;
 }
 
