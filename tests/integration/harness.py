@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-import re
+
 import shutil
 import subprocess
 import sys
@@ -130,11 +130,9 @@ class Case(unittest.TestCase):
         self.fail(f"{what}: not within {seconds} s")
 
     def counts(self, name, line=2, env=None):
-        """The guest prints: its serial log has that line."""
-        def probe():
-            text = vmctl("logs", name, env=env).out
-            return re.search(rf"vmctl guest: line {line}\r?\n", text)
-        self.wait_for(f"{name} prints line {line}", probe)
+        """The guest prints: its console comes to that line."""
+        result = self.ok(vmctl("console", name, "--until", f"line {line}[0-9]*", "--timeout", "30s", env=env))
+        self.assertIn("vmctl guest: line", result.out)
 
 
 class NamingResult(unittest.TextTestResult):
@@ -146,5 +144,5 @@ class NamingResult(unittest.TextTestResult):
 def main():
     if os.environ.get("VMCTL_ONLY"):
         sys.argv += ["-k", os.environ["VMCTL_ONLY"]]
-    unittest.main(module="__main__", verbosity=2,
-                  testRunner=lambda **k: unittest.TextTestRunner(**{**k, "verbosity": 2}, resultclass=NamingResult, stream=sys.stdout))
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=NamingResult, stream=sys.stdout)
+    unittest.main(module="__main__", verbosity=2, testRunner=runner)

@@ -13,8 +13,8 @@ class UnusableKvm(harness.Case):
         second = self.ok(vmctl("create", "b", "--image", harness.GUEST, "--memory", "32MiB", "--start"))
         self.assertLess(first.seconds, 30, str(first))
         self.assertLess(second.seconds, 10, str(second))
-        self.counts("a")
-        self.counts("b")
+        self.counts("a", line="")
+        self.counts("b", line="")
         self.assertEqual(self.json(vmctl("get", "a", "-o", "json"))["state"], "running")
         self.ok(vmctl("delete", "a", "b", "--force"))
 
