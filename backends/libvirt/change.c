@@ -291,21 +291,6 @@ static void take_back(libvirt_changing *ch, vmctl_error **err) {
     vmc_error_append(err, "; all was taken back but %s", all);
 }
 
-/* Media that vmctl had copied for this VM and that are in no drive of it any more. */
-static void remove_replaced(libvirt_changing *ch) {
-    libvirt_domain_facts *now = NULL;
-    if (libvirt_domain_facts_read(ch->new_xml, &now, NULL) < 0)
-        return;
-    for (size_t i = 0; i < ch->config->info.device_count; i++) {
-        const vmctl_device *device = &ch->config->info.devices[i];
-        bool gone = false;
-        if (device->kind == VMCTL_DEVICE_CDROM && device->source && device->own &&
-            !vmc_strv_has(&now->own_files, device->source))
-            libvirt_remove_path(ch->conn, device->source, ch->deadline, &gone, NULL);
-    }
-    libvirt_domain_facts_free(now);
-}
-
 static void changing_free(libvirt_changing *ch) {
     for (size_t i = 0; i < ch->count; i++) {
         free(ch->steps[i].list);
@@ -372,8 +357,6 @@ int libvirt_change(void *conn_, void *vm, const vmctl_diff *diff, const vmctl_ch
                 take_back(&ch, err);
         }
         libvirt_store_sync(&ch.store);
-        if (code == 0)
-            remove_replaced(&ch);
     }
     for (size_t i = 0; code == 0 && options->changed && i < ch.count; i++)
         options->changed(ch.steps[i].change, ch.steps[i].effect, options->user);

@@ -326,8 +326,9 @@ int libvirt_step_do(libvirt_changing *ch, libvirt_step *step, bool must, vmctl_e
         return code;
     }
     step->effect = VMCTL_EFFECT_AT_RESTART;
+    const char *words = vmctl_error_hypervisor_message(why);
     vmc_note(ch->deadline, VMCTL_NOTE_WARNING, "%s.%s waits for a restart: %s", step->list, step->name,
-             vmctl_error_message(why));
+             words ? words : vmctl_error_message(why));
     vmctl_error_free(why);
     return 0;
 }

@@ -45,13 +45,26 @@ static void tell(const removal *r, const char *what, const char *name) {
         r->options->removed(what, name, r->options->user);
 }
 
-static bool is_disk(const libvirt_domain_facts *facts, const char *path) {
-    for (size_t i = 0; i < facts->info.device_count; i++) {
-        const vmctl_device *device = &facts->info.devices[i];
-        if (device->kind == VMCTL_DEVICE_DISK && vmc_str_eq(device->source, path))
-            return !vmc_ends_with(path, LIBVIRT_SEED_NAME); /* a drive to the guest, and no one's data */
-    }
+/* Media, seeds and kernels that vmctl made are nobody's data, unlike disks, also those that are not attached any more. */
+static bool is_disk(const char *path) {
+    return !vmc_ends_with(path, ".iso") && !vmc_ends_with(path, "-kernel") && !vmc_ends_with(path, "-initrd");
+}
+
+static bool is_attached(const libvirt_domain_facts *facts, const char *path) {
+    for (size_t i = 0; i < facts->info.device_count; i++)
+        if (vmc_str_eq(facts->info.devices[i].source, path))
+            return true;
     return false;
+}
+
+/* Another VM has it, too: then it stays. */
+static int is_shared(const removal *r, const char *path, bool *shared, vmctl_error **err) {
+    VMC_AUTO_STRV users = {0};
+    int code = libvirt_path_users(r->conn, path, r->vm->uuid, r->deadline, &users, err);
+    *shared = users.count > 0;
+    if (*shared)
+        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", path, users.items[0]);
+    return code;
 }
 
 static int remove_file(const removal *r, const char *what, const char *path, vmctl_error **err) {
@@ -71,10 +84,15 @@ static int remove_own(const removal *r, vmctl_error **err) {
     int code = 0;
     for (size_t i = 0; code == 0 && i < r->facts->own_files.count; i++) {
         const char *path = r->facts->own_files.items[i];
+        bool disk = is_disk(path);
+        bool shared = false;
         if (vmc_str_eq(path, r->facts->serial_log)) /* with what was moved aside of it: below */
             continue;
-        bool disk = is_disk(r->facts, path);
-        if (!disk || r->options->disks != VMCTL_DELETE_KEEP_DISKS)
+        if (disk && r->options->disks == VMCTL_DELETE_KEEP_DISKS)
+            continue;
+        if (disk && !is_attached(r->facts, path)) /* taken out of this VM once, and perhaps given to another */
+            code = is_shared(r, path, &shared, err);
+        if (code == 0 && !shared)
             code = remove_file(r, disk ? "disk" : "file", path, err);
     }
     return code;
@@ -88,11 +106,9 @@ static int remove_others(const removal *r, vmctl_error **err) {
         if (device->kind != VMCTL_DEVICE_DISK || !device->source || *device->source != '/' ||
             vmc_strv_has(&r->facts->own_files, device->source))
             continue;
-        VMC_AUTO_STRV users = {0};
-        code = libvirt_path_users(r->conn, device->source, r->vm->uuid, r->deadline, &users, err);
-        if (code == 0 && users.count > 0)
-            vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", device->source, users.items[0]);
-        else if (code == 0)
+        bool shared = false;
+        code = is_shared(r, device->source, &shared, err);
+        if (code == 0 && !shared)
             code = remove_file(r, "disk", device->source, err);
     }
     return code;
