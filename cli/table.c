@@ -155,6 +155,19 @@ static void use_utf8(void) {
         setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/* libsmartcols writes nothing at all for a table without lines. */
+static void print_headings(const cli *c, FILE *to, const cli_view *view) {
+    const char *between = "";
+
+    for (const cli_column *column = view->columns; column->title; column++) {
+        if ((column->flags & CLI_COLUMN_WIDE) && c->format != CLI_WIDE)
+            continue;
+        fprintf(to, "%s%s", between, column->title);
+        between = "  ";
+    }
+    fputc('\n', to);
+}
+
 void cli_table_write(cli *c, FILE *to, const cli_view *view, const cJSON *rows, bool headings) {
     use_utf8();
     struct libscols_table *table = scols_new_table();
@@ -183,6 +196,9 @@ void cli_table_write(cli *c, FILE *to, const cli_view *view, const cJSON *rows, 
         if (line)
             fill(c, view, line, row);
     }
-    scols_print_table(table);
+    if (rows->child)
+        scols_print_table(table);
+    else if (headings)
+        print_headings(c, to, view);
     scols_unref_table(table);
 }

@@ -127,7 +127,6 @@ static int expand(cli *c, builder *b, cli_specs *out) {
 
 static int from_options(cli *c, cli_specs *out) {
     const cli_args *args = &c->args;
-    builder b = {.spec = vmctl_spec_new()};
 
     if (args->operand_count != 1)
         return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "with --%s one name is given, and no files",
@@ -135,6 +134,7 @@ static int from_options(cli *c, cli_specs *out) {
     if (cli_text(args, "name", NULL))
         return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "--name is for files; the name here is %s",
                         args->operands[0]);
+    builder b = {.spec = vmctl_spec_new()};
     set(&b, "name", args->operands[0]);
     set(&b, "description", cli_text(args, "description", NULL));
     set(&b, "memory", cli_text(args, "memory", NULL));

@@ -54,24 +54,34 @@ static int have_spec(cli *c, vmctl_vm *vm, vmctl_spec **have) {
     return 0;
 }
 
+/* Before anything is asked of an endpoint. */
+static int check_keys(cli *c) {
+    for (size_t i = 1; i < c->args.operand_count; i++) {
+        const char *equals = strchr(c->args.operands[i], '=');
+        if (!equals || equals == c->args.operands[i])
+            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl set VM memory=4GiB", "\"%s\" is not KEY=VALUE",
+                            c->args.operands[i]);
+    }
+    return 0;
+}
+
 static int set_keys(cli *c, vmctl_spec *want) {
     for (size_t i = 1; i < c->args.operand_count; i++) {
         CLI_AUTO_FREE char *key = cli_strdup(c->args.operands[i]);
         char *equals = strchr(key, '=');
         vmctl_error *err = NULL;
-        if (!equals || equals == key)
-            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl set VM memory=4GiB", "\"%s\" is not KEY=VALUE", key);
-        *equals = '\0';
-        if (vmctl_spec_set(want, key, equals + 1, &err) < 0)
+        if (equals)
+            *equals = '\0';
+        if (vmctl_spec_set(want, key, equals ? equals + 1 : NULL, &err) < 0)
             return cli_report(c, err, NULL);
     }
     return 0;
 }
 
 static int set(cli *c) {
-    int status = 0;
+    int status = check_keys(c);
     vmctl_spec *have = NULL, *want = NULL;
-    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
+    vmctl_vm *vm = status ? NULL : cli_vm(c, c->args.operands[0], &status);
 
     if (vm)
         status = have_spec(c, vm, &have);
