@@ -86,17 +86,8 @@ static void write_unit(cJSON *map, const char *key, char *(*format)(long long)) 
     cJSON_ReplaceItemInObjectCaseSensitive(map, key, cJSON_CreateString(text));
 }
 
-int libvirt_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err) {
-    LIBVIRT_AUTO_JSON *copy = cJSON_Duplicate(json, true);
-    cJSON *memory = cJSON_GetObjectItemCaseSensitive(copy, "memory");
-    write_unit(memory, "size", vmc_format_size);
-    write_unit(memory, "max", vmc_format_size);
-    write_unit(copy, "lifetime", vmc_format_duration);
-    cJSON *disk;
-    cJSON_ArrayForEach(disk, libvirt_json_get(copy, "disks")) {
-        write_unit(disk, "size", vmc_format_size);
-    }
-    VMC_AUTO_FREE char *text = cJSON_Print(copy);
+static int load(const cJSON *json, vmctl_spec **out, vmctl_error **err) {
+    VMC_AUTO_FREE char *text = cJSON_Print(json);
     if (!text)
         return vmc_error_no_memory(err);
     vmctl_spec_load_options options = VMCTL_SPEC_LOAD_OPTIONS_INIT;
@@ -107,10 +98,60 @@ int libvirt_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err)
     size_t count = 0;
     int code = vmctl_spec_load(text, strlen(text), &options, &specs, &count, err);
     if (code < 0)
-        return vmc_error_recode(err, VMCTL_E_INTERNAL);
-    *out = vmctl_spec_copy(specs[0]);
+        return code;
+    *out = count > 0 ? vmctl_spec_copy(specs[0]) : vmctl_spec_new();
     vmctl_spec_list_free(specs);
-    return *out ? 0 : vmc_error_no_memory(err);
+    return 0;
+}
+
+/* Takes away what a fault is about ("disks[1].bus"; an item goes with its name). false: it was not found. */
+static bool leave_out(cJSON *json, const char *path) {
+    cJSON *parent = NULL, *node = json;
+    for (const char *step = path ? path : ""; *step && node; step += *step == '.') {
+        size_t length = strcspn(step, ".[");
+        VMC_AUTO_FREE char *key = vmc_strndup(step, length);
+        step += length;
+        if (strcmp(key, "name") == 0 && cJSON_IsArray(parent))
+            break;
+        parent = node;
+        node = cJSON_GetObjectItemCaseSensitive(node, key);
+        unsigned long long index;
+        while (node && *step == '[') {
+            VMC_AUTO_FREE char *number = vmc_strndup(step + 1, strcspn(step + 1, "]"));
+            parent = node;
+            node = libvirt_xml_number(number, &index) && index < 1u << 20 ? cJSON_GetArrayItem(node, (int)index) : NULL;
+            step += strcspn(step, "]") + 1;
+        }
+    }
+    if (!node || !parent)
+        return false;
+    cJSON_Delete(cJSON_DetachItemViaPointer(parent, node));
+    return true;
+}
+
+/* vm.yaml has rules that libvirt has not (a share's tag may be "/mnt"): what breaks them it cannot say, and that stays out. */
+int libvirt_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err) {
+    LIBVIRT_AUTO_JSON *copy = cJSON_Duplicate(json, true);
+    cJSON *memory = cJSON_GetObjectItemCaseSensitive(copy, "memory");
+    write_unit(memory, "size", vmc_format_size);
+    write_unit(memory, "max", vmc_format_size);
+    write_unit(copy, "lifetime", vmc_format_duration);
+    cJSON *disk;
+    cJSON_ArrayForEach(disk, libvirt_json_get(copy, "disks")) {
+        write_unit(disk, "size", vmc_format_size);
+    }
+    while (true) {
+        vmctl_error *why = NULL;
+        int code = load(copy, out, &why);
+        if (code == 0)
+            return 0;
+        bool less = vmctl_error_fault_count(why) > 0 && leave_out(copy, vmctl_error_fault(why, 0)->path);
+        if (!less) {
+            vmc_error_move(err, &why);
+            return vmc_error_recode(err, VMCTL_E_INTERNAL);
+        }
+        vmctl_error_free(why);
+    }
 }
 
 /* --- keys that the marker keeps -------------------------------------------------------------------------------- */
@@ -146,7 +187,7 @@ static bool holds_secret(const cJSON *value) {
 /* libvirt writes the newest version of a machine type for its short name when the domain is defined. */
 static bool is_machine(const cJSON *shown, const char *text) {
     LIBVIRT_AUTO_JSON *then = text ? cJSON_Parse(text) : NULL;
-    if (!cJSON_IsString(shown) || !cJSON_IsString(then))
+    if (!then || !cJSON_IsString(shown) || !cJSON_IsString(then))
         return false;
     const char *now = shown->valuestring, *was = then->valuestring;
     if (strcmp(now, was) == 0)

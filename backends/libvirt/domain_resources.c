@@ -49,8 +49,6 @@ static const char *shown_model(const xmlNode *cpu, char **owned) {
 static int write_topology(libvirt_build *build, const cJSON *cpus, int64_t most, vmctl_error **err) {
     int64_t given[3] = {libvirt_json_integer(cpus, "sockets", 0), libvirt_json_integer(cpus, "cores", 0),
                         libvirt_json_integer(cpus, "threads", 0)};
-    xmlNode *cpu = libvirt_xml_child(build->domain, "cpu");
-    xmlNode *topology = libvirt_xml_child(cpu, "topology");
     if (!given[0] && !given[1] && !given[2]) {
         if (strcmp(build->guest, "windows") != 0 || !build->fresh || build->test)
             return 0;
@@ -75,8 +73,7 @@ static int write_topology(libvirt_build *build, const cJSON *cpus, int64_t most,
         return vmc_error_next(err, "say cpus.sockets, cpus.cores and cpus.threads so that their product is %lld",
                               (long long)most);
     }
-    cpu = libvirt_xml_ensure(build->domain, "cpu");
-    topology = libvirt_xml_ensure(cpu, "topology");
+    xmlNode *topology = libvirt_xml_ensure(libvirt_xml_ensure(build->domain, "cpu"), "topology");
     static const char *const names[] = {"sockets", "cores", "threads"};
     for (size_t i = 0; i < 3; i++)
         libvirt_xml_set_number(topology, names[i], (unsigned long long)given[i]);
@@ -92,7 +89,7 @@ int libvirt_cpus_write(libvirt_build *build, const cJSON *cpus, vmctl_error **er
                                   "the VM cannot grow to %lld CPUs when it starts with %lld", (long long)most,
                                   (long long)count);
     const char *model = libvirt_json_string(cpus, "model", NULL);
-    xmlNode *cpu = libvirt_xml_child(build->domain, "cpu");
+    const xmlNode *cpu = libvirt_xml_child(build->domain, "cpu");
     VMC_AUTO_FREE char *owned = NULL;
     if (build->fresh || (model && !vmc_str_eq(model, shown_model(cpu, &owned))))
         write_model(build, model);

@@ -31,8 +31,10 @@ xmlNode *libvirt_xml_next(const xmlNode *node, const char *name);
 xmlNode *libvirt_xml_find(const xmlNode *parent, const char *path);
 bool libvirt_xml_is(const xmlNode *node, const char *name);
 size_t libvirt_xml_count(const xmlNode *parent, const char *name);
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declared name cannot be in parentheses */
 #define LIBVIRT_XML_EACH(node, parent, name)                                                                           \
     for (xmlNode *node = libvirt_xml_child(parent, name); node; node = libvirt_xml_next(node, name))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* Borrowed; valid until the tree changes. NULL when absent. */
 const char *libvirt_xml_attr(const xmlNode *node, const char *name);
