@@ -404,7 +404,7 @@ static bool comes_after(const vmctl_fault *a, const vmctl_fault *b) {
 static void fault_insert(vmctl_error *err, vmctl_fault *fault) {
     if (err->fault_count == err->fault_capacity) {
         err->fault_capacity = err->fault_capacity ? err->fault_capacity * 2 : 8;
-        err->faults = vmc_realloc(err->faults, err->fault_capacity, sizeof *err->faults);
+        err->faults = vmc_realloc(err->faults, err->fault_capacity, sizeof(vmctl_fault *));
     }
     size_t at = err->fault_count++;
     for (; at > 0 && comes_after(err->faults[at - 1], fault); at--)

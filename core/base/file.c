@@ -240,7 +240,7 @@ char *vmc_runtime_dir(const char *name) {
 char *vmc_library_dir(void) {
     Dl_info info;
     struct link_map *map = NULL;
-    if (!dladdr1((void *)(uintptr_t)vmc_library_dir, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
+    if (!dladdr1((void *)vmc_library_dir, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
         return NULL;
     /* The program itself has an empty name in the link map: what argv[0] says is nothing to rely on. */
     VMC_AUTO_FREE char *path = realpath(*map->l_name ? map->l_name : "/proc/self/exe", NULL);

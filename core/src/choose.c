@@ -123,8 +123,10 @@ static int find_context(vmc_choice *choice, const vmctl_connect_options *options
     if (rc < 0)
         return rc;
     *context = vmctl_config_context(choice->config, name);
-    if (!*context)
-        return vmc_config_no_context(choice->config, name, err);
+    if (!*context) {
+        vmc_config_no_context(choice->config, name, err);
+        return VMCTL_E_NOT_FOUND;
+    }
     rc = vmc_check_uri((*context)->connect, entry, err);
     if (rc < 0)
         vmc_error_prefix(err, "context \"%s\"", name);
@@ -193,7 +195,7 @@ static const char *environment(const char *name) {
 /* The environment and the current context; `only` (NULL: any) is the one backend that will do: others are passed over. */
 static int choose_around(vmc_choice *choice, const vmctl_connect_options *options, const vmc_registry_entry *only,
                          vmctl_error **err) {
-    const vmc_registry_entry *entry;
+    const vmc_registry_entry *entry = NULL;
     const char *value = environment("VMCTL_CONNECT");
     int rc;
     if (value) {
@@ -210,7 +212,7 @@ static int choose_around(vmc_choice *choice, const vmctl_connect_options *option
             choice->entry = entry;
         return rc;
     }
-    const vmctl_context *context;
+    const vmctl_context *context = NULL;
     value = environment("VMCTL_CONTEXT");
     if (value) {
         rc = find_context(choice, options, value, &context, &entry, err);

@@ -12,7 +12,7 @@ enum { LARGEST = 1 << 20 };
 vmc_context *vmc_config_new_context(vmctl_config *config) {
     vmc_context *context = vmc_alloc(sizeof *context);
     context->view.size = sizeof context->view;
-    config->contexts = vmc_realloc(config->contexts, config->count + 1, sizeof *config->contexts);
+    config->contexts = vmc_realloc(config->contexts, config->count + 1, sizeof(vmc_context *));
     config->contexts[config->count++] = context;
     return context;
 }
@@ -188,7 +188,7 @@ int vmctl_config_remove(vmctl_config *config, const char *name, vmctl_error **er
     }
     vmc_context_free(config->contexts[at]);
     config->count--;
-    memmove(config->contexts + at, config->contexts + at + 1, (config->count - at) * sizeof *config->contexts);
+    memmove(config->contexts + at, config->contexts + at + 1, (config->count - at) * sizeof(vmc_context *));
     return 0;
 }
 

@@ -21,8 +21,10 @@ static int open_endpoint(const vmc_registry_entry *entry, const vmc_choice *choi
     const char *name = entry->descriptor->name;
     const char *shown = choice->uri;
     int rc = vmc_backend_ops(entry, &ops, err);
-    if (rc == 0 && !ops->open)
-        rc = vmc_error(err, VMCTL_E_INTERNAL, "the module of %s cannot open an endpoint", name);
+    if (rc == 0 && !ops->open) {
+        vmc_error(err, VMCTL_E_INTERNAL, "the module of %s cannot open an endpoint", name);
+        rc = VMCTL_E_INTERNAL;
+    }
     if (rc < 0) {
         vmc_error_where(err, "cannot connect", NULL, name, shown);
         return rc;

@@ -86,7 +86,7 @@ int vmctl_send_keys(vmctl_vm *vm, const char *const *keys, size_t count, const v
     int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_send_keys, call, VMC_ASK_MS, false, err);
     if (rc == 0 && (!keys || count == 0))
         rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no key was given");
-    for (size_t i = 0; rc == 0 && i < count; i++)
+    for (size_t i = 0; rc == 0 && keys && i < count; i++)
         rc = vmc_check_text(keys[i], "a key's name", &op.why);
     if (rc == 0)
         rc = op.ops->send_keys(op.conn, op.handle, keys, count, &op.call, &op.why);

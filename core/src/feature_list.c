@@ -1,10 +1,14 @@
 /* A feature with a slot and a key needs both. The order is that of `vmctl caps`. */
 #include "feature_list.h"
 
-#define SLOT(id, title, slot) {id, title, VMCTL_SLOT_##slot, NULL, NULL}
-#define KEY(id, title, key) {id, title, VMCTL_SLOT_create, key, NULL}
-#define VALUE(id, title, key, value) {id, title, VMCTL_SLOT_create, key, value}
-#define BOTH(id, title, slot, key) {id, title, VMCTL_SLOT_##slot, key, NULL}
+#define SLOT(id, title, slot)                                                                                          \
+    { id, title, VMCTL_SLOT_##slot, NULL, NULL }
+#define KEY(id, title, key)                                                                                            \
+    { id, title, VMCTL_SLOT_create, key, NULL }
+#define VALUE(id, title, key, value)                                                                                   \
+    { id, title, VMCTL_SLOT_create, key, value }
+#define BOTH(id, title, slot, key)                                                                                     \
+    { id, title, VMCTL_SLOT_##slot, key, NULL }
 
 /* clang-format off */
 const vmc_feature vmc_features[] = {

@@ -100,7 +100,7 @@ int vmctl_vm_lookup(vmctl_connection *connection, const char *name_or_id, const 
         rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no place for the VM was given");
     if (rc == 0)
         rc = vmc_check_text(name_or_id, "the VM's name", &op.why);
-    if (rc == 0) {
+    if (rc == 0 && out) {
         o.call = &op.call;
         void *handle = NULL;
         vmctl_identity identity = {.size = sizeof identity};
