@@ -23,6 +23,7 @@ struct vmc_raw_reader {
     vmc_faults *faults;
     size_t nodes;
     bool ended;
+    vmc_str scratch; /* the present token's text */
 };
 
 /* --- nodes ------------------------------------------------------------------------------------------------ */
@@ -113,19 +114,32 @@ static void place(struct building *b, struct fy_event *event) {
     b->column = (unsigned)mark->column + 1 - (behind && mark->column > 0);
 }
 
-static char *token_text(struct fy_token *token) {
-    size_t length = 0;
-    const char *text = token ? fy_token_get_text(token, &length) : NULL;
-    return text ? vmc_strndup(text, length) : vmc_strdup("");
+/* A token's text in the reader's scratch; false: longer than a scalar may be. fy_token_get_text of libfyaml 0.7 leaks where a text is put
+ * together from many pieces (a quoted one with many escapes); its iterator does not. */
+static bool read_token(vmc_raw_reader *reader, struct fy_token *token) {
+    vmc_str *text = &reader->scratch;
+    struct fy_token_iter *iterator = token ? fy_token_iter_create(token) : NULL;
+    const struct fy_iter_chunk *chunk = NULL;
+    int failed = 0;
+    text->length = 0;
+    vmc_str_add(text, "");
+    while (iterator && text->length <= VMC_SPEC_SCALAR_LIMIT &&
+           (chunk = fy_token_iter_chunk_next(iterator, chunk, &failed)))
+        vmc_str_add_n(text, chunk->str, chunk->len);
+    if (iterator) {
+        fy_token_iter_finish(iterator);
+        fy_token_iter_destroy(iterator);
+    }
+    return text->length <= VMC_SPEC_SCALAR_LIMIT;
 }
 
 static void set_anchor(struct building *b, struct fy_token *token, vmc_raw *node) {
-    if (fy_token_get_text_length(token) > VMC_SPEC_SCALAR_LIMIT) {
+    if (!read_token(b->reader, token)) {
         stop(b, b->line, b->column, vmc_printf("an anchor longer than %d MiB", VMC_SPEC_SCALAR_LIMIT >> 20));
         return;
     }
     struct anchor *anchor = vmc_alloc(sizeof *anchor);
-    *anchor = (struct anchor){token_text(token), node};
+    *anchor = (struct anchor){vmc_strdup(b->reader->scratch.text), node};
     struct anchor **found = tsearch(anchor, &b->anchors, by_name);
     if (*found != anchor) { /* an anchor may be given again: later aliases mean the later one */
         (*found)->node = node;
@@ -155,7 +169,8 @@ static bool check_tag(struct building *b, struct fy_event *event, bool *is_strin
     struct fy_token *token = fy_event_get_tag_token(event);
     if (!token)
         return true;
-    VMC_AUTO_FREE char *tag = token_text(token);
+    read_token(b->reader, token);
+    const char *tag = b->reader->scratch.text;
     *is_string = strcmp(tag, "tag:yaml.org,2002:str") == 0 || strcmp(tag, "!") == 0 || strcmp(tag, "") == 0;
     static const char *const known[] = {"int", "float", "bool", "null", "map", "seq"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -191,24 +206,21 @@ static void read_scalar(struct building *b, struct fy_event *event) {
         stop(b, b->line, b->column, vmc_printf("a value longer than %d MiB", VMC_SPEC_SCALAR_LIMIT >> 20));
         return;
     }
-    size_t length = 0;
-    const char *text = token ? fy_token_get_text(token, &length) : "";
-    if (!text)
-        text = "";
-    if (length > VMC_SPEC_SCALAR_LIMIT) {
+    if (!read_token(b->reader, token)) {
         stop(b, b->line, b->column, vmc_printf("a value longer than %d MiB", VMC_SPEC_SCALAR_LIMIT >> 20));
         return;
     }
     vmc_raw *raw = add_node(b, VMC_RAW_SCALAR);
     if (!raw)
         return;
-    if (!is_good_text(text, length)) {
+    size_t length = b->reader->scratch.length;
+    if (!is_good_text(b->reader->scratch.text, length)) {
         vmc_faults_add(b->reader->faults, b->line, b->column, NULL,
                        "an escape in this string stands for no character that can be used");
         b->failed = true;
         length = 0;
     }
-    raw->text = vmc_strndup(text, length);
+    raw->text = vmc_strndup(b->reader->scratch.text, length);
     raw->length = length;
     check_tag(b, event, &is_string);
     raw->plain = !is_string && (!token || fy_token_scalar_style(token) == FYSS_PLAIN);
@@ -217,7 +229,8 @@ static void read_scalar(struct building *b, struct fy_event *event) {
 }
 
 static void read_alias(struct building *b, struct fy_event *event) {
-    VMC_AUTO_FREE char *name = token_text(event->alias.anchor);
+    read_token(b->reader, event->alias.anchor);
+    const char *name = b->reader->scratch.text;
     struct anchor **found = tfind(&(struct anchor){name, NULL}, &b->anchors, by_name);
     vmc_raw *raw = add_node(b, VMC_RAW_ALIAS);
     if (!raw)
@@ -315,6 +328,7 @@ void vmc_raw_close(vmc_raw_reader *reader) {
     if (!reader)
         return;
     close_parser(reader);
+    vmc_str_free(&reader->scratch);
     free(reader);
 }
 

@@ -62,6 +62,21 @@ static void json_strings(void **state) {
     vmctl_spec_free(spec);
 }
 
+/* As a JSON writer puts a user-data of many lines; the sanitizer would show what is left behind. */
+static void a_string_of_many_escapes(void **state) {
+    (void)state;
+    VMC_AUTO_STR text = {0}, expected = {0};
+    vmc_str_add(&text, "{\"cloudInit\": {\"userData\": {\"inline\": \"");
+    for (int i = 0; i < 1000; i++) {
+        vmc_str_add(&text, "- \\\"a\\\"\\n");
+        vmc_str_add(&expected, "- \"a\"\n");
+    }
+    vmc_str_add(&text, "\"}}}");
+    vmctl_spec *spec = load_text(text.text);
+    assert_text(spec, "cloudInit.userData.inline", expected.text);
+    vmctl_spec_free(spec);
+}
+
 static void the_canonical_text(void **state) {
     (void)state;
     vmctl_spec *spec =

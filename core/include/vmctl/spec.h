@@ -35,9 +35,11 @@ typedef struct vmctl_spec_load_options {
     const char *file_name; /* for messages; NULL: "(input)" */
     const char
         *base_dir; /* what relative paths are relative to; NULL: the folder of file_name, else the working folder */
-    const char *const *set; /* "KEY=VALUE" texts that are laid over every document, NULL-terminated; NULL: none */
-    const char *name;       /* overrides `name` (only with one document); NULL: as written */
-    bool incomplete;        /* accept a spec without the required keys: for `set` and partial `apply` */
+    /* "KEY=VALUE" texts that are laid over every document, NULL-terminated; NULL: none. As vmctl_spec_set: their relative paths are from the
+     * working folder. */
+    const char *const *set;
+    const char *name; /* overrides `name` (only with one document); NULL: as written */
+    bool incomplete;  /* accept a spec without the required keys: for `set` and partial `apply` */
 } vmctl_spec_load_options;
 
 #define VMCTL_SPEC_LOAD_OPTIONS_INIT                                                                                   \
@@ -45,7 +47,7 @@ typedef struct vmctl_spec_load_options {
 
 /* Reads a text of one or several YAML (or JSON) documents. All faults of all documents are in the one error
  * (VMCTL_E_INVALID_SPEC, vmctl_error_fault). *out is a NULL-terminated array of *count specs; free it with
- * vmctl_spec_list_free. `count: N` becomes N specs. A native document (a libvirt <domain>, apiVersion:
+ * vmctl_spec_list_free. `count: N` becomes N specs; a loaded spec has no `count` any more. A native document (a libvirt <domain>, apiVersion:
  * kubevirt.io/...) becomes a spec whose vmctl_spec_native is set. Limits: 16 MiB of input, 1 MiB a scalar, 64
  * levels, 100,000 nodes after aliases are followed: VMCTL_E_INVALID_SPEC beyond. */
 VMCTL_API int vmctl_spec_load(const char *text, size_t length, const vmctl_spec_load_options *options,
@@ -63,7 +65,8 @@ VMCTL_API void vmctl_spec_free(vmctl_spec *spec);
 /* Sets one key from its text, as `--set KEY=VALUE` does: vmctl_spec_set(s, "disks.root.size", "20GiB"). The value is read by
  * the key's type; for a list or map it is YAML ("{name: data, size: 1GiB}"). A list item that does not exist
  * is appended ("disks.root..." names it; "disks[0]" only the next index). value NULL removes the key. "disk.", "nic.",
- * "gpu." and "share." are accepted for "disks.", "networks.", "gpus." and "shares.". */
+ * "gpu." and "share." are accepted for "disks.", "networks.", "gpus." and "shares.". A relative path is from the working folder. A failed call
+ * changes nothing: VMCTL_E_INVALID_ARGUMENT. */
 VMCTL_API int vmctl_spec_set(vmctl_spec *spec, const char *path, const char *value, vmctl_error **err);
 
 /* Checks the whole spec (required keys, references between keys such as boot.order) and reports every fault. */
@@ -86,7 +89,8 @@ VMCTL_API const vmctl_node *vmctl_node_at(const vmctl_node *node, size_t index);
 VMCTL_API const char *vmctl_node_key(const vmctl_node *node); /* the key in its map; NULL for list items and the root */
 
 /* The value at a path (path NULL: of the node itself); the fallback when absent or of another kind. Sizes in
- * bytes, durations in milliseconds. Strings belong to the spec. Paths of files are absolute. */
+ * bytes, durations in milliseconds. Strings belong to the spec. Paths of files are absolute. A NUMBER is read as a
+ * string, as it was written. */
 VMCTL_API const char *vmctl_node_string(const vmctl_node *node, const char *path, const char *fallback);
 VMCTL_API int64_t vmctl_node_integer(const vmctl_node *node, const char *path, int64_t fallback);
 VMCTL_API bool vmctl_node_boolean(const vmctl_node *node, const char *path, bool fallback);
