@@ -85,6 +85,7 @@ PidFile {far}/sshd.pid
         yaml = pathlib.Path(os.environ["WORLD"]) / "far.yaml"
         yaml.write_text(f"""
 name: far-1
+accel: tcg
 memory: 32MiB
 networks: []
 disks: [{{name: root, image: {harness.GUEST}, size: 4MiB}}]

@@ -42,7 +42,6 @@ VIRT_MANAGER = """
     <sound model="ich9"/>
     <video><model type="virtio"/></video>
     <redirdev bus="usb" type="spicevmc"/><redirdev bus="usb" type="spicevmc"/>
-    <watchdog model="itco" action="reset"/>
     <memballoon model="virtio"/>
     <rng model="virtio"><backend model="random">/dev/urandom</backend></rng>
   </devices>
