@@ -425,9 +425,9 @@ static void the_table_fits_the_tree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(yaml_json_and_c_are_equal), cmocka_unit_test(json_strings),
-        cmocka_unit_test(the_canonical_text),        cmocka_unit_test(what_is_written_is_read_back),
-        cmocka_unit_test(the_table_fits_the_tree),
+        cmocka_unit_test(yaml_json_and_c_are_equal),    cmocka_unit_test(json_strings),
+        cmocka_unit_test(a_string_of_many_escapes),     cmocka_unit_test(the_canonical_text),
+        cmocka_unit_test(what_is_written_is_read_back), cmocka_unit_test(the_table_fits_the_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
