@@ -38,6 +38,7 @@ typedef struct cli {
     bool quiet;
     int verbose;
     bool no_wait;
+    bool single;         /* the result is one thing, not a list of one: an object in JSON and YAML */
     bool own_status;     /* of a verb that runs a command: the exit status is the command's */
     int64_t deadline_ms; /* cli_now_ms() time; -1: none given */
     const char *namespace_name;
@@ -55,7 +56,7 @@ typedef struct cli {
 int cli_report(cli *c, vmctl_error *err, const char *context);
 /* The same for what the command itself finds. next: the step to try, NULL. */
 int cli_fail(cli *c, int code, const char *next, const char *format, ...) VMCTL_PRINTF(4, 5);
-/* "vmctl: note: ..." and "vmctl: warning: ..." on stderr. */
+/* "vmctl: note: ..." and "vmctl: warning: ..." on stderr; the same text once in a run. */
 void cli_note(cli *c, vmctl_note_level level, const char *text);
 /* The JSON object of an error, {"code", "message", ...}. */
 cJSON *cli_error_tree(const vmctl_error *err, const char *context);

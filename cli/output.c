@@ -62,15 +62,17 @@ void cli_output_add(cli *c, cJSON *result) {
 
     switch (c->format) {
     case CLI_JSON:
-        fputs(added ? ",\n  " : "[\n  ", stdout);
-        cli_json_write(stdout, result, 2);
+        if (!c->single)
+            fputs(added ? ",\n  " : "[\n  ", stdout);
+        cli_json_write(stdout, result, c->single ? 0 : 2);
         break;
     case CLI_JSONL:
         write_line(result);
         break;
     case CLI_YAML:
-        fputs("- ", stdout);
-        cli_yaml_write(stdout, result, 2);
+        if (!c->single)
+            fputs("- ", stdout);
+        cli_yaml_write(stdout, result, c->single ? 0 : 2);
         break;
     case CLI_NAME:
         name = cli_get(result, view_now->name_key ? view_now->name_key : "name");
@@ -89,14 +91,37 @@ void cli_output_add(cli *c, cJSON *result) {
     cJSON_Delete(result);
 }
 
+static int by_name(const void *a, const void *b) {
+    const cJSON *const *x = a, *const *y = b;
+    int order = strcmp(cli_get(*x, "context"), cli_get(*y, "context"));
+    return order ? order : strverscmp(cli_get(*x, "name"), cli_get(*y, "name"));
+}
+
+/* For people: web-2 before web-10. */
+static void sort_rows(cJSON *list) {
+    size_t count = (size_t)cJSON_GetArraySize(list), i = 0;
+    CLI_AUTO_FREE cJSON **items = cli_alloc(count * sizeof *items);
+    cJSON *item = NULL;
+
+    while ((item = cJSON_DetachItemFromArray(list, 0)))
+        items[i++] = item;
+    qsort(items, count, sizeof *items, by_name);
+    for (i = 0; i < count; i++)
+        cJSON_AddItemToArray(list, items[i]);
+}
+
 void cli_output_end(cli *c, bool failed) {
-    if (c->format == CLI_JSON && (added || !failed))
+    if (c->format == CLI_JSON && c->single)
+        fputs(added ? "\n" : "", stdout);
+    else if (c->format == CLI_JSON && (added || !failed))
         fputs(added ? "\n]\n" : "[]\n", stdout);
-    if (c->format == CLI_YAML && !added && !failed)
+    if (c->format == CLI_YAML && !c->single && !added && !failed)
         fputs("[]\n", stdout);
     bool table = (c->format == CLI_TABLE || c->format == CLI_WIDE) && view_now->columns;
     if (table && (added || !failed)) {
         cJSON *none = rows ? NULL : cJSON_CreateArray();
+        if (rows && view_now->sorted)
+            sort_rows(rows);
         cli_table_write(c, stdout, view_now, rows ? rows : none, true);
         cJSON_Delete(none);
     }
@@ -106,6 +131,7 @@ void cli_output_end(cli *c, bool failed) {
 }
 
 void cli_output_one(cli *c, const cli_view *view, cJSON *result) {
+    c->single = view != &cli_view_outcome;
     cli_output_begin(c, view);
     cli_output_add(c, result);
     cli_output_end(c, false);

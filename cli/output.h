@@ -32,6 +32,7 @@ typedef struct cli_view {
     void (*text)(cli *c, FILE *to, const cJSON *result); /* for -o table and wide */
     const char *name_key;                                /* for -o name; NULL: "name" */
     const char *parent_key;                              /* of a tree: the key that names another result; NULL */
+    bool sorted;                                         /* a table's rows by context and name; else as they came */
 } cli_view;
 
 /* A list of results: begin, add each (json, jsonl, yaml and name are written at once, tables at the end), end. The
@@ -40,7 +41,7 @@ void cli_output_begin(cli *c, const cli_view *view);
 void cli_output_add(cli *c, cJSON *result);
 /* What was added is complete (also after a failure: then nothing at all is written when nothing was added). */
 void cli_output_end(cli *c, bool failed);
-/* begin, add one, end. */
+/* begin, add one, end. Unless it is an outcome, the result is one thing: an object, not an array of one. */
 void cli_output_one(cli *c, const cli_view *view, cJSON *result);
 /* Flushes stdout; a write that failed is reported. status, or the one of the failure when it was 0. */
 int cli_output_finish(cli *c, int status);

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "tree.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,8 +102,27 @@ int cli_fail(cli *c, int code, const char *next, const char *format, ...) {
     return vmctl_code_exit_status(code);
 }
 
+/* What was said of one VM needs not be said of the next in the same words. */
+static bool said_before(const char *text) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static uint64_t said[64];
+    static size_t count;
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    bool found = false;
+
+    for (const char *at = text; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < count && !found; i++)
+        found = said[i] == hash;
+    if (!found && count < sizeof said / sizeof *said)
+        said[count++] = hash;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 void cli_note(cli *c, vmctl_note_level level, const char *text) {
-    if (c->quiet && level != VMCTL_NOTE_WARNING)
+    if ((c->quiet && level != VMCTL_NOTE_WARNING) || (text && said_before(text)))
         return;
     CLI_AUTO_FREE char *line =
         cli_printf("vmctl: %s: %s", level == VMCTL_NOTE_WARNING ? "warning" : "note", text ? text : "");

@@ -72,6 +72,7 @@ static const cli_column columns[] = {{"NAME", "name", CLI_CELL_TEXT, CLI_COLUMN_
 static const cli_view get_view = {.columns = columns};
 
 static int get(cli *c) {
+    c->single = c->args.operand_count == 1;
     bool document = c->format == CLI_SPEC || c->format == CLI_NATIVE;
     return cli_each_operand(c, document ? get_document : get_facts, NULL, document ? &document_view : &get_view);
 }
@@ -167,6 +168,7 @@ static void write_vm(cli *c, FILE *to, const cJSON *vm) {
 static const cli_view describe_view = {.text = write_vm};
 
 static int describe(cli *c) {
+    c->single = c->args.operand_count == 1;
     return cli_each_operand(c, get_facts, NULL, &describe_view);
 }
 

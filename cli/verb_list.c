@@ -137,7 +137,7 @@ static int read_options(lister *l, bool all_contexts) {
     }
     if (facts & VMCTL_FACT_GPUS)
         add_column(l, &gpus_column);
-    l->view = (cli_view){.columns = l->columns};
+    l->view = (cli_view){.columns = l->columns, .sorted = true};
     return 0;
 }
 
@@ -385,7 +385,7 @@ const cli_verb cli_verb_list = {
     .summary = "the VMs of an endpoint",
     .help = "The state, CPUs and memory come in bulk from every hypervisor. --facts adds what does not: addresses,\n"
             "snapshots and the marker (owner, labels, expiry; also asked for by --owner and -l) cost a call per VM on\n"
-            "libvirt and VirtualBox, and come in bulk from vSphere and KubeVirt.\n"
+            "libvirt and VirtualBox, and come in bulk from vSphere and KubeVirt. JSON is an array, also of one.\n"
             "\n"
             "  vmctl list --state running,paused\n"
             "  vmctl list -l team=infra -o name\n"
