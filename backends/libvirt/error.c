@@ -170,6 +170,8 @@ static int code_of_text(const char *text, int fallback) {
         {"Active console session exists", VMCTL_E_BUSY},
         {"Could not set up host forwarding rule", VMCTL_E_BUSY},
         {"Could not access KVM kernel module", VMCTL_E_UNSUPPORTED},
+        {"kvm_buf_set_msrs", VMCTL_E_UNSUPPORTED},
+        {"failed to initialize kvm", VMCTL_E_UNSUPPORTED},
         {"Permission denied", VMCTL_E_PERMISSION_DENIED},
         {"already exists", VMCTL_E_ALREADY_EXISTS},
         {"No such file or directory", VMCTL_E_NOT_FOUND},
@@ -178,6 +180,12 @@ static int code_of_text(const char *text, int fallback) {
         if (strstr(text, parts[i].part))
             return parts[i].code;
     return fallback;
+}
+
+/* KVM is offered by the host, but QEMU cannot run on it: a nested hypervisor that does half of the work. */
+static bool is_about_kvm(const char *text) {
+    return text && (strstr(text, "KVM kernel module") || strstr(text, "kvm_buf_set_msrs") ||
+                    strstr(text, "failed to initialize kvm"));
 }
 
 /* The transport failed, not the operation: reported by this side of the wire. */
@@ -219,5 +227,7 @@ int libvirt_error(vmctl_error **err, const virError *error, const char *format, 
     vmc_error_hypervisor(err, name, text);
     if (retryable)
         vmc_error_retryable(err);
+    if (code == VMCTL_E_UNSUPPORTED && is_about_kvm(text))
+        vmc_error_next(err, "KVM does not work on that host: use accel: tcg");
     return code;
 }

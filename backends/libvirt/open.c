@@ -102,6 +102,8 @@ static void advise(const char *uri, int code, vmctl_error **err) {
     if (code == VMCTL_E_PERMISSION_DENIED && system)
         vmc_error_next(err, "add yourself to the group libvirt (adduser USER libvirt, then log in again), or use "
                             "--connect qemu:///session");
+    else if (code == VMCTL_E_UNAUTHENTICATED && uri)
+        vmc_error_next(err, "give its context credentials: passwordFile or passwordCommand");
     else if (system && geteuid() != 0 && libvirt_daemons_answer(NULL))
         vmc_error_next(err, "use --connect qemu:///session, or be let into qemu:///system by its administrator");
     else if (code == VMCTL_E_UNAVAILABLE && system)
