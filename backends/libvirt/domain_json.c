@@ -265,9 +265,9 @@ static void take_back(cJSON *json, const char *path, const char *was, const char
             return;
         } else {
             cJSON *child = cJSON_GetObjectItemCaseSensitive(map, key);
-            if (!child)
-                child = cJSON_AddObjectToObject(map, key);
             list = map == json && is_items(key);
+            if (!child && !list)
+                child = cJSON_AddObjectToObject(map, key);
             map = child;
             if (list ? !cJSON_IsArray(map) : !cJSON_IsObject(map))
                 return;

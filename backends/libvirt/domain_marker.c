@@ -75,7 +75,15 @@ static xmlNode *add(libvirt_build *build, const char *name) {
 }
 
 void libvirt_marker_file(libvirt_build *build, const char *alias, const char *path, const char *origin) {
-    xmlNode *file = add(build, "file");
+    xmlNode *earlier = libvirt_marker_file_of(build->domain, alias), *file = NULL;
+    if (earlier)
+        libvirt_xml_set(earlier, "device", NULL); /* of a device that is gone; the file is still the VM's */
+    LIBVIRT_XML_EACH(noted, libvirt_marker_find(build->domain), "file") {
+        if (libvirt_xml_attr_is(noted, "path", path))
+            file = noted;
+    }
+    if (!file)
+        file = add(build, "file");
     libvirt_xml_set(file, "device", alias);
     libvirt_xml_set(file, "path", path);
     libvirt_xml_set(file, "origin", origin);

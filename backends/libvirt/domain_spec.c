@@ -74,7 +74,10 @@ cJSON *libvirt_domain_json(const xmlNode *domain, bool with_kept) {
     libvirt_boot_read(domain, spec);
     read_list(domain, "disk", cJSON_AddArrayToObject(spec, "disks"), libvirt_disk_read);
     read_list(domain, "interface", cJSON_AddArrayToObject(spec, "networks"), libvirt_nic_read);
-    read_list(domain, "filesystem", cJSON_AddArrayToObject(spec, "shares"), libvirt_share_read);
+    cJSON *shares = cJSON_AddArrayToObject(spec, "shares");
+    read_list(domain, "filesystem", shares, libvirt_share_read);
+    if (cJSON_GetArraySize(shares) == 0)
+        libvirt_json_put(spec, "shares", NULL); /* unlike disks and networks, none is what a spec without them means */
     libvirt_parts_read(domain, spec);
     read_lifetime(domain, spec);
     read_own_section(domain, spec);

@@ -277,8 +277,11 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
     int code = write_spec(&build, want, err);
     if (code < 0)
         return code;
-    if (plan->marker)
+    if (plan->marker) {
+        if (!libvirt_json_get(written, "accel"))
+            cJSON_AddStringToObject(written, "accel", "auto"); /* the same spec may find KVM elsewhere */
         libvirt_keys_write(&build, written);
+    }
     *xml = libvirt_xml_text(doc);
     return 0;
 }

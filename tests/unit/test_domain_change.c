@@ -162,6 +162,26 @@ static void disks_added_removed_and_set(void **state) {
     free(after);
 }
 
+/* The name comes again with another file: the first one stays the VM's to remove, the second is the disk's. */
+static void a_disk_of_the_same_name_again(void **state) {
+    (void)state;
+    libvirt_domain_plan plan = {0};
+    libvirt_disk_plan first[] = {plan_of("/pool/one.qcow2")}, second[] = {plan_of("/pool/two.qcow2")};
+    VMC_AUTO_FREE char *xml = xml_of("name: a\nmemory: 1GiB\ndisks: []\n");
+    VMC_AUTO_FREE char *with = changed_from(xml, "disks: [{name: d, size: 1GiB}]\n", first, &plan);
+    VMC_AUTO_FREE char *without = changed_from(with, "disks: []\n", NULL, &plan);
+    VMC_AUTO_FREE char *again = changed_from(without, "disks: [{name: d, size: 1GiB}]\n", second, &plan);
+    has(again, "string(//disk/source/@file)", "/pool/two.qcow2");
+    libvirt_domain_facts *facts = NULL;
+    assert_int_equal(0, libvirt_domain_facts_read(again, &facts, NULL));
+    assert_int_equal(2, facts->own_files.count);
+    libvirt_domain_facts_free(facts);
+    vmctl_spec *have = NULL;
+    assert_int_equal(0, libvirt_domain_spec(again, &have, NULL));
+    assert_null(vmctl_node_get(vmctl_spec_root(have), "disks[0].volume"));
+    vmctl_spec_free(have);
+}
+
 static void another_medium(void **state) {
     (void)state;
     libvirt_disk_plan media[] = {{.path = "/b.iso", .format = "raw"}};
@@ -283,6 +303,7 @@ int main(void) {
         cmocka_unit_test(settings_of_a_network),
         cmocka_unit_test(forwards_come_and_go),
         cmocka_unit_test(disks_added_removed_and_set),
+        cmocka_unit_test(a_disk_of_the_same_name_again),
         cmocka_unit_test(another_medium),
         cmocka_unit_test(the_rest_of_the_devices),
         cmocka_unit_test(the_serial_log),
