@@ -93,6 +93,34 @@ static size_t count_web_images(const vmctl_spec *spec) {
     return found;
 }
 
+static bool core_fetches(const vmctl_connection *connection) {
+    return !(connection->entry->descriptor->image_sources & VMCTL_SOURCE_URL);
+}
+
+/* For a look that sends nothing: a disk whose image is not fetched stands as a blank one, a drive as an empty one. */
+static int leave_out_web_images(vmctl_spec *spec, const vmctl_call *call, vmctl_error **err) {
+    size_t disks = vmctl_node_count(vmctl_node_get(vmctl_spec_root(spec), "disks"));
+    vmc_deadline ears = {-1, NULL, call};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < disks; i++) {
+        VMC_AUTO_FREE char *image = vmc_printf("disks[%zu].image", i);
+        VMC_AUTO_FREE char *cdrom = vmc_printf("disks[%zu].cdrom", i);
+        VMC_AUTO_FREE char *size = vmc_printf("disks[%zu].size", i);
+        if (is_web(vmctl_node_string(vmctl_spec_root(spec), cdrom, NULL))) {
+            rc = vmctl_spec_set(spec, cdrom, "", err);
+        } else if (is_web(vmctl_node_string(vmctl_spec_root(spec), image, NULL))) {
+            rc = vmctl_spec_set(spec, image, NULL, err);
+            if (rc == 0 && !vmctl_node_get(vmctl_spec_root(spec), size))
+                rc = vmctl_spec_set(spec, size, "1GiB", err);
+        } else {
+            continue;
+        }
+        vmc_note(&ears, VMCTL_NOTE_INFO, "the image of disk %zu is not fetched for this; its content is not checked",
+                 i + 1);
+    }
+    return rc;
+}
+
 /* Replaces images by URL with files of the cache; the URL stays as the value's origin (vmc_spec_origin). */
 static int fetch_images(vmctl_spec *spec, const vmctl_create_options *o, const vmc_deadline *deadline,
                         vmctl_error **err) {
@@ -162,11 +190,15 @@ static int check_free(vmc_op *op, const char *name, const char *namespace_name, 
     return rc;
 }
 
-static int check_only(vmc_op *op, const vmctl_spec *spec, const char *name, const char *namespace_name,
+static int check_only(vmc_op *op, vmctl_spec *spec, const char *name, const char *namespace_name,
                       const vmc_deadline *deadline) {
     vmctl_call call = vmc_deadline_call(deadline);
     int rc = check_free(op, name, namespace_name, &call);
     if (rc < 0 || !op->ops->render)
+        return rc;
+    if (core_fetches(op->connection))
+        rc = leave_out_web_images(spec, &op->call, &op->why);
+    if (rc < 0)
         return rc;
     VMC_AUTO_FREE char *document = NULL;
     call = vmc_deadline_call(deadline);
@@ -209,16 +241,17 @@ int vmc_create(vmc_op *op, const vmctl_spec *spec, vmctl_create_options *o, vmct
     int rc = vmc_spec_prepare(op->connection, spec, o->strict, &op->call, &prepared, &op->why);
     if (rc == 0 && o->start)
         rc = vmc_op_need(op, VMCTL_SLOT_start, NULL);
-    const char *name = prepared ? vmctl_spec_name(prepared) : NULL;
+    /* Copies: nodes do not outlive a change of their spec. */
+    VMC_AUTO_FREE char *name = prepared ? vmc_strdup(vmctl_spec_name(prepared)) : NULL;
     const vmctl_node *root = prepared ? vmctl_spec_root(prepared) : NULL;
-    const char *namespace_name = vmctl_node_string(root, "placement.namespace", NULL);
+    VMC_AUTO_FREE char *namespace_name = vmc_strdup(vmctl_node_string(root, "placement.namespace", NULL));
     vmc_marker marker = {0};
     if (rc == 0)
         rc = vmc_marker_make(o->owner, o->run, vmctl_node_integer(root, "lifetime", 0), &marker, &op->why);
     if (rc == 0 && o->dry_run) {
         rc = check_only(op, prepared, name, namespace_name, &deadline);
     } else if (rc == 0) {
-        bool fetch = !(op->connection->entry->descriptor->image_sources & VMCTL_SOURCE_URL);
+        bool fetch = core_fetches(op->connection);
         if (fetch && count_web_images(prepared)) { /* not half a gigabyte for a name that is taken */
             vmctl_call call = vmc_deadline_call(&deadline);
             rc = check_free(op, name, namespace_name, &call);
@@ -276,6 +309,8 @@ int vmctl_render(vmctl_connection *connection, const vmctl_spec *spec, const vmc
     vmctl_spec *prepared = NULL;
     if (rc == 0)
         rc = vmc_spec_prepare(connection, spec, false, &op.call, &prepared, &op.why);
+    if (rc == 0 && core_fetches(connection))
+        rc = leave_out_web_images(prepared, &op.call, &op.why);
     if (rc == 0)
         rc = op.ops->render(op.conn, prepared, &op.call, out, &op.why);
     vmctl_spec_free(prepared);

@@ -102,14 +102,16 @@ static int cannot_come(waiting *w, const facts *f) {
 static int check_state(waiting *w, const facts *f) {
     bool down = f->state == VMCTL_STATE_STOPPED || f->state == VMCTL_STATE_SAVED;
     bool crashed = f->state == VMCTL_STATE_CRASHED;
-    because(w, vmc_printf("the VM is %s", vmctl_state_name(f->state)));
+    bool up = f->state == VMCTL_STATE_RUNNING || f->state == VMCTL_STATE_MIGRATING;
+    if (!up || !is_guest_stage(w->stage)) /* else the guest's own reason stays until there is another */
+        because(w, vmc_printf("the VM is %s", vmctl_state_name(f->state)));
     if (w->stage == STOPPED)
         return crashed ? cannot_come(w, f) : down;
     if (w->stage == RUNNING)
         return crashed ? cannot_come(w, f) : f->state == VMCTL_STATE_RUNNING;
     if (down || crashed)
         return cannot_come(w, f);
-    return f->state == VMCTL_STATE_RUNNING || f->state == VMCTL_STATE_MIGRATING;
+    return up;
 }
 
 /* Every way to a port of the guest. */

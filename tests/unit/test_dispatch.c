@@ -595,8 +595,14 @@ static void an_image_by_url_is_fetched_first(void **state) {
     fetched_checksum[0] = '\0';
     assert_int_equal(vmctl_create(connection, spec, &options, NULL, NULL), VMCTL_E_ALREADY_EXISTS);
     assert_string_equal(fetched_checksum, "");
+    fake.exists = false;
+    options.dry_run = true; /* nor does looking */
+    assert_int_equal(vmctl_create(connection, spec, &options, NULL, NULL), 0);
+    assert_int_equal(fake.rendered, 1);
+    assert_string_equal(fetched_checksum, "");
     vmctl_spec_free(spec);
     spec = spec_of(simple);
+    options.dry_run = false;
     assert_int_equal(vmctl_create(connection, spec, &options, NULL, NULL), VMCTL_E_INVALID_ARGUMENT);
     vmctl_spec_free(spec);
 }
