@@ -65,9 +65,10 @@ def virsh(*arguments, uri="qemu:///system", **options):
 
 
 def daemons(timeout=120):
-    """virtlogd and libvirtd by hand; each ready when it returns."""
+    """virtlogd and libvirtd by hand, those that do not run; each ready when it returns."""
     for argv in (["virtlogd", "-d"], ["libvirtd", "-d", "--timeout", str(timeout)]):
-        subprocess.run(argv, check=True)
+        if not processes(argv[0]):
+            subprocess.run(argv, check=True)
 
 
 def processes(name):

@@ -78,7 +78,7 @@ serial: {{log: big.log}}
                 self.ok(vmctl("delete", "big", "--force"))
             else:
                 cancelled += 1
-            self.nothing_left(f"Ctrl-C after {delay} s: {err}")
+            self.nothing_left(f"Ctrl-C after {delay} s: status {status}\n{out}{err}")
         self.assertGreaterEqual(cancelled, 3)
 
     def test_kill_9_is_undone_by_the_next_create(self):
