@@ -46,11 +46,12 @@ int cli_specs_each(cli *c, const cli_specs *specs, cli_spec_fn work, void *user)
     CLI_AUTO_FREE int *statuses = cli_alloc(specs->count * sizeof *statuses);
 
     for (size_t i = 0; i < specs->count; i++) {
+        /* What is done is done: an interrupt that came too late for the last one changes nothing. */
+        if (vmctl_cancel_triggered(c->cancel))
+            return vmctl_code_exit_status(VMCTL_E_CANCELLED);
         vmctl_connection *connection = cli_connect(c, NULL, specs->items[i], &statuses[i]);
         if (connection)
             statuses[i] = work(c, connection, specs->items[i], user);
-        if (vmctl_cancel_triggered(c->cancel))
-            return vmctl_code_exit_status(VMCTL_E_CANCELLED);
     }
     return cli_status_of_many(statuses, specs->count);
 }

@@ -121,6 +121,11 @@ class Case(unittest.TestCase):
         self.ok(result)
         return json.loads(result.out)
 
+    def one(self, result):
+        """The one VM (or host) of a JSON answer."""
+        tree = self.json(result)
+        return tree[0] if isinstance(tree, list) else tree
+
     def wait_for(self, what, probe, seconds=20):
         until = time.monotonic() + seconds
         while time.monotonic() < until:

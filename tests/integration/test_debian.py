@@ -62,7 +62,7 @@ rng: true
     def test_2_the_address_is_known(self):
         address = self.ok(vmctl("address", "web-1"))
         self.assertRegex(address.out, r"192\.168\.\d+\.\d+")
-        vm = self.json(vmctl("get", "web-1", "-o", "json"))[0]
+        vm = self.one(vmctl("get", "web-1", "-o", "json"))
         self.assertTrue(any(a["source"] in ("agent", "lease") for a in vm["addresses"]), vm)
 
     def test_3_ssh_runs_a_command_and_its_status_is_ours(self):

@@ -15,7 +15,7 @@ class UnusableKvm(harness.Case):
         self.assertLess(second.seconds, 10, str(second))
         self.counts("a", line="")
         self.counts("b", line="")
-        self.assertEqual(self.json(vmctl("get", "a", "-o", "json"))[0]["state"], "running")
+        self.assertEqual(self.one(vmctl("get", "a", "-o", "json"))["state"], "running")
         self.ok(vmctl("delete", "a", "b", "--force"))
 
     def test_host_info_says_why_it_is_not_used(self):

@@ -29,8 +29,7 @@ class OnDemand(harness.Case):
         self.ok(vmctl("create", "cold", "--image", harness.GUEST, "--memory", "32MiB", "--start"))
         console = self.ok(vmctl("console", "cold", "--until", "line [0-9]+", "--timeout", "30s"))
         self.assertIn("vmctl guest: line", console.out)
-        info = self.json(vmctl("host", "info", "-o", "json"))
-        info = info[0] if isinstance(info, list) else info
+        info = self.one(vmctl("host", "info", "-o", "json"))
         self.assertIn("qemu:///system", str(info))
         self.ok(vmctl("delete", "cold", "--force"))
 

@@ -65,8 +65,7 @@ PidFile {far}/sshd.pid
         return vmctl(verb, "--connect", self.uri, *arguments, **options)
 
     def test_1_it_is_another_host(self):
-        info = self.json(self.far_vmctl("host", "info", "-o", "json"))
-        info = info[0] if isinstance(info, list) else info
+        info = self.one(self.far_vmctl("host", "info", "-o", "json"))
         self.assertEqual(info.get("name"), "far-away", info)
 
     def test_2_an_image_is_uploaded_with_progress(self):
