@@ -73,6 +73,20 @@ static size_t on_header(char *line, size_t one, size_t length, void *user) {
     return length;
 }
 
+/* In the I/O thread: notes when bytes last went either way. */
+static int on_progress(void *user, curl_off_t in_total, curl_off_t in, curl_off_t out_total, curl_off_t out) {
+    (void)in_total;
+    (void)out_total;
+    http_transfer *t = user;
+    pthread_mutex_lock(&t->lock);
+    if (in + out != t->moved) {
+        t->moved = in + out;
+        t->moved_ms = vmc_now_ms();
+    }
+    pthread_mutex_unlock(&t->lock);
+    return 0;
+}
+
 /* In the I/O thread. */
 static size_t on_upload(char *bytes, size_t one, size_t size, void *user) {
     size *= one;
@@ -166,11 +180,12 @@ static int set_up(const http_hop *hop, http_transfer *t, vmctl_error **err) {
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     if (!r->identity)
         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
-    int64_t idle = r->idle_ms ? r->idle_ms : DEFAULT_IDLE_MS;
-    if (idle > 0) {
-        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)((idle + 999) / 1000));
-    }
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
+    /* libcurl sends a request once more when the kept connection that it used turns out to be closed. */
+    if (hop->once)
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     set_body(hop, t);
     int rc = http_client_apply(hop->client, hop->url, t, err);
     if (rc < 0)
@@ -298,6 +313,12 @@ static int feed(reader *r, vmctl_error **err) {
     return 0;
 }
 
+static void be_patient(reader *r) {
+    pthread_mutex_lock(&r->t->lock);
+    r->t->moved_ms = vmc_now_ms();
+    pthread_mutex_unlock(&r->t->lock);
+}
+
 /* One look at what the I/O thread left. 1: all is told. */
 static int step(reader *r, vmctl_error **err) {
     http_transfer *t = r->t;
@@ -316,6 +337,8 @@ static int step(reader *r, vmctl_error **err) {
     int rc = head ? tell_head(r) : 0;
     if (rc == 0)
         rc = tell_body(r, &bytes, err);
+    if (bytes.length > 0 || hungry)
+        be_patient(r); /* the time that the callbacks took is no silence */
     vmc_str_free(&bytes);
     if (rc == 0 && resume)
         http_loop_resume(t);
@@ -326,13 +349,32 @@ static int step(reader *r, vmctl_error **err) {
     return rc < 0 ? rc : rc > 0 || (done && !resume);
 }
 
+/* How long it may still be silent; negative: for ever. */
+static int silence_left(reader *r, int64_t idle_ms) {
+    if (idle_ms < 0)
+        return -1;
+    pthread_mutex_lock(&r->t->lock);
+    int64_t left = r->t->moved_ms + idle_ms - vmc_now_ms();
+    pthread_mutex_unlock(&r->t->lock);
+    return left > 0 ? (int)left : 0;
+}
+
 static int wait_all(reader *r, vmctl_error **err) {
     VMC_AUTO_FREE char *url = http_redact_url(r->hop->url->text);
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s", url);
+    int64_t idle_ms = r->hop->request->idle_ms ? r->hop->request->idle_ms : DEFAULT_IDLE_MS;
     for (;;) {
-        int rc = vmc_deadline_poll(r->hop->deadline, r->t->wake, POLLIN, -1, doing, err);
+        int rc = vmc_deadline_poll(r->hop->deadline, r->t->wake, POLLIN, silence_left(r, idle_ms), doing, err);
         if (rc < 0)
             return rc;
+        if (rc == 0 && silence_left(r, idle_ms) == 0) {
+            r->result->transport = true;
+            vmc_error(err, VMCTL_E_UNAVAILABLE, "%s %s: silent for %lld ms", r->hop->method, url, (long long)idle_ms);
+            vmc_error_retryable(err);
+            return VMCTL_E_UNAVAILABLE;
+        }
+        if (rc == 0)
+            continue;
         rc = step(r, err);
         if (rc != 0)
             return rc < 0 ? rc : 0;
@@ -359,6 +401,7 @@ int http_hop_run(const http_hop *hop, http_hop_result *result, vmctl_error **err
     http_transfer *t = http_transfer_new();
     if (!t)
         return vmc_error_no_memory(err);
+    t->moved_ms = vmc_now_ms();
     reader r = {.hop = hop, .t = t, .result = result};
     int rc = set_up(hop, t, err);
     if (rc == 0)

@@ -11,6 +11,7 @@ typedef struct http_hop {
     const char *method;
     bool with_body;    /* of the request: false after a redirect that became a GET */
     bool with_secrets; /* the URL has the request's origin */
+    bool once;         /* must not reach the server twice */
     const char *basic; /* from the request's URL; NULL */
     const vmc_deadline *deadline;
 } http_hop;

@@ -66,6 +66,7 @@ static int attempt(journey *j, http_hop_result *result, vmctl_error **err) {
                         .method = j->method,
                         .with_body = j->with_body,
                         .with_secrets = strcmp(j->here.origin, j->first.origin) == 0,
+                        .once = !is_idempotent(j->request, j->method),
                         .basic = j->first.basic,
                         .deadline = j->deadline};
         int rc = http_hop_run(&hop, result, err);

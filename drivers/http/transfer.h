@@ -25,6 +25,8 @@ typedef struct http_transfer {
     size_t out_at;
     bool out_end, out_paused;
     int64_t out_total; /* bytes given by the caller so far */
+    int64_t moved;     /* bytes both ways */
+    int64_t moved_ms;  /* when last */
     bool done;
     CURLcode result;
     bool stopped; /* by http_shutdown */
