@@ -332,7 +332,7 @@ static int take_present(fetch *f, vmctl_error **err) {
 static int run(fetch *f, bool local, vmctl_error **err) {
     int rc = take_present(f, err);
     if (rc < 0 || (rc == 1 && !f->options->refresh && !local))
-        return rc;
+        return rc < 0 ? rc : 0;
     rc = local ? fetch_local(f, err) : fetch_http(f, err);
     if (rc == 0)
         rc = put_in_place(f, err);

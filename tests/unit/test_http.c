@@ -24,10 +24,10 @@ static char *url_of(const server *s, const char *path) {
     return url;
 }
 
-static void send_lines(int fd, int pause_ms, int lines) {
+static void send_lines(const server *s, int fd, int pause_ms, int lines) {
     const char *head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     server_send(fd, head, strlen(head));
-    for (int i = 0; i < lines; i++) {
+    for (int i = 0; i < lines && !s->stop; i++) {
         server_send(fd, "5\r\nline\n\r\n", 10);
         usleep((useconds_t)pause_ms * 1000);
     }
@@ -79,7 +79,7 @@ static bool answer(server *s, int fd, const server_request *r, int count) {
         server_send(fd, head, strlen(head));
         return false;
     } else if (strcmp(r->path, "/watch") == 0) {
-        send_lines(fd, 20, 1000);
+        send_lines(s, fd, 20, 1000);
     } else if (strcmp(r->path, "/big") == 0) {
         size_t size = 64 << 20;
         char *zeros = calloc(1, 1 << 16);
