@@ -28,6 +28,7 @@ static int change(cli *c, vmctl_vm *vm, const vmctl_spec *have, const vmctl_spec
     options.changed = cli_collect_change;
     options.user = changes;
     diff_options.prune = prune;
+    diff_options.all = true;
     int rc = vmctl_spec_diff(have, want, &diff_options, &diff, &err);
     bool any = rc == 0 && vmctl_diff_count(diff) > 0;
     if (any)

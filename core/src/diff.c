@@ -14,7 +14,7 @@ struct vmctl_diff {
 
 struct diffing {
     vmctl_diff *diff;
-    bool prune;
+    bool prune, all;
     vmc_faults faults;
     bool loses_data;
 };
@@ -186,32 +186,27 @@ static bool check_disk_key(struct diffing *d, const vmctl_node *have_disk, const
 
 /* --- the tree ----------------------------------------------------------------------------------------------- */
 
-/* Where the VM goes, and what only its making needs: no VM can tell it, so it is compared only where one does. The section of the
- * VM's own backend is its own to tell. */
-static bool is_for_making(const struct diffing *d, const vmctl_node *want) {
-    const char *backend = vmctl_node_string(d->diff->have->root, "backend", "");
-    static const char *const keys[] = {"lifetime",   "placement", "guest",   "cloudInit", "unattend",
-                                       "virtualbox", "vsphere",   "libvirt", "kubevirt"};
-    for (const vmctl_node *node = want; node->parent; node = node->parent) {
-        for (size_t i = 0; !node->parent->parent && i < sizeof keys / sizeof *keys; i++) {
-            if (strcmp(node->key, keys[i]) == 0)
-                return strcmp(node->key, backend) != 0;
-        }
-    }
-    return false;
+static const vmctl_node *at_top(const vmctl_node *node) {
+    while (node->parent && node->parent->parent)
+        node = node->parent;
+    return node;
 }
 
-/* What tells a VM or an item apart is how the two were found to be the same. */
-static bool is_compared(const vmctl_node *node) {
-    static const char *const not_compared[] = {"name", "backend", "context", "count"};
-    const char *path = node->schema && node->key ? node->schema->path : "";
-    if (node->is_default || vmc_ends_with(path, "[].name"))
-        return false;
-    for (size_t i = 0; i < sizeof not_compared / sizeof *not_compared; i++) {
-        if (strcmp(path, not_compared[i]) == 0)
-            return false;
+/* Where the VM goes, what only its first boot reads, and sections of hypervisors that it is not on: a VM need not tell them, so they are
+ * compared only where it does. */
+static bool is_untold(const struct diffing *d, const vmctl_node *want) {
+    static const char *const of_making[] = {"lifetime", "placement", "cloudInit", "unattend"};
+    static const char *const of_backends[] = {"libvirt", "virtualbox", "vsphere", "kubevirt"};
+    const char *key = at_top(want)->key, *backend = vmctl_node_string(d->diff->have->root, "backend", "");
+    for (size_t i = 0; i < sizeof of_making / sizeof *of_making; i++) {
+        if (strcmp(key, of_making[i]) == 0)
+            return true;
     }
-    return true;
+    for (size_t i = 0; i < sizeof of_backends / sizeof *of_backends; i++) {
+        if (strcmp(key, of_backends[i]) == 0)
+            return strcmp(backend, key) != 0;
+    }
+    return false;
 }
 
 static void diff_map(struct diffing *d, const vmctl_node *have, const vmctl_node *want);
@@ -253,7 +248,7 @@ static void diff_node(struct diffing *d, const vmctl_node *have, const vmctl_nod
         diff_items(d, have, want);
     else if (want->kind == VMCTL_KIND_MAP && key && key->type != VMC_TYPE_ANY)
         diff_map(d, have, want);
-    else if (!is_same(have, want) && (have || !is_for_making(d, want)))
+    else if (!is_same(have, want) && (have || d->all || !is_untold(d, want)))
         add_change(d, VMCTL_CHANGE_SET, have, want);
 }
 
@@ -261,10 +256,22 @@ static bool is_disk(const vmctl_node *node) {
     return node->schema && strcmp(node->schema->path, "disks") == 0;
 }
 
+/* The name is settled before, and where a command goes is not a change of the VM. */
+static bool is_compared(const struct diffing *d, const vmctl_node *want) {
+    static const char *const elsewhere[] = {"backend", "context", "count"};
+    if (want->is_default || strcmp(want->key, "name") == 0)
+        return want->parent->schema && vmc_schema_is_free(want->parent->schema);
+    for (size_t i = 0; !want->parent->parent && !d->all && i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        if (strcmp(want->key, elsewhere[i]) == 0)
+            return false;
+    }
+    return true;
+}
+
 static void diff_map(struct diffing *d, const vmctl_node *have, const vmctl_node *want) {
     for (size_t i = 0; i < vmctl_node_count(want); i++) {
         const vmctl_node *child = vmctl_node_at(want, i);
-        if (is_compared(child) && !(is_disk(want) && check_disk_key(d, have, child)))
+        if (is_compared(d, child) && !(is_disk(want) && check_disk_key(d, have, child)))
             diff_node(d, known(vmc_node_child(have, child->key)), child);
     }
 }
@@ -286,7 +293,10 @@ int vmctl_spec_diff(const vmctl_spec *have, const vmctl_spec *want, const vmctl_
     diff->want = vmctl_spec_copy(want);
     vmc_spec_name_items(diff->have);
     vmc_spec_name_items(diff->want);
-    struct diffing d = {.diff = diff, .prune = options && options->prune, .faults = {.file = diff->want->file}};
+    vmctl_diff_options rules = VMCTL_DIFF_OPTIONS_INIT;
+    if (options)
+        memcpy(&rules, options, options->size < sizeof rules ? options->size : sizeof rules);
+    struct diffing d = {.diff = diff, .prune = rules.prune, .all = rules.all, .faults = {.file = diff->want->file}};
     diff_map(&d, diff->have->root, diff->want->root);
     int rc = end_refusals(&d, err);
     if (rc < 0)

@@ -64,6 +64,7 @@ static void values_that_differ_are_set(void **state) {
     assert_changes("memory: 4GiB\n", "SET memory.size 2GiB -> 4GiB\n");
     assert_changes("cpus: {count: 4}\n", "SET cpus.count 2 -> 4\n");
     assert_changes("rng: false\n", "SET rng true -> false\n");
+    assert_changes("labels: {name: x}\n", "SET labels.name - -> x\n");
     assert_changes("labels: {team: web, new: x}\n", "SET labels.team infra -> web\nSET labels.new - -> x\n");
     assert_changes("description: hello\n", "SET description - -> hello\n");
     assert_changes("autostart: true\n", "SET autostart - -> true\n");
@@ -90,10 +91,24 @@ static void what_means_the_same_is_no_change(void **state) {
 
 static void what_only_the_making_needs_is_not_compared(void **state) {
     (void)state;
-    assert_changes(
-        "guest: windows\ncloudInit: {user: ci}\nlifetime: 2h\nplacement: {host: h}\nlibvirt: {xmlPatch: <x/>}\n"
-        "backend: kvm\n",
-        "");
+    static const char want[] = "name: web-1\ncloudInit: {user: ci}\nlifetime: 2h\nplacement: {host: h}\n"
+                               "libvirt: {xmlPatch: <x/>}\nvirtualbox: {modifyvm: {a: b}}\nbackend: kvm\n";
+    assert_changes(want, "");
+    vmctl_spec *have = load_part(HAVE), *wanted = load_part(want);
+    vmctl_diff_options options = VMCTL_DIFF_OPTIONS_INIT;
+    vmctl_diff *diff = NULL;
+    options.all = true; /* keys that were set one by one */
+    assert_int_equal(vmctl_spec_diff(have, wanted, &options, &diff, NULL), 0);
+    assert_int_equal(vmctl_diff_count(diff), 6);
+    vmctl_diff_free(diff);
+    options.all = false;
+    set_key(have, "backend", "libvirt"); /* its own section a VM on libvirt tells */
+    assert_int_equal(vmctl_spec_diff(have, wanted, &options, &diff, NULL), 0);
+    assert_int_equal(vmctl_diff_count(diff), 1);
+    assert_string_equal(vmctl_diff_at(diff, 0)->path, "libvirt.xmlPatch");
+    vmctl_diff_free(diff);
+    vmctl_spec_free(have);
+    vmctl_spec_free(wanted);
     vmctl_error *err = NULL;
     int code = 0;
     char *found = changes("lifetime: 1h\n", "lifetime: 2h\n", false, &code, &err); /* the VM tells it: then it is */

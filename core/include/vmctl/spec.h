@@ -140,14 +140,16 @@ typedef struct vmctl_diff vmctl_diff;
 typedef struct vmctl_diff_options {
     size_t size;
     bool prune; /* devices that are not in a given list are removed instead of refused */
+    bool all;   /* also what a VM need not tell and apply therefore leaves alone: for keys that were set one by one */
 } vmctl_diff_options;
 
 #define VMCTL_DIFF_OPTIONS_INIT                                                                                        \
-    { sizeof(vmctl_diff_options), false }
+    { sizeof(vmctl_diff_options), false, false }
 
 /* `apply`'s rules: a key that `want` does not have is not managed; a list that it has is complete, matched by
- * `name`; what would lose data (a smaller disk, another image) is VMCTL_E_DATA_LOSS_PREVENTED; a device too many without prune is
- * VMCTL_E_CONFLICT. All such refusals are in one error as faults. */
+ * `name`; where a VM goes, what only its first boot reads and the sections of hypervisors that it is not on are compared only where
+ * `have` has them. What would lose data (a smaller disk, another image) is VMCTL_E_DATA_LOSS_PREVENTED; a device too many without
+ * prune is VMCTL_E_CONFLICT. All such refusals are in one error as faults. */
 VMCTL_API int vmctl_spec_diff(const vmctl_spec *have, const vmctl_spec *want, const vmctl_diff_options *options,
                               vmctl_diff **out, vmctl_error **err);
 VMCTL_API size_t vmctl_diff_count(const vmctl_diff *diff);
