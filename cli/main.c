@@ -91,7 +91,7 @@ static int on_operand(const char *operand, void *user, char **why, char **next) 
 static int choose_format(cli *c) {
     static const char *const names[] = {"table", "wide", "json", "jsonl", "yaml", "name", "spec", "native", NULL};
     const char *wanted = cli_text(&c->args, "output", "table");
-    const char *more = c->verb->formats;
+    const char *more = c->verb ? c->verb->formats : NULL;
 
     for (int i = 0; names[i]; i++)
         if (!strcmp(names[i], wanted) && (i < CLI_SPEC || (more && cli_has_word(more, wanted)))) {

@@ -78,7 +78,7 @@ static int add(cli_reader *r, const cli_option *option, const char *text) {
 
 static int unknown_long(cli_reader *r, const char *name, size_t length) {
     CLI_AUTO_STRINGS names = {0};
-    CLI_AUTO_FREE char *word = strndup(name, length);
+    CLI_AUTO_FREE char *word = cli_strndup(name, length);
 
     for (const cli_option **table = r->tables; *table; table++)
         for (const cli_option *o = *table; o->name; o++)

@@ -100,12 +100,12 @@ static int by_name(const void *a, const void *b) {
 /* For people: web-2 before web-10. */
 static void sort_rows(cJSON *list) {
     size_t count = (size_t)cJSON_GetArraySize(list), i = 0;
-    CLI_AUTO_FREE cJSON **items = cli_alloc(count * sizeof *items);
+    CLI_AUTO_FREE cJSON **items = cli_alloc(count * sizeof(void *));
     cJSON *item = NULL;
 
     while ((item = cJSON_DetachItemFromArray(list, 0)))
         items[i++] = item;
-    qsort(items, count, sizeof *items, by_name);
+    qsort(items, count, sizeof(void *), by_name);
     for (i = 0; i < count; i++)
         cJSON_AddItemToArray(list, items[i]);
 }

@@ -22,8 +22,8 @@ int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {
             status = cli_report(c, err, NULL);
             continue;
         }
-        out->items = cli_grow(out->items, out->count + count + 1, sizeof *out->items);
-        memcpy(out->items + out->count, list, count * sizeof *list);
+        out->items = cli_grow(out->items, out->count + count + 1, sizeof(void *));
+        memcpy(out->items + out->count, list, count * sizeof(void *));
         out->count += count;
         out->items[out->count] = NULL;
         /* the specs are ours now; the emptied list still has to go */

@@ -14,7 +14,7 @@ static const cJSON *reach(const cJSON *row, const char *key) {
         size_t length = strcspn(key, ".");
         if (!key[length])
             return cJSON_GetObjectItemCaseSensitive(row, key);
-        CLI_AUTO_FREE char *part = strndup(key, length);
+        CLI_AUTO_FREE char *part = cli_strndup(key, length);
         row = part ? cJSON_GetObjectItemCaseSensitive(row, part) : NULL;
         if (!row)
             return NULL;

@@ -76,7 +76,7 @@ char *cli_split_target(cli *c, const char *target, const char **vm) {
     *vm = target;
     if (!slash || slash == target || !slash[1])
         return NULL;
-    char *context = strndup(target, (size_t)(slash - target));
+    char *context = cli_strndup(target, (size_t)(slash - target));
     int ignored = 0;
     vmctl_config *config = context ? cli_config(c, &ignored) : NULL;
     if (config && vmctl_config_context(config, context)) {

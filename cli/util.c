@@ -38,6 +38,10 @@ char *cli_strdup(const char *s) {
     return s ? needed(strdup(s)) : NULL;
 }
 
+char *cli_strndup(const char *s, size_t n) {
+    return needed(strndup(s, n));
+}
+
 char *cli_printf(const char *format, ...) {
     va_list args;
     char *text = NULL;
@@ -121,8 +125,7 @@ static char *cleaned(const char *text, bool controls) {
         } else if (control) {
             *at++ = '?';
         } else {
-            memcpy(at, "\xef\xbf\xbd", 3);
-            at += 3;
+            at = stpcpy(at, "\xef\xbf\xbd");
         }
         s += n ? n : 1;
     }

@@ -17,6 +17,7 @@ void cli_error_ptr(vmctl_error **err);       /* vmctl_error_free(*err) */
 void *cli_alloc(size_t size); /* zeroed */
 void *cli_grow(void *p, size_t count, size_t size);
 char *cli_strdup(const char *s); /* NULL gives NULL */
+char *cli_strndup(const char *s, size_t n);
 char *cli_printf(const char *format, ...) VMCTL_PRINTF(1, 2);
 
 /* CLOCK_MONOTONIC milliseconds. */

@@ -104,9 +104,8 @@ static void candidate(const offer *o, const char *word, const char *help) {
 }
 
 static int candidate_word(const char *word, size_t length, void *user) {
-    CLI_AUTO_FREE char *copy = strndup(word, length);
-    if (copy)
-        candidate(user, copy, NULL);
+    CLI_AUTO_FREE char *copy = cli_strndup(word, length);
+    candidate(user, copy, NULL);
     return 0;
 }
 
@@ -214,7 +213,7 @@ static const cli_option *read_words(offer *o, const char *const *words, size_t c
         const char *word = words[i];
         if (word[0] == '-' && word[1]) {
             size_t length = strcspn(word, "=");
-            CLI_AUTO_FREE char *name = strndup(word, length);
+            CLI_AUTO_FREE char *name = cli_strndup(word, length);
             const cli_option *option = name ? any_option(o, name) : NULL;
             if (!option || option->kind == CLI_FLAG)
                 continue;

@@ -110,7 +110,7 @@ static int expand(cli *c, builder *b, cli_specs *out) {
     if (vmctl_spec_validate(b->spec, &err) < 0)
         return cli_report(c, err, NULL);
     if (vmctl_node_integer(vmctl_spec_root(b->spec), "count", 1) == 1) {
-        out->items = cli_alloc(2 * sizeof *out->items);
+        out->items = cli_alloc(2 * sizeof(void *));
         out->items[0] = b->spec;
         out->count = 1;
         b->spec = NULL;

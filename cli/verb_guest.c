@@ -105,7 +105,7 @@ static int cp(cli *c) {
                         "one side is VM:PATH, the other a file of this machine");
     const char *colon = from_guest ? from_guest : to_guest;
     const char *side = from_guest ? from : to;
-    CLI_AUTO_FREE char *target = strndup(side, (size_t)(colon - side));
+    CLI_AUTO_FREE char *target = cli_strndup(side, (size_t)(colon - side));
     vmctl_vm *vm = cli_vm(c, target ? target : "", &status);
     if (!vm)
         return status;

@@ -32,11 +32,11 @@ static bool forwards_ssh(const char *text, way *w) {
     const char *local = guest;
     while (local > text && local[-1] != ':')
         local--;
-    w->port = strndup(local, (size_t)(guest - local));
+    w->port = cli_strndup(local, (size_t)(guest - local));
     size_t host = local > text ? (size_t)(local - 1 - text) : 0;
     bool any = !host || (host == 7 && !strncmp(text, "0.0.0.0", 7)) || (host == 2 && !strncmp(text, "::", 2)) ||
                (host == 1 && *text == '*');
-    w->host = any ? strdup("127.0.0.1") : strndup(text, host);
+    w->host = any ? strdup("127.0.0.1") : cli_strndup(text, host);
     return true;
 }
 
