@@ -40,6 +40,7 @@ int vmc_file_read(const char *path, size_t limit, char **out, size_t *length, vm
         }
         vmc_str_add_n(&text, buffer, (size_t)n);
     }
+    explicit_bzero(buffer, sizeof buffer); /* it may have been a password's file */
     if (length)
         *length = text.length;
     *out = vmc_str_take(&text);

@@ -63,7 +63,7 @@ int vmc_check_uri(const char *uri, const vmc_registry_entry **entry, vmctl_error
             vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s is a URI of libvirt's %s driver, which vmctl does not use",
                       uri, foreign[i].driver);
             if (foreign[i].instead)
-                vmc_error_next(err, "%s: vmctl speaks to that hypervisor itself", foreign[i].instead);
+                vmc_error_next(err, "%s (vmctl speaks to that hypervisor itself)", foreign[i].instead);
             return VMCTL_E_INVALID_ARGUMENT;
         }
     VMC_AUTO_STRV schemes = {0};
@@ -178,7 +178,7 @@ static void take_context(vmc_choice *choice, const vmctl_context *context, const
     choice->entry = entry;
     choice->context = context;
     choice->uri = vmc_strdup(context->connect);
-    choice->reason = vmc_printf("%s %s", from, context->name);
+    choice->reason = vmc_printf("%s \"%s\"", from, context->name);
 }
 
 static void take_uri(vmc_choice *choice, const char *uri, const vmc_registry_entry *entry, const char *from) {
@@ -230,7 +230,7 @@ static int choose_around(vmc_choice *choice, const vmctl_connect_options *option
         if (rc < 0)
             return rc;
         if (!only || entry == only)
-            return take_context(choice, context, entry, "the current context"), 0;
+            return take_context(choice, context, entry, "current context"), 0;
     }
     choice->entry = only;
     return 0;

@@ -212,23 +212,31 @@ int vmctl_config_vm_name(const vmctl_config *config, const char *name, char **co
 /* --- credentials ------------------------------------------------------------------------------------------ */
 
 /* One line: what follows the first newline is no part of it. */
-static int first_line(char *text, const char *from, char **out, vmctl_error **err) {
-    text[strcspn(text, "\r\n")] = '\0';
-    if (!*text)
+static int first_line(const char *text, const char *from, char **out, vmctl_error **err) {
+    size_t length = strcspn(text, "\r\n");
+    if (length == 0)
         return vmc_error(err, VMCTL_E_UNAUTHENTICATED, "%s gave no password", from);
-    *out = vmc_strdup(text);
+    *out = vmc_strndup(text, length);
     return 0;
+}
+
+/* All of it: what came behind a zero byte too. */
+static void wipe(char *text, size_t length) {
+    if (text)
+        explicit_bzero(text, length);
+    free(text);
 }
 
 static int from_file(const char *path, char **out, vmctl_error **err) {
     char *text = NULL;
-    int rc = vmc_file_read(path, 64 << 10, &text, NULL, err);
+    size_t length = 0;
+    int rc = vmc_file_read(path, 64 << 10, &text, &length, err);
     if (rc < 0) {
         vmc_error_prefix(err, "the context's password file");
         return rc;
     }
     rc = first_line(text, path, out, err);
-    vmc_wipe_free(text);
+    wipe(text, length);
     return rc;
 }
 

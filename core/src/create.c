@@ -226,7 +226,7 @@ static int make_and_start(vmc_op *op, const vmctl_spec *spec, vmctl_create_optio
         start.call = &call;
         rc = op->ops->start(op->conn, made->handle, &start, &op->why);
         if (rc < 0)
-            vmc_error_prefix(&op->why, "it was made, but did not start, and is removed again");
+            vmc_error_prefix(&op->why, "it was made, but did not start");
     }
     if (rc < 0)
         vmctl_vm_free(made);

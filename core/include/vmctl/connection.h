@@ -52,7 +52,16 @@ VMCTL_API unsigned vmctl_connection_threads(const vmctl_connection *connection);
 
 /* --- contexts ------------------------------------------------------------------------------------------- */
 
-/* The configuration file (YAML, mode 0600), read once, changed and saved as one. Not for several threads. */
+/* The configuration file (YAML, mode 0600), read once, changed and saved as one. Not for several threads.
+ *
+ *   current: lab
+ *   contexts:
+ *     - name: lab
+ *       connect: qemu+ssh://root@lab/system
+ *       credentials: {passwordFile: lab.password}      # relative to the file's folder; or passwordCommand: [pass, show, lab]
+ *       defaults: {cluster: , datastore: , folder: , network: , namespace: , storageClass: }
+ *
+ * A key that does not exist is VMCTL_E_INVALID_ARGUMENT with its line; comments do not survive vmctl_config_save. */
 typedef struct vmctl_config vmctl_config;
 
 typedef struct vmctl_context {
