@@ -111,7 +111,7 @@ static void add_pair(vmc_builder *b, struct pairs *pairs, const vmc_raw *key, co
     }
     if (pairs->count == pairs->capacity) {
         pairs->capacity = pairs->capacity ? 2 * pairs->capacity : 8;
-        pairs->items = vmc_realloc(pairs->items, pairs->capacity, sizeof *pairs->items);
+        pairs->items = vmc_realloc(pairs->items, pairs->capacity, sizeof(struct pair *));
     }
     pairs->items[pairs->count++] = pair;
 }

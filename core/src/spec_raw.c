@@ -279,7 +279,8 @@ static void read_event(struct building *b, struct fy_event *event) {
         break;
     case FYET_MAPPING_END:
     case FYET_SEQUENCE_END:
-        b->stack[--b->depth]->open = false;
+        if (b->depth)
+            b->stack[--b->depth]->open = false;
         break;
     default:
         break;
@@ -376,7 +377,10 @@ static void add_syntax_fault(vmc_raw_reader *reader, unsigned line, unsigned col
             return;
         }
     }
-    VMC_AUTO_FREE char *message = vmc_strdup(first && first->msg ? first->msg : "the YAML cannot be read here");
+    const char *said = first && first->msg ? first->msg : "the YAML cannot be read here";
+    if (strstr(said, "missing document start"))
+        said = "the document has ended before this: another one begins with \"---\"";
+    VMC_AUTO_FREE char *message = vmc_strdup(said);
     message[strcspn(message, "\r\n")] = '\0';
     vmc_faults_add(reader->faults, line, column, NULL, "%s", message);
 }

@@ -85,7 +85,9 @@ static vmctl_node *parse_integer(const vmc_key *key, const char *text, char **wh
 static vmctl_node *parse_measure(const vmc_key *key, const char *text, char **why) {
     bool is_size = key->type == VMC_TYPE_SIZE;
     if (is_number(text)) {
-        const char *unit = !is_size ? "s" : vmc_starts_with(key->path, "memory") ? "MiB" : "GiB";
+        bool many =
+            vmc_starts_with(key->path, "memory") && strlen(text) > 2; /* "2048" of memory is no GiB, "4" no MiB */
+        const char *unit = !is_size ? "s" : many ? "MiB" : "GiB";
         return fault(why, vmc_printf("%.30s has no unit: write %.30s%s if that is meant", text, text, unit));
     }
     const char *reason = NULL;

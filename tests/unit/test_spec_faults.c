@@ -27,7 +27,7 @@ static const struct {
     /* types and units */
     {"name: a\nmemory: 2048\ndisks: []\n", "2:9: memory.size: 2048 has no unit: write 2048MiB if that is meant\n"},
     {"name: a\nmemory: {size: 1GiB, max: 2}\ndisks: []\n",
-     "2:27: memory.max: 2 has no unit: write 2MiB if that is meant\n"},
+     "2:27: memory.max: 2 has no unit: write 2GiB if that is meant\n"},
     {"name: a\nmemory: 1MB\ndisks: []\n", "2:9: memory.size: too small: 1MiB is the smallest\n"},
     {"name: a\nmemory: [1GiB]\ndisks: []\n", "2:9: memory: a map of keys and values is expected, not a list\n"},
     {HEAD "lifetime: 30\n", "4:11: lifetime: 30 has no unit: write 30s if that is meant\n"},
@@ -129,6 +129,8 @@ static const struct {
      "4:23: cloudInit.sshKeys[0]: this is a private key; the public one is meant\n"},
     /* YAML itself */
     {"name: a\n\tmemory: 1GiB\n", "2:1: a tab indents this line: YAML takes spaces only\n"},
+    {"{\"name\": \"a\", \"memory\": \"1GiB\", \"boot\": {}}\n{\"name\": \"b\"}\n",
+     "2:1: the document has ended before this: another one begins with \"---\"\n"},
     {HEAD "labels: {a: *b}\n", "4:13: no anchor &b before this alias\n"},
     {HEAD "labels: &l {a: *l}\n", "4:16: the alias *l stands inside what it is an alias of\n"},
     {HEAD "arch: !ruby/object x\n", "4:7: the tag \"!ruby/object\" means nothing here: leave it out\n"},
