@@ -43,6 +43,7 @@ static const vmctl_marker test_marker = {.size = sizeof(vmctl_marker),
 
 static inline void fail_with(const char *what, vmctl_error *err) {
     fail_msg("%s: %s", what, err ? vmctl_error_message(err) : "no error given");
+    abort(); /* not reached; the analyser does not know that fail_msg jumps */
 }
 
 static inline vmctl_spec *load(const char *yaml, bool incomplete) {
@@ -55,6 +56,7 @@ static inline vmctl_spec *load(const char *yaml, bool incomplete) {
     options.incomplete = incomplete;
     if (vmctl_spec_load(yaml, strlen(yaml), &options, &list, &count, &err) < 0)
         fail_with(yaml, err);
+    assert_non_null(list);
     vmctl_spec *spec = vmctl_spec_copy(list[0]);
     vmctl_spec_list_free(list);
     return spec;
@@ -113,7 +115,9 @@ static inline int xml_with(const vmctl_spec *spec, libvirt_domain_plan *plan, ch
         plan->host = &debian_tcg;
     plan->marker = &test_marker;
     plan->serial_log = vmctl_node_string(vmctl_spec_root(spec), "serial.log", NULL) ? "/logs/vm.log" : NULL;
-    return libvirt_domain_xml(spec, plan, xml, err);
+    int code = libvirt_domain_xml(spec, plan, xml, err);
+    plan->disks = NULL;
+    return code;
 }
 
 /* The document, or the test fails with the reason. free. */

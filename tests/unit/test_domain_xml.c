@@ -414,6 +414,8 @@ static void secrets_stay_out_of_the_document(void **state) {
     free(xml);
 }
 
+#define PATCHED(patch) "name: a\nmemory: 1GiB\ndisks: []\nlibvirt: {xmlPatch: \"" patch "\"}\n"
+
 static void a_patch_is_laid_over(void **state) {
     (void)state;
     char *xml = xml_of("name: a\nmemory: 1GiB\ndisks: [{name: root, image: /i}]\nlibvirt:\n  qemuArgs: [-fw_cfg, "
@@ -431,15 +433,11 @@ static void a_patch_is_laid_over(void **state) {
     has(xml, "string(//q:arg[1]/@value)", "-fw_cfg");
     has(xml, "string(//q:arg[2]/@value)", "name=opt/x,string=y");
     free(xml);
-    const char *base = "name: a\nmemory: 1GiB\ndisks: []\nlibvirt: {xmlPatch: \"%s\"}\n";
-    VMC_AUTO_FREE char *broken = vmc_printf(base, "<domain>\\n<a>\\n</domain>");
-    VMC_AUTO_FREE char *other = vmc_printf(base, "<network/>");
-    VMC_AUTO_FREE char *renames = vmc_printf(base, "<domain><name>b</name></domain>");
-    VMC_AUTO_FREE char *bomb = vmc_printf(base, "<!DOCTYPE d [<!ENTITY a 'aaaa'>]><domain><title>&a;</title></domain>");
-    refused(broken, VMCTL_E_INVALID_SPEC, "line 3");
-    refused(other, VMCTL_E_INVALID_SPEC, "<network>");
-    refused(renames, VMCTL_E_INVALID_SPEC, "name");
-    refused(bomb, VMCTL_E_INVALID_SPEC, "document type");
+    refused(PATCHED("<domain>\\n<a>\\n</domain>"), VMCTL_E_INVALID_SPEC, "line 3");
+    refused(PATCHED("<network/>"), VMCTL_E_INVALID_SPEC, "<network>");
+    refused(PATCHED("<domain><name>b</name></domain>"), VMCTL_E_INVALID_SPEC, "name");
+    refused(PATCHED("<!DOCTYPE d [<!ENTITY a 'aaaa'>]><domain><title>&a;</title></domain>"), VMCTL_E_INVALID_SPEC,
+            "document type");
 }
 
 /* test:/// takes type test only and its capabilities have one architecture. */
