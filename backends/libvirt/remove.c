@@ -150,10 +150,8 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
         if (gone)
             tell(&r, "log", r.facts->serial_log);
     }
-    if (code == 0 && persistent) {
-        rpc->flags = LIBVIRT_UNDEFINE_ALL;
+    if (code == 0 && persistent)
         code = libvirt_rpc_run(r.conn, &deadline, "removing the domain", work_undefine, rpc, err);
-    }
     libvirt_domain_facts_free(r.facts);
     return code;
 }

@@ -108,9 +108,7 @@ int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_
 int libvirt_volume_find(libvirt_conn *conn, const char *name, const vmc_deadline *deadline, virStorageVolPtr *volume,
                         char **xml, vmctl_error **err);
 
-/* For virDomainUndefineFlags: with all that libvirt keeps for the domain besides its disks. */
-#define LIBVIRT_UNDEFINE_ALL                                                                                           \
-    (VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM |           \
-     VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+/* undo.c, on the worker: undefines with all that libvirt keeps for the domain besides its disks. As virDomainUndefineFlags. */
+int libvirt_undefine(virDomainPtr domain);
 
 #endif

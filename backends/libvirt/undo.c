@@ -89,7 +89,17 @@ static int undo_volume(libvirt_conn *conn, const char *detail, bool keep_used, c
     return libvirt_rpc_run(conn, deadline, "removing the volume", work_undo_volume, rpc, err);
 }
 
-/* name (UUID) and flags */
+int libvirt_undefine(virDomainPtr domain) {
+    const unsigned least = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
+    const unsigned all = least | VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+    if (virDomainUndefineFlags(domain, all) == 0)
+        return 0;
+    if (virGetLastErrorCode() != VIR_ERR_INVALID_ARG) /* a driver that has no variable stores refuses to be asked */
+        return -1;
+    return virDomainUndefineFlags(domain, least);
+}
+
+/* name (UUID) */
 static int work_undo_domain(libvirt_rpc *rpc) {
     rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
     if (!rpc->domain)
@@ -97,7 +107,7 @@ static int work_undo_domain(libvirt_rpc *rpc) {
     if (virDomainIsActive(rpc->domain) == 1 && virDomainDestroy(rpc->domain) < 0 &&
         virGetLastErrorCode() != VIR_ERR_OPERATION_INVALID)
         return -1;
-    if (virDomainUndefineFlags(rpc->domain, rpc->flags) == 0)
+    if (libvirt_undefine(rpc->domain) == 0)
         return 0;
     return libvirt_rpc_absent(rpc, VIR_ERR_NO_DOMAIN);
 }
@@ -106,7 +116,6 @@ static int undo_domain(libvirt_conn *conn, const char *detail, const vmc_deadlin
     const char *space = strchr(detail, ' ');
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
     rpc->name = space ? vmc_strndup(detail, (size_t)(space - detail)) : vmc_strdup(detail);
-    rpc->flags = LIBVIRT_UNDEFINE_ALL;
     return libvirt_rpc_run(conn, deadline, "removing the domain", work_undo_domain, rpc, err);
 }
 
