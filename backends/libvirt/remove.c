@@ -139,7 +139,7 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
         code = power_off(&r, rpc, err);
     if (code == 0)
         code = libvirt_domain_facts_read(rpc->out, &r.facts, err);
-    if (code < 0)
+    if (code < 0 || !r.facts)
         return code;
     code = remove_own(&r, err);
     if (code == 0 && options->disks == VMCTL_DELETE_ALL_DISKS)

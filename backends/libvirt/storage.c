@@ -195,8 +195,8 @@ int libvirt_plan_fits(libvirt_store *store, vmctl_error **err) {
     for (const libvirt_pool *pool = store->pools; pool; pool = pool->next) {
         if (pool->free_bytes == 0 || pool->wanted_bytes <= pool->free_bytes)
             continue;
-        VMC_AUTO_FREE char *wanted = vmc_format_size((long long)(pool->wanted_bytes >> 20 << 20));
-        VMC_AUTO_FREE char *space = vmc_format_size((long long)(pool->free_bytes >> 20 << 20));
+        VMC_AUTO_FREE char *wanted = vmc_printf("%llu MiB", (unsigned long long)pool->wanted_bytes >> 20);
+        VMC_AUTO_FREE char *space = vmc_printf("%llu MiB", (unsigned long long)pool->free_bytes >> 20);
         vmc_error(err, VMCTL_E_RESOURCE_EXHAUSTED, "pool \"%s\" (%s) has %s free, and the disks need %s", pool->name,
                   pool->path, space, wanted);
         return vmc_error_next(err, "free some space there, or name another pool in disks[].pool (vmctl pool list)");
@@ -262,7 +262,7 @@ static int plan_image(libvirt_store *store, const vmctl_node *item, const vmctl_
         code = inspect_image(store, node, image, NULL, &info, err);
     if (code < 0)
         return code;
-    bool native = strcmp(info.format, "qcow2") == 0 || strcmp(info.format, "raw") == 0;
+    bool native = vmc_str_eq(info.format, "qcow2") || vmc_str_eq(info.format, "raw");
     out->kind = LIBVIRT_FILE_COPY;
     out->source = vmc_strdup(image);
     out->origin = vmc_strdup(image);
@@ -300,7 +300,7 @@ int libvirt_plan_upload(libvirt_store *store, const char *path, const char *name
     }
     /* Byte for byte, whatever it is: the pool sees the format by itself. */
     out->source = vmc_strdup(path);
-    out->format = vmc_strdup(strcmp(info.format, "qcow2") == 0 ? "qcow2" : "raw");
+    out->format = vmc_strdup(vmc_str_eq(info.format, "qcow2") ? "qcow2" : "raw");
     out->source_format = vmc_strdup(out->format);
     out->source_bytes = strcmp(out->format, "raw") == 0 ? (uint64_t)st.st_size : info.virtual_bytes;
     if (!shares_blocks(path, out->pool))
