@@ -186,6 +186,17 @@ int vmc_spec_check_backend(const vmctl_spec *spec, const vmctl_backend_descripto
     return finish(&c, err);
 }
 
+void vmc_spec_tell_sections(const vmctl_spec *spec, const vmctl_backend_descriptor *descriptor,
+                            const vmctl_call *call) {
+    check c = {.descriptor = descriptor, .call = call};
+    const vmctl_node *root = vmctl_spec_root(spec);
+    for (size_t i = 0; i < vmctl_node_count(root); i++) {
+        const char *key = vmctl_node_key(vmctl_node_at(root, i));
+        if (is_section(key) && strcmp(key, descriptor->name) != 0)
+            foreign_section(&c, vmctl_node_at(root, i));
+    }
+}
+
 int vmc_node_check_backend(const vmctl_node *node, const vmctl_backend_descriptor *descriptor, const vmctl_call *call,
                            vmctl_error **err) {
     check c = {.descriptor = descriptor, .call = call};

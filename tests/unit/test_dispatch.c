@@ -31,6 +31,7 @@ static struct {
     bool undo_could_be_cancelled;
     vmctl_cancel *trigger; /* triggered within create */
     unsigned facts;
+    const char *have; /* the VM's spec; NULL: a plain one */
 } fake;
 
 static int fake_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *opened, vmctl_error **err) {
@@ -125,7 +126,7 @@ static int fake_start(void *conn, void *vm, const vmctl_start_options *options, 
 
 static int fake_spec(void *conn, void *vm, const vmctl_call *call, vmctl_spec **out, vmctl_error **err) {
     (void)conn, (void)vm, (void)call;
-    static const char text[] = "{name: web, memory: 1GiB, cpus: 1, disks: [{name: root, size: 1GiB}]}";
+    const char *text = fake.have ? fake.have : "{name: web, memory: 1GiB, cpus: 1, disks: [{name: root, size: 1GiB}]}";
     vmctl_spec **list;
     size_t count;
     int rc = vmctl_spec_load(text, strlen(text), NULL, &list, &count, err);
@@ -631,6 +632,11 @@ static void apply_changes_what_differs(void **state) {
     vmctl_spec *larger = spec_of("name: web\nmemory: 2GiB\ndisks:\n  - {name: root, size: 1GiB}\n");
     assert_int_equal(vmctl_apply(connection, larger, NULL, &created, NULL), 0);
     assert_int_equal(fake.changed, 1);
+    vmctl_spec *sections = spec_of("name: web\nmemory: 2GiB\ndisks:\n  - {name: root, size: 1GiB}\n"
+                                   "libvirt: {qemuArgs: [-s]}\n");
+    assert_int_equal(vmctl_apply(connection, sections, NULL, &created, NULL), 0);
+    fake.changed = 1;
+    vmctl_spec_free(sections);
     vmctl_spec *refused =
         spec_of("name: web\nmemory: {size: 2GiB, hugepages: true}\ndisks:\n  - {name: root, size: 1GiB}\n");
     assert_int_equal(vmctl_apply(connection, refused, NULL, &created, NULL), VMCTL_E_UNSUPPORTED);
@@ -639,6 +645,18 @@ static void apply_changes_what_differs(void **state) {
     vmctl_spec_free(same);
     vmctl_spec_free(larger);
     vmctl_spec_free(refused);
+}
+
+static void apply_keeps_what_create_would_refuse(void **state) {
+    (void)state;
+    fake.exists = true;
+    fake.have = "{name: web, memory: 1GiB, disks: [{name: root, image: /gone.qcow2, bus: nvme}]}";
+    vmctl_spec *spec = spec_of(fake.have);
+    vmctl_error *err = NULL;
+    if (vmctl_apply(connection, spec, NULL, NULL, &err) < 0)
+        fail_msg("%s", vmctl_error_text(err));
+    assert_int_equal(fake.changed, 0);
+    vmctl_spec_free(spec);
 }
 
 /* --- handles ---------------------------------------------------------------------------------------------- */
@@ -801,6 +819,7 @@ int main(void) {
         TEST(an_image_by_url_is_fetched_first),
         TEST(apply_creates_what_is_missing),
         TEST(apply_changes_what_differs),
+        TEST(apply_keeps_what_create_would_refuse),
         TEST(a_vm_keeps_its_connection),
         TEST(caps_come_from_the_descriptor),
         TEST(a_table_of_another_abi_is_refused),
