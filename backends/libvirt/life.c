@@ -1,5 +1,6 @@
 /* The life of a domain: each verb asks for the state and acts in one go, so that what already is costs no error. */
 #include "listener.h"
+#include "nvram.h"
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,11 +446,15 @@ int libvirt_rename(void *conn, void *handle, const char *new_name, const vmctl_c
     libvirt_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(call, SHORT_MS);
     outcome out = {0};
-    int code = run(conn, vm, &verb_rename, 0, new_name, &deadline, &out, err);
+    vmc_cleanup(libvirt_nvram_free) libvirt_nvram nvram = {0};
+    int code = libvirt_nvram_prepare(conn, vm, &deadline, &nvram, err);
+    if (!code)
+        code = run(conn, vm, &verb_rename, 0, new_name, &deadline, &out, err);
     if (code == VMCTL_E_ALREADY_EXISTS)
         return vmc_error_next(err, "choose another name");
     if (code < 0)
         return code;
+    libvirt_nvram_follow(&nvram, new_name, &deadline);
     libvirt_conn_release(conn, domain_free, vm->domain);
     vm->domain = out.renamed;
     free(vm->name);

@@ -1,0 +1,90 @@
+/* Source: libvirt's qemu_domain.c, qemuDomainNVRAMPathFormat: FOLDER/NAME_VARS.fd (.qcow2 where the firmware's template is one). */
+#include "nvram.h"
+#include "ops.h"
+#include "xml_tree.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const endings[] = {"fd", "qcow2"};
+
+static char *folder_of(const libvirt_conn *conn) {
+    if (!conn->session)
+        return vmc_strdup("/var/lib/libvirt/qemu/nvram");
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (config && *config)
+        return vmc_printf("%s/libvirt/qemu/nvram", config);
+    return vmc_printf("%s/.config/libvirt/qemu/nvram", home ? home : "");
+}
+
+typedef struct define_args {
+    virConnectPtr virt;
+    char *xml;
+} define_args;
+
+static void define_drop(void *opaque) {
+    define_args *args = opaque;
+    free(args->xml);
+    free(args);
+}
+
+static int define_work(void *opaque) {
+    define_args *args = opaque;
+    virDomainPtr domain = virDomainDefineXML(args->virt, args->xml);
+    if (!domain)
+        return -1;
+    virDomainFree(domain);
+    return 0;
+}
+
+static int define(libvirt_conn *conn, char *xml, const vmc_deadline *deadline, vmctl_error **err) {
+    define_args *args = vmc_alloc(sizeof *args);
+    args->virt = conn->virt;
+    args->xml = xml;
+    int code = libvirt_call(conn, deadline, "noting where the UEFI variables are", define_work, args, define_drop, err);
+    if (code != VMCTL_E_TIMEOUT && code != VMCTL_E_CANCELLED)
+        define_drop(args);
+    return code;
+}
+
+int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, libvirt_nvram *nvram,
+                          vmctl_error **err) {
+    *nvram = (libvirt_nvram){0};
+    VMC_AUTO_FREE char *xml = NULL;
+    LIBVIRT_AUTO_XML *doc = NULL;
+    int code = libvirt_vm_xml(conn, vm, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE, deadline, &xml, err);
+    if (!code)
+        code = libvirt_xml_parse(xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
+    if (code < 0)
+        return code;
+    xmlNode *os = libvirt_xml_child(xmlDocGetRootElement(doc), "os");
+    if (!libvirt_xml_attr_is(os, "firmware", "efi") || libvirt_xml_child(os, "nvram"))
+        return 0;
+    VMC_AUTO_FREE char *folder = folder_of(conn);
+    if (conn->local && access(folder, W_OK | X_OK) == 0) {
+        nvram->folder = vmc_strdup(folder);
+        nvram->old_name = vmc_strdup(vm->name);
+        return 0;
+    }
+    if (conn->local && errno == ENOENT) /* no VM of this kind has ever run */
+        return 0;
+    VMC_AUTO_FREE char *path = vmc_printf("%s/%s_VARS.%s", folder, vm->name, endings[0]);
+    libvirt_xml_add_text(os, "nvram", path);
+    return define(conn, libvirt_xml_text(doc), deadline, err);
+}
+
+void libvirt_nvram_follow(const libvirt_nvram *nvram, const char *new_name, const vmc_deadline *deadline) {
+    for (size_t i = 0; nvram->folder && i < sizeof endings / sizeof endings[0]; i++) {
+        VMC_AUTO_FREE char *from = vmc_printf("%s/%s_VARS.%s", nvram->folder, nvram->old_name, endings[i]);
+        VMC_AUTO_FREE char *to = vmc_printf("%s/%s_VARS.%s", nvram->folder, new_name, endings[i]);
+        if (rename(from, to) < 0 && errno != ENOENT)
+            vmc_note(deadline, VMCTL_NOTE_WARNING, "its UEFI variables stay in %s: %s", from, strerror(errno));
+    }
+}
+
+void libvirt_nvram_free(libvirt_nvram *nvram) {
+    free(nvram->folder);
+    free(nvram->old_name);
+}

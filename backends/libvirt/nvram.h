@@ -1,0 +1,21 @@
+/* backends/libvirt/nvram.h - the UEFI variable store of a VM that gets another name. Where the domain's XML leaves its path to
+ * libvirt (<os firmware='efi'> without <nvram>), the path follows from the name at each start, and a renamed VM would begin with an
+ * empty store. */
+#ifndef VMC_LIBVIRT_NVRAM_H
+#define VMC_LIBVIRT_NVRAM_H
+
+#include "conn.h"
+
+typedef struct libvirt_nvram {
+    char *folder; /* NULL: nothing to do */
+    char *old_name;
+} libvirt_nvram;
+
+/* Before the rename. Where this process cannot move the file (another host, another user's), its present path is written into the XML. */
+int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, libvirt_nvram *nvram,
+                          vmctl_error **err);
+/* After it: the file gets the name that libvirt will look for. */
+void libvirt_nvram_follow(const libvirt_nvram *nvram, const char *new_name, const vmc_deadline *deadline);
+void libvirt_nvram_free(libvirt_nvram *nvram);
+
+#endif
