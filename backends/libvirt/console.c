@@ -266,30 +266,33 @@ static int finish(void *state, vmctl_error **err) {
     return code;
 }
 
+/* The errors that a person meets, in words that name the VM. */
+static int explain(int code, const libvirt_vm *vm, vmctl_error **why, vmctl_error **err) {
+    VMC_AUTO_FREE char *words = vmc_strdup(vmctl_error_hypervisor_message(*why));
+    VMC_AUTO_FREE char *name = vmc_strdup(vmctl_error_hypervisor_code(*why));
+    if (code == VMCTL_E_BUSY)
+        vmc_error(why, code, "someone else has the console of %s", vm->name);
+    else if (code == VMCTL_E_INVALID_STATE)
+        vmc_error(why, code, "%s does not run", vm->name);
+    else if (code == VMCTL_E_NOT_FOUND && !vmc_str_eq(name, "VIR_ERR_NO_DOMAIN"))
+        vmc_error(why, code, "%s has no such serial port", vm->name);
+    else if (code == VMCTL_E_UNSUPPORTED)
+        vmc_error(why, code, "the serial port of %s is not a terminal that libvirt hands out", vm->name);
+    vmc_error_hypervisor(why, name, words);
+    if (code == VMCTL_E_BUSY)
+        vmc_error_next(why, "take it over with --force");
+    else if (code == VMCTL_E_INVALID_STATE)
+        vmc_error_next(why, "vmctl start %s", vm->name);
+    vmc_error_move(err, why);
+    return code;
+}
+
 static int open_console(console *c, libvirt_vm *vm, const vmctl_console_options *options, const vmc_deadline *deadline,
                         vmctl_error **err) {
     unsigned flags = options->force ? VIR_DOMAIN_CONSOLE_FORCE : 0u;
     vmctl_error *why = NULL;
     int code = call(c, deadline, "opening the console", open_work, vm->uuid, options->device, flags, &why);
-    if (!code)
-        return 0;
-    const char *hypervisor = vmctl_error_hypervisor_message(why);
-    if (code == VMCTL_E_BUSY) {
-        vmc_error(err, code, "someone else has the console of %s", vm->name);
-        vmc_error_hypervisor(err, vmctl_error_hypervisor_code(why), hypervisor);
-        vmc_error_next(err, "take it over with --force");
-        vmctl_error_free(why);
-        return code;
-    }
-    if (code == VMCTL_E_INVALID_STATE) {
-        vmc_error(err, code, "%s does not run", vm->name);
-        vmc_error_hypervisor(err, vmctl_error_hypervisor_code(why), hypervisor);
-        vmc_error_next(err, "vmctl start %s", vm->name);
-        vmctl_error_free(why);
-        return code;
-    }
-    vmc_error_move(err, &why);
-    return code;
+    return code < 0 ? explain(code, vm, &why, err) : 0;
 }
 
 int libvirt_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,

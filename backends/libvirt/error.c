@@ -172,6 +172,8 @@ static int code_of_text(const char *text, int fallback) {
         {"Could not access KVM kernel module", VMCTL_E_UNSUPPORTED},
         {"kvm_buf_set_msrs", VMCTL_E_UNSUPPORTED},
         {"failed to initialize kvm", VMCTL_E_UNSUPPORTED},
+        {"cannot find character device", VMCTL_E_NOT_FOUND},
+        {"is not using a PTY", VMCTL_E_UNSUPPORTED},
         {"Permission denied", VMCTL_E_PERMISSION_DENIED},
         {"already exists", VMCTL_E_ALREADY_EXISTS},
         {"No such file or directory", VMCTL_E_NOT_FOUND},
