@@ -197,7 +197,7 @@ int http_perform(http_client *client, const http_request *request, const vmc_dea
     }
     http_url_free(&j.first);
     http_url_free(&j.here);
-    if (rc < 0)
+    if (!response)
         return rc;
     response->attempts = j.attempts;
     if (out)

@@ -12,28 +12,30 @@ enum { HTTP_BUFFER = 1 << 20 }; /* bytes between the two threads, each way */
 typedef struct http_transfer {
     CURL *easy;
     struct curl_slist *headers, *connect_to;
-    char error[CURL_ERROR_SIZE];
-
-    pthread_mutex_t lock; /* of all below */
-    int wake;             /* eventfd: something is new for the caller */
-    int status, version;
-    vmc_strv names, values;
-    bool head_complete;
-    vmc_str in; /* came, not taken yet */
-    bool in_paused;
-    vmc_str out; /* to go; out_at of it went */
-    size_t out_at;
-    bool out_end, out_paused;
-    int64_t out_total; /* bytes given by the caller so far */
-    int64_t moved;     /* bytes both ways */
-    int64_t moved_ms;  /* when last */
-    bool done;
-    CURLcode result;
-    bool stopped; /* by http_shutdown */
 
     /* The loop's. */
     struct http_transfer *next, *previous;
     bool attached;
+
+    /* Under the lock, but for `error`. */
+    bool head_complete;
+    bool in_paused;           /* `in` is full */
+    bool out_end, out_paused; /* all was given; `out` is empty */
+    bool done;
+    bool stopped; /* by http_shutdown */
+    CURLcode result;
+    int status, version;
+    int wake; /* eventfd: something is new for the caller */
+    pthread_mutex_t lock;
+    vmc_strv names, values;
+    vmc_str in;  /* came, not taken yet */
+    vmc_str out; /* to go; out_at of it went */
+    size_t out_at;
+    int64_t out_total; /* bytes given by the caller so far */
+    int64_t moved;     /* bytes both ways */
+    int64_t moved_ms;  /* when last */
+
+    char error[CURL_ERROR_SIZE];
 } http_transfer;
 
 http_transfer *http_transfer_new(void); /* NULL: no memory or descriptors */

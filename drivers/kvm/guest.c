@@ -234,7 +234,7 @@ static void on_alarm(int number) {
     (void)number;
 }
 
-static void run_guest(int vcpu, volatile struct kvm_run *run, int limit_ms, kvm_outcome *out) {
+static void run_guest(int vcpu, const struct kvm_run *run, int limit_ms, kvm_outcome *out) {
     struct sigaction action = {.sa_handler = on_alarm}; /* no SA_RESTART: KVM_RUN ends with EINTR */
     sigaction(SIGPROF, &action, NULL);
     struct itimerval timer = {.it_value = {limit_ms / 1000, limit_ms % 1000 * 1000}, .it_interval = {0, 20000}};
@@ -244,7 +244,7 @@ static void run_guest(int vcpu, volatile struct kvm_run *run, int limit_ms, kvm_
     setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
     uint32_t answer = 0;
     if (rc == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PORT && run->io.size == sizeof answer)
-        memcpy(&answer, (const char *)(uintptr_t)run + run->io.data_offset, sizeof answer);
+        memcpy(&answer, (const char *)run + run->io.data_offset, sizeof answer);
     struct kvm_regs r = {0};
     if (ioctl(vcpu, KVM_GET_REGS, &r) == 0)
         out->stage = (int)(r.r15 & 0xff);

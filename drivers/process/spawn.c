@@ -179,7 +179,8 @@ static int start_failed(const process_options *options, const report *what, vmct
     const char *name = options->argv[0];
     switch (what->step) {
     case STEP_USER:
-        return vmc_error_errno(err, what->error, "cannot run %s as uid %u", name, (unsigned)options->identity->uid);
+        return vmc_error_errno(err, what->error, "cannot run %s as uid %u", name,
+                               options->identity ? (unsigned)options->identity->uid : 0);
     case STEP_DIRECTORY:
         return vmc_error_errno(err, what->error, "cannot run %s in %s", name, options->directory);
     default:

@@ -14,7 +14,7 @@ typedef struct magic {
     off_t offset;
     const char *bytes;
     size_t length;
-    qemu_img_kind kind;
+    qemu_img_kind kind = {0};
 } magic;
 
 static const magic magics[] = {

@@ -181,7 +181,7 @@ static void checksums_are_kept_to(void **state) {
     vmctl_error *err = NULL;
     http_fetch_options options = {.name = "c", .checksum = wrong};
     assert_int_equal(http_fetch(url_of("/abc"), folder, &options, &far, &c, &err), VMCTL_E_CONFLICT);
-    assert_non_null(strstr(vmctl_error_message(err), ABC_SHA256 + 7));
+    assert_non_null(strstr(vmctl_error_message(err), &ABC_SHA256[7]));
     assert_non_null(strstr(vmctl_error_message(err), wrong + 7));
     vmctl_error_free(err);
     assert_null(c);
@@ -200,7 +200,7 @@ static void checksums_are_kept_to(void **state) {
     assert_int_equal(server_count(&one, "/abc"), before);
     VMC_AUTO_FREE char *hex = NULL;
     assert_int_equal(http_file_checksum(a, "sha512", &far, &hex, NULL), 0);
-    assert_string_equal(hex, ABC_SHA512 + 7);
+    assert_string_equal(hex, &ABC_SHA512[7]);
     static const char *const bad[] = {"md5:00", "sha256:12", "sha256", "sha256:zz"};
     for (size_t i = 0; i < 4; i++) {
         options.checksum = bad[i];
