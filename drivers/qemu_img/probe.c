@@ -14,7 +14,7 @@ typedef struct magic {
     off_t offset;
     const char *bytes;
     size_t length;
-    qemu_img_kind kind = {0};
+    qemu_img_kind kind;
 } magic;
 
 static const magic magics[] = {
@@ -130,7 +130,7 @@ static const char *article(const char *format) {
 }
 
 int qemu_img_expect(const char *path, const char *format, qemu_img_kind *out, vmctl_error **err) {
-    qemu_img_kind kind;
+    qemu_img_kind kind = {0};
     int rc = qemu_img_probe(path, &kind, err);
     if (rc < 0)
         return rc;
