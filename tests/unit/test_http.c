@@ -17,7 +17,7 @@ static atomic_size_t big_sent;
 static vmc_deadline far;
 
 static char *url_of(const server *s, const char *path) {
-    static char urls[8][512];
+    static char urls[8][1024];
     static int next;
     char *url = urls[next++ % 8];
     snprintf(url, sizeof urls[0], "http://127.0.0.1:%d%s", s->port, path);
@@ -227,7 +227,7 @@ static void credentials_do_not_leave_their_origin(void **state) {
 
 static void credentials_in_plain_headers_and_urls_stay_too(void **state) {
     (void)state;
-    char from[600], with_user[700];
+    char from[600], with_user[1024];
     snprintf(from, sizeof from, "/redirect/307?%s", url_of(&two, "/hello"));
     static const char *const headers[] = {"Authorization: Basic eA==", "cookie: a=b", "X-Plain: yes", NULL};
     http_response_free(get(&(http_request){.url = url_of(&one, from), .headers = headers}));
