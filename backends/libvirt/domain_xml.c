@@ -124,6 +124,20 @@ static void write_skeleton(libvirt_build *build) {
     }
 }
 
+/* PCI Express takes a device only on a port that was there at the start, and libvirt adds ports for what it knows then: without
+ * more of them nothing can be attached to a running VM. As many as virt-install makes. */
+static void write_ports(libvirt_build *build) {
+    enum { PORTS = 14 };
+    bool express = build->q35 || (build->machine && strncmp(build->machine, "virt", 4) == 0);
+    if (!express || build->test)
+        return;
+    libvirt_xml_add(build->devices, "controller", "type", "pci", "index", "0", "model", "pcie-root", NULL);
+    for (unsigned i = 1; i <= PORTS; i++) {
+        xmlNode *port = libvirt_xml_add(build->devices, "controller", "type", "pci", "model", "pcie-root-port", NULL);
+        libvirt_xml_set_number(port, "index", i);
+    }
+}
+
 /* --- from the spec --------------------------------------------------------------------------------------------- */
 
 static int check_whole(const libvirt_build *build, const cJSON *spec, vmctl_error **err) {
@@ -144,6 +158,7 @@ static int write_devices(libvirt_build *build, const cJSON *spec, vmctl_error **
     int code = 0;
     if (build->host && build->host->emulator && !build->test)
         libvirt_xml_add_text(build->devices, "emulator", build->host->emulator);
+    write_ports(build);
     cJSON_ArrayForEach(item, libvirt_json_get(spec, "disks")) {
         code = libvirt_disk_add(build, item, plan->disks ? &plan->disks[index] : NULL, NULL, err);
         if (code < 0)

@@ -138,6 +138,17 @@ static void disks_keep_their_settings(void **state) {
     refused("name: a\nmemory: 1GiB\ndisks: [{name: r, size: 1GiB, bus: nvme}]\n", VMCTL_E_UNSUPPORTED, "nvme");
 }
 
+/* "a PCI Express device can only be hot-plugged into a pcie-root-port" (QEMU's pcie.txt); conventional PCI has slots. */
+static void there_is_room_to_plug_devices(void **state) {
+    (void)state;
+    char *xml = xml_of("name: a\nmemory: 1GiB\ndisks: []\n");
+    has(xml, "count(//controller[@type='pci'][@model='pcie-root-port']) > 8", "true");
+    free(xml);
+    xml = xml_of("name: a\nmemory: 1GiB\nmachine: pc\ndisks: []\n");
+    has(xml, "count(//controller[@type='pci'])", "0");
+    free(xml);
+}
+
 /* An alias holds letters, digits, '_' and '-' only; two names must not become one. */
 static void any_name_has_an_alias(void **state) {
     (void)state;
@@ -498,6 +509,7 @@ int main(void) {
         cmocka_unit_test(thirty_disks_have_two_letters),
         cmocka_unit_test(scsi_controllers_come_as_needed),
         cmocka_unit_test(disks_keep_their_settings),
+        cmocka_unit_test(there_is_room_to_plug_devices),
         cmocka_unit_test(any_name_has_an_alias),
         cmocka_unit_test(cpus_with_topology_and_room),
         cmocka_unit_test(without_kvm_the_host_cpu_is_said_to_be_another),
