@@ -70,7 +70,9 @@ vmctl_call cli_call(cli *c);
 /* Takes the bars off the terminal while something else is written to stderr, and puts them back. In pairs. */
 void cli_stderr_lock(void);
 void cli_stderr_unlock(void);
-/* No more bars. */
+/* This VM is done: its bar goes. */
+void cli_progress_done(const char *vm);
+/* No more bars. For the main thread. */
 void cli_progress_end(void);
 
 /* --- where it goes (target.c) ------------------------------------------------------------------------------ */

@@ -69,7 +69,12 @@ static void list_options(FILE *to, const cli_option *options) {
     }
 }
 
-void cli_help_verb(FILE *to, const cli_verb *parent, const cli_verb *verb, bool all) {
+void cli_help_options(FILE *to) {
+    fputs("options of every verb, before or after its name\n", to);
+    list_options(to, cli_global_options);
+}
+
+void cli_help_verb(FILE *to, const cli_verb *parent, const cli_verb *verb) {
     fprintf(to, "vmctl %s%s%s: %s\n\nusage: ", parent ? parent->name : "", parent ? " " : "", verb->name,
             verb->summary);
     cli_usage_line(to, parent, verb);
@@ -84,10 +89,8 @@ void cli_help_verb(FILE *to, const cli_verb *parent, const cli_verb *verb, bool 
         fputs("\noptions\n", to);
         list_options(to, verb->options);
     }
-    if (all) {
-        fputs("\noptions of every verb\n", to);
-        list_options(to, cli_global_options);
-    }
+    fputc('\n', to);
+    cli_help_options(to);
 }
 
 /* --- the man page ------------------------------------------------------------------------------------------- */

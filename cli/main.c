@@ -197,7 +197,7 @@ static int run(cli *c, char *const *argv) {
     }
     if (cli_flag(&c->args, "help")) {
         if (c->verb)
-            cli_help_verb(stdout, c->parent, c->verb, true);
+            cli_help_verb(stdout, c->parent, c->verb);
         else
             cli_help_overview(stdout);
         return 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The line of one VM (or of the work that is for no single VM). */
@@ -26,6 +27,9 @@ static size_t track_count;
 static size_t lines_shown; /* bars that stand on the terminal now, above the cursor */
 static bool bars;
 static int64_t drawn_ms;
+static pthread_t ticker; /* draws the bars once a second, so that their clocks go on */
+static bool ticking;
+static pthread_cond_t bars_ended = PTHREAD_COND_INITIALIZER;
 
 static bool same(const char *a, const char *b) {
     return a == b || (a && b && !strcmp(a, b));
@@ -104,19 +108,59 @@ void cli_stderr_unlock(void) {
     pthread_mutex_unlock(&lock);
 }
 
+static void track_free(cli_track *t) {
+    free(t->vm);
+    free(t->stage);
+    free(t->device);
+}
+
+static void *tick(void *user) {
+    (void)user;
+    pthread_mutex_lock(&lock);
+    while (bars) {
+        struct timespec next;
+        clock_gettime(CLOCK_REALTIME, &next);
+        next.tv_sec++;
+        if (pthread_cond_timedwait(&bars_ended, &lock, &next) != 0 && bars) {
+            erase();
+            draw();
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
 void cli_progress_end(void) {
     pthread_mutex_lock(&lock);
     erase();
     fflush(stderr);
-    for (size_t i = 0; i < track_count; i++) {
-        free(tracks[i].vm);
-        free(tracks[i].stage);
-        free(tracks[i].device);
-    }
+    for (size_t i = 0; i < track_count; i++)
+        track_free(&tracks[i]);
     free(tracks);
     tracks = NULL;
     track_count = 0;
     bars = false;
+    bool join = ticking;
+    ticking = false;
+    pthread_cond_signal(&bars_ended);
+    pthread_mutex_unlock(&lock);
+    if (join)
+        pthread_join(ticker, NULL);
+}
+
+void cli_progress_done(const char *vm) {
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < track_count; i++) {
+        if (!same(tracks[i].vm, vm))
+            continue;
+        erase();
+        track_free(&tracks[i]);
+        memmove(&tracks[i], &tracks[i + 1], (track_count - i - 1) * sizeof *tracks);
+        track_count--;
+        if (bars)
+            draw();
+        break;
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -195,6 +239,8 @@ static int on_progress(const vmctl_progress *progress, void *user) {
         tell_json(t, new_stage);
     } else {
         bars = true;
+        if (!ticking)
+            ticking = pthread_create(&ticker, NULL, tick, NULL) == 0;
         if (new_stage || cli_now_ms() - drawn_ms >= 100) {
             erase();
             draw();

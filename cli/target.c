@@ -147,6 +147,7 @@ static void do_task(cli_crew *crew, cli_task *task, const char *name) {
     }
     if (rc == 0)
         rc = crew->work(c, task);
+    cli_progress_done(task->vm ? vmctl_vm_name(task->vm) : name);
     if (rc == 0)
         return;
     cJSON_Delete(task->result);

@@ -51,6 +51,8 @@ static int events(cli *c) {
     if (!connection)
         return status;
     vmctl_call call = cli_call(c);
+    /* bars would stand in what is written meanwhile */
+    call.progress = NULL;
     options.call = &call;
     options.vm = name;
     cli_output_begin(c, &view);

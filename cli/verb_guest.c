@@ -53,6 +53,8 @@ static int exec(cli *c) {
         input = read_input(&options.input_length);
     cli_texts(&c->args, "env", &environment);
     vmctl_call call = cli_call(c);
+    /* bars would stand in what is written meanwhile */
+    call.progress = NULL;
     options.call = &call;
     options.environment = (const char *const *)environment.items;
     options.input = input;

@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-static void list_global_options(void) {
-    static const cli_verb options = {.name = "options", .summary = "every verb takes these, before or after its name"};
-    cli_help_verb(stdout, NULL, &options, true);
-}
-
 static int help(cli *c) {
     const cli_verb *const *verbs = cli_verbs;
     const cli_verb *parent = NULL, *verb = NULL;
@@ -21,7 +16,7 @@ static int help(cli *c) {
     for (size_t i = 0; i < c->args.operand_count; i++) {
         const char *name = c->args.operands[i];
         if (i == 0 && !strcmp(name, "options")) {
-            list_global_options();
+            cli_help_options(stdout);
             return 0;
         }
         parent = verb;
@@ -36,7 +31,7 @@ static int help(cli *c) {
         verbs = verb->verbs;
     }
     if (verb)
-        cli_help_verb(stdout, parent, verb, true);
+        cli_help_verb(stdout, parent, verb);
     else
         cli_help_overview(stdout);
     return 0;

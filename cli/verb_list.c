@@ -322,6 +322,8 @@ static int watch(lister *l, vmctl_connection *connection) {
     bool table = c->format == CLI_TABLE || c->format == CLI_WIDE;
 
     w.redraw = table && isatty(STDOUT_FILENO);
+    /* bars would stand in what is written meanwhile */
+    call.progress = NULL;
     options.call = &call;
     if (!w.redraw) {
         vmctl_call once = cli_call(c);

@@ -19,6 +19,8 @@ static int logs(cli *c) {
     if (!vm)
         return status;
     vmctl_call call = cli_call(c);
+    /* bars would stand in what is written meanwhile */
+    call.progress = NULL;
     options.call = &call;
     options.follow = cli_flag(&c->args, "follow");
     options.tail_bytes = cli_number(&c->args, "tail", -1);

@@ -141,6 +141,7 @@ static int run_editor(cli *c, const char *file) {
     argv[n++] = file;
     argv[n] = NULL;
     fflush(stdout);
+    cli_progress_end();
     pid_t child = fork();
     if (child == 0) {
         signal(SIGPIPE, SIG_DFL);

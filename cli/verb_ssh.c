@@ -122,13 +122,14 @@ static int find_way(cli *c, vmctl_vm *vm, way *w) {
     return 0;
 }
 
-/* One file of host keys per VM: a new VM at an old address is no attack. NULL: no folder for it. */
+/* One file of host keys per VM: a new VM at an old address is no attack. NULL: no folder for it, or one whose name
+ * ssh_config(5) would read as several words or expand. */
 static char *known_hosts(const vmctl_vm *vm) {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     CLI_AUTO_FREE char *folder = state && *state == '/' ? cli_printf("%s/vmctl/known_hosts", state)
                                  : home && *home        ? cli_printf("%s/.local/state/vmctl/known_hosts", home)
                                                         : NULL;
-    if (!folder || strpbrk(folder, " \"\\"))
+    if (!folder || strpbrk(folder, " \t\"\\%$"))
         return NULL;
     for (char *at = strchr(folder + 1, '/'); at; at = strchr(at + 1, '/')) {
         *at = '\0';

@@ -32,7 +32,8 @@ const char *cli_verb_nearest(const cli_verb *const *verbs, const char *name);
 
 /* help.c */
 void cli_help_overview(FILE *to);
-void cli_help_verb(FILE *to, const cli_verb *parent, const cli_verb *verb, bool all);
+void cli_help_options(FILE *to); /* those of every verb */
+void cli_help_verb(FILE *to, const cli_verb *parent, const cli_verb *verb);
 void cli_usage_line(FILE *to, const cli_verb *parent, const cli_verb *verb);
 void cli_help_man(FILE *to);
 
