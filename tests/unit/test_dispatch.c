@@ -57,11 +57,6 @@ static int fake_undo(void *conn, const char *kind, const char *detail, const vmc
     return fake.undo_code ? vmc_error(err, fake.undo_code, "it is held") : 0;
 }
 
-static const vmctl_vm_info vms[] = {
-    {.size = sizeof(vmctl_vm_info), .name = "a", .id = "1", .state = VMCTL_STATE_RUNNING, .owner = "me@here"},
-    {.size = sizeof(vmctl_vm_info), .name = "b", .id = "2", .state = VMCTL_STATE_STOPPED, .owner = "other@here"},
-};
-
 static int fake_list(void *conn, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user,
                      vmctl_error **err) {
     (void)conn, (void)err;
@@ -69,9 +64,15 @@ static int fake_list(void *conn, const vmctl_list_options *options, vmctl_vm_inf
     assert_non_null(options->call);
     fake.facts = options->facts;
     fake.timeout_ms = options->call->timeout_ms;
-    for (size_t i = 0; i < 2; i++)
-        if (each(&vms[i], user))
-            break;
+    vmctl_vm_info info = {
+        .size = sizeof info, .name = "a", .id = "1", .state = VMCTL_STATE_RUNNING, .owner = "me@here"};
+    if (each(&info, user))
+        return 0;
+    info.name = "b";
+    info.id = "2";
+    info.state = VMCTL_STATE_STOPPED;
+    info.owner = "other@here";
+    each(&info, user);
     return 0;
 }
 

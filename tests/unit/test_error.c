@@ -12,28 +12,27 @@
 
 /* The CLI contract's table "Errors and exit status". */
 static const struct {
-    int code;
     const char *name;
-    int status;
+    int code, status;
 } contract[] = {
-    {VMCTL_OK, "ok", 0},
-    {VMCTL_E_INVALID_ARGUMENT, "invalid-argument", 2},
-    {VMCTL_E_INVALID_SPEC, "invalid-spec", 2},
-    {VMCTL_E_UNSUPPORTED, "unsupported", 3},
-    {VMCTL_E_NOT_FOUND, "not-found", 4},
-    {VMCTL_E_ALREADY_EXISTS, "already-exists", 5},
-    {VMCTL_E_AMBIGUOUS, "ambiguous", 5},
-    {VMCTL_E_CONFLICT, "conflict", 5},
-    {VMCTL_E_INVALID_STATE, "invalid-state", 6},
-    {VMCTL_E_BUSY, "busy", 6},
-    {VMCTL_E_UNAUTHENTICATED, "unauthenticated", 7},
-    {VMCTL_E_PERMISSION_DENIED, "permission-denied", 7},
-    {VMCTL_E_TIMEOUT, "timeout", 8},
-    {VMCTL_E_UNAVAILABLE, "unavailable", 9},
-    {VMCTL_E_RESOURCE_EXHAUSTED, "resource-exhausted", 11},
-    {VMCTL_E_DATA_LOSS_PREVENTED, "data-loss-prevented", 11},
-    {VMCTL_E_INTERNAL, "internal", 70},
-    {VMCTL_E_CANCELLED, "cancelled", 130},
+    {"ok", VMCTL_OK, 0},
+    {"invalid-argument", VMCTL_E_INVALID_ARGUMENT, 2},
+    {"invalid-spec", VMCTL_E_INVALID_SPEC, 2},
+    {"unsupported", VMCTL_E_UNSUPPORTED, 3},
+    {"not-found", VMCTL_E_NOT_FOUND, 4},
+    {"already-exists", VMCTL_E_ALREADY_EXISTS, 5},
+    {"ambiguous", VMCTL_E_AMBIGUOUS, 5},
+    {"conflict", VMCTL_E_CONFLICT, 5},
+    {"invalid-state", VMCTL_E_INVALID_STATE, 6},
+    {"busy", VMCTL_E_BUSY, 6},
+    {"unauthenticated", VMCTL_E_UNAUTHENTICATED, 7},
+    {"permission-denied", VMCTL_E_PERMISSION_DENIED, 7},
+    {"timeout", VMCTL_E_TIMEOUT, 8},
+    {"unavailable", VMCTL_E_UNAVAILABLE, 9},
+    {"resource-exhausted", VMCTL_E_RESOURCE_EXHAUSTED, 11},
+    {"data-loss-prevented", VMCTL_E_DATA_LOSS_PREVENTED, 11},
+    {"internal", VMCTL_E_INTERNAL, 70},
+    {"cancelled", VMCTL_E_CANCELLED, 130},
 };
 
 static void names_and_statuses(void **state) {
