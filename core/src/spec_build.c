@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_LIMIT = 512 }; /* YAML 1.2, 7.4: 1024 characters with quotes and escapes */
+enum {
+    KEY_LIMIT = 512,  /* bytes; YAML 1.2, 7.4: 1024 characters with quotes and escapes */
+    LIST_LIMIT = 4096 /* of devices, names, ports, keys: no hypervisor has as many */
+};
 
 /* --- limits and paths -------------------------------------------------------------------------------------- */
 
@@ -18,6 +21,7 @@ static void fault_at(vmc_builder *b, const vmc_raw *raw, const char *format, ...
     VMC_AUTO_FREE char *message = vmc_vprintf(format, args);
     va_end(args);
     vmc_faults_add(b->faults, raw->line, raw->column, b->path.length ? b->path.text : NULL, "%s", message);
+    b->stopped |= b->faults->more; /* nothing that is found from now on would be told */
 }
 
 static bool spend(vmc_builder *b, const vmc_raw *raw) {
@@ -255,12 +259,21 @@ static vmctl_node *build_scalar(vmc_builder *b, const vmc_raw *raw, const vmc_ke
     return placed(node, raw);
 }
 
+static bool is_too_long(vmc_builder *b, const vmc_raw *raw) {
+    if (vmc_raw_follow(raw)->count <= LIST_LIMIT)
+        return false;
+    fault_at(b, raw, "a list of %zu; %d is the most", vmc_raw_follow(raw)->count, LIST_LIMIT);
+    return true;
+}
+
 static vmctl_node *build_strings(vmc_builder *b, const vmc_raw *raw, const vmc_key *key) {
     const vmc_raw *target = vmc_raw_follow(raw);
     if (target->kind == VMC_RAW_MAP)
         return wrong_kind(b, raw, key);
     if (target->kind == VMC_RAW_SCALAR)
         return build_scalar(b, raw, key);
+    if (is_too_long(b, raw))
+        return NULL;
     vmctl_node *list = vmc_node_new(VMCTL_KIND_LIST, key);
     for (size_t i = 0; i < target->count && spend(b, target->items[i]); i++) {
         const vmc_raw *element = vmc_raw_follow(target->items[i]);
@@ -284,6 +297,8 @@ static vmctl_node *build_items(vmc_builder *b, const vmc_raw *raw, const vmc_key
     const vmc_raw *target = vmc_raw_follow(raw);
     if (target->kind != VMC_RAW_LIST)
         return wrong_kind(b, raw, key);
+    if (is_too_long(b, raw))
+        return NULL;
     vmctl_node *list = vmc_node_new(VMCTL_KIND_LIST, key);
     for (size_t i = 0; i < target->count && spend(b, target->items[i]); i++) {
         const vmc_raw *item = target->items[i];

@@ -19,32 +19,40 @@ static void drop_default_name(vmctl_node *item) {
     }
 }
 
-static bool is_taken(const vmctl_node *list, const char *name) {
-    for (size_t i = 0; i < vmctl_node_count(list); i++) {
-        if (vmc_str_eq(vmc_item_name(vmctl_node_at(list, i)), name))
+static bool is_taken(const vmctl_node *const *named, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(vmc_item_name(named[i]), name) == 0)
             return true;
     }
     return false;
 }
 
+static void name_item(vmctl_node *item, const vmc_key *list, const char *prefix, unsigned *number,
+                      const vmctl_node *const *named, size_t count) {
+    VMC_AUTO_FREE char *name = NULL;
+    do {
+        free(name);
+        name = vmc_printf("%s%u", prefix, (*number)++);
+    } while (is_taken(named, count, name));
+    vmctl_node *node = vmc_node_new_string(vmc_schema_child(list, "name"), name);
+    node->is_default = true;
+    vmc_node_put(item, NULL, node);
+}
+
 static void name_items(vmctl_node *list, const char *prefix) {
     unsigned disks = 0, drives = 0;
-    for (size_t i = 0; i < vmctl_node_count(list); i++)
+    size_t count = 0;
+    VMC_AUTO_FREE const vmctl_node **named = vmc_alloc((vmctl_node_count(list) + 1) * sizeof *named);
+    for (size_t i = 0; i < vmctl_node_count(list); i++) {
         drop_default_name(list->value.children.items[i]);
+        if (vmc_item_name(vmctl_node_at(list, i)))
+            named[count++] = vmctl_node_at(list, i);
+    }
     for (size_t i = 0; i < vmctl_node_count(list); i++) {
         vmctl_node *item = list->value.children.items[i];
         bool is_drive = vmc_node_child(item, "cdrom") != NULL;
-        unsigned *number = is_drive ? &drives : &disks;
-        if (item->kind != VMCTL_KIND_MAP || vmc_item_name(item))
-            continue;
-        VMC_AUTO_FREE char *name = NULL;
-        do {
-            free(name);
-            name = vmc_printf("%s%u", is_drive ? "cdrom" : prefix, (*number)++);
-        } while (is_taken(list, name));
-        vmctl_node *node = vmc_node_new_string(vmc_schema_child(list->schema, "name"), name);
-        node->is_default = true;
-        vmc_node_put(item, NULL, node);
+        if (item->kind == VMCTL_KIND_MAP && !vmc_item_name(item))
+            name_item(item, list->schema, is_drive ? "cdrom" : prefix, is_drive ? &drives : &disks, named, count);
     }
 }
 

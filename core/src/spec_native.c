@@ -123,7 +123,7 @@ vmctl_spec *vmc_native_kubernetes(const vmc_raw_document *document, const char *
     const vmc_raw *version = vmc_raw_value(document->root, "apiVersion");
     const vmc_raw *kind = vmc_raw_value(document->root, "kind");
     bool kubevirt = vmc_starts_with(text_of(version), "kubevirt.io/");
-    if (!kubevirt || strcmp(text_of(kind), "VirtualMachine") != 0) {
+    if (version && (!kubevirt || strcmp(text_of(kind), "VirtualMachine") != 0)) {
         const vmc_raw *at = kubevirt && kind ? kind : version;
         vmc_faults_add(
             faults, at->line, at->column, kubevirt ? "kind" : "apiVersion",

@@ -45,8 +45,7 @@ void vmc_node_free(vmctl_node *node) {
 static void add_child(vmctl_node *parent, vmctl_node *child) {
     if (parent->value.children.count == parent->value.children.capacity) {
         size_t capacity = parent->value.children.capacity ? 2 * parent->value.children.capacity : 4;
-        parent->value.children.items =
-            vmc_realloc(parent->value.children.items, capacity, sizeof *parent->value.children.items);
+        parent->value.children.items = vmc_realloc(parent->value.children.items, capacity, sizeof(vmctl_node *));
         parent->value.children.capacity = capacity;
     }
     parent->value.children.items[parent->value.children.count++] = child;
@@ -83,7 +82,7 @@ void vmc_node_remove(vmctl_node *parent, size_t index) {
     vmctl_node **items = parent->value.children.items;
     vmc_node_free(items[index]);
     parent->value.children.count--;
-    memmove(items + index, items + index + 1, (parent->value.children.count - index) * sizeof *items);
+    memmove(items + index, items + index + 1, (parent->value.children.count - index) * sizeof(vmctl_node *));
 }
 
 vmctl_node *vmc_node_copy(const vmctl_node *node) {

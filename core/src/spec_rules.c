@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GUESS_LIMIT = 100 }; /* names that a misspelt one is compared with */
+
 struct check {
     const vmctl_spec *spec;
     const vmctl_node *root;
@@ -294,6 +296,8 @@ static const char *nearest_device(const struct check *c, const char *name) {
     VMC_AUTO_FREE const char **names = NULL;
     size_t count = 0;
     static const char *const lists[] = {"disks", "networks"};
+    if (vmctl_node_count(list_of(c, lists[0])) + vmctl_node_count(list_of(c, lists[1])) > GUESS_LIMIT)
+        return NULL;
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
         const vmctl_node *list = list_of(c, lists[l]);
         names = vmc_realloc(names, count + vmctl_node_count(list) + 1, sizeof *names);
@@ -311,7 +315,7 @@ static void check_boot(struct check *c) {
     const vmctl_node *boot = vmc_node_child(c->root, "boot"), *order = vmc_node_child(boot, "order");
     bool all_lists = list_of(c, "disks") && list_of(c, "networks");
     void *names = NULL;
-    for (size_t i = 0; i < vmctl_node_count(order); i++) {
+    for (size_t i = 0; i < vmctl_node_count(order) && !c->faults->more; i++) {
         const vmctl_node *node = vmctl_node_at(order, i);
         const char *name = node->value.string;
         check_name(c, &names, name, node, node, "device");

@@ -206,16 +206,14 @@ static bool begins_with(const char *text, const char *characters) {
 static vmctl_node *parse_value(const struct step *last, const char *text, char **why) {
     const vmc_key *key = last->schema;
     vmctl_node *node = NULL;
-    if (last->kind == STEP_ITEM && key->type != VMC_TYPE_ITEMS)
-        return vmc_value_parse_element(key, text, NULL, why);
-    if (last->kind == STEP_ITEM)
-        node = parse_yaml(key, text, true, why);
-    else if (last->kind == STEP_FREE && key->type == VMC_TYPE_STRING_MAP)
+    bool is_element = last->kind == STEP_ITEM && key->type != VMC_TYPE_ITEMS;
+    bool is_label = last->kind == STEP_FREE && key->type == VMC_TYPE_STRING_MAP;
+    bool is_yaml = last->kind == STEP_ITEM || key->type == VMC_TYPE_MAP || key->type == VMC_TYPE_ITEMS ||
+                   vmc_schema_is_free(key) || (is_list(key) && begins_with(text, "[-"));
+    if (is_element || is_label)
         node = vmc_value_parse_element(key, text, NULL, why);
-    else if (key->type == VMC_TYPE_MAP || key->type == VMC_TYPE_ITEMS || vmc_schema_is_free(key))
-        node = parse_yaml(key, text, false, why);
-    else if (is_list(key) && begins_with(text, "[-"))
-        node = parse_yaml(key, text, false, why);
+    else if (is_yaml)
+        node = parse_yaml(key, text, last->kind == STEP_ITEM, why);
     else
         node = vmc_value_parse(key, text, NULL, why);
     if (node && last->kind == STEP_FREE)

@@ -122,33 +122,34 @@ static bool is_written(const struct writer *w, const vmctl_node *node) {
     return node && (w->defaults || !node->is_default);
 }
 
-/* The children that are written, in the order in which they are: index counts up from 0; NULL at the end. */
-static const vmctl_node *next_child(const struct writer *w, const vmctl_node *node, const vmc_key **key,
-                                    size_t *index) {
-    bool by_schema = node->kind == VMCTL_KIND_MAP && (!node->parent || !vmc_schema_is_free(node->schema));
-    while (by_schema && (*key = vmc_schema_next(node->parent ? node->schema : NULL, *key))) {
-        const vmctl_node *child = vmc_node_child(node, vmc_schema_name(*key));
-        if (is_written(w, child))
-            return child;
-    }
-    while (!by_schema && *index < vmctl_node_count(node)) {
-        const vmctl_node *child = vmctl_node_at(node, (*index)++);
-        if (is_written(w, child))
-            return child;
-    }
-    return NULL;
-}
+/* The children that are written, in the order in which they are: begun with {w, node}, ended by false. */
+struct each {
+    const struct writer *w;
+    const vmctl_node *node, *child;
+    const vmc_key *key;
+    size_t index;
+};
 
-#define EACH_CHILD(w, node, child)                                                                                     \
-    const vmc_key *key_ = NULL;                                                                                        \
-    size_t index_ = 0;                                                                                                 \
-    for (const vmctl_node *child = next_child(w, node, &key_, &index_); child;                                         \
-         child = next_child(w, node, &key_, &index_))
+static bool next_child(struct each *each) {
+    const vmctl_node *node = each->node;
+    bool by_schema = node->kind == VMCTL_KIND_MAP && (!node->parent || !vmc_schema_is_free(node->schema));
+    while (by_schema && (each->key = vmc_schema_next(node->parent ? node->schema : NULL, each->key))) {
+        each->child = vmc_node_child(node, vmc_schema_name(each->key));
+        if (is_written(each->w, each->child))
+            return true;
+    }
+    while (!by_schema && each->index < vmctl_node_count(node)) {
+        each->child = vmctl_node_at(node, each->index++);
+        if (is_written(each->w, each->child))
+            return true;
+    }
+    return false;
+}
 
 static size_t written_count(const struct writer *w, const vmctl_node *node) {
     size_t count = 0;
-    EACH_CHILD(w, node, child)
-    count++;
+    for (struct each each = {w, node}; next_child(&each);)
+        count++;
     return count;
 }
 
@@ -185,13 +186,13 @@ static void add_yaml(struct writer *w, const vmctl_node *node, size_t indent);
 
 /* The first key follows "- " where the map is a list's item. */
 static void add_yaml_map(struct writer *w, const vmctl_node *node, size_t indent, bool in_line) {
-    EACH_CHILD(w, node, child) {
+    for (struct each each = {w, node}; next_child(&each);) {
         if (!in_line)
             add_indent(w, indent);
         in_line = false;
-        add_string(w, child->key);
+        add_string(w, each.child->key);
         vmc_str_add_char(&w->out, ':');
-        add_yaml(w, short_form(w, child), indent + INDENT);
+        add_yaml(w, short_form(w, each.child), indent + INDENT);
     }
 }
 
@@ -244,15 +245,15 @@ static void add_json(struct writer *w, const vmctl_node *node, size_t indent) {
         return;
     }
     vmc_str_add_char(&w->out, is_map ? '{' : '[');
-    EACH_CHILD(w, node, child) {
+    for (struct each each = {w, node}; next_child(&each);) {
         vmc_str_add(&w->out, first ? "\n" : ",\n");
         first = false;
         add_indent(w, indent + INDENT);
         if (is_map) {
-            add_quoted(&w->out, child->key);
+            add_quoted(&w->out, each.child->key);
             vmc_str_add(&w->out, ": ");
         }
-        add_json(w, short_form(w, child), indent + INDENT);
+        add_json(w, short_form(w, each.child), indent + INDENT);
     }
     if (!first) {
         vmc_str_add_char(&w->out, '\n');
@@ -270,14 +271,14 @@ static void add_line(struct writer *w, const vmctl_node *node) {
         return;
     }
     vmc_str_add_char(&w->out, is_map ? '{' : '[');
-    EACH_CHILD(w, node, child) {
+    for (struct each each = {w, node}; next_child(&each);) {
         vmc_str_add(&w->out, first ? "" : ", ");
         first = false;
         if (is_map) {
-            add_string(w, child->key);
+            add_string(w, each.child->key);
             vmc_str_add(&w->out, ": ");
         }
-        add_line(w, short_form(w, child));
+        add_line(w, short_form(w, each.child));
     }
     vmc_str_add_char(&w->out, is_map ? '}' : ']');
 }

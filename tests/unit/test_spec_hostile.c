@@ -236,6 +236,29 @@ static void unnamed_disks(void) {
     add_times("  - {size: 1GiB}\n", 45000);
 }
 
+static void names_for_unnamed_disks(void) {
+    add("name: a\nmemory: 1GiB\nbogus: 1\ndisks:\n");
+    add_times("  - {size: 1GiB}\n", 2048);
+    add_numbered("  - {size: 1GiB, name: disk", "}\n", 2048);
+}
+
+static void unknown_keys(void) {
+    add(HEAD "cpus:\n");
+    add_numbered("  sockets_and_cores_and_threads_and_models_and_maxima_", ": 1\n", 45000);
+}
+
+static void wrong_words(void) {
+    add(HEAD "networks:\n");
+    add_times("  - {type: natnetworks, model: 1}\n", 4000);
+}
+
+static void boot_order_of_nothing(void) {
+    add("name: a\nmemory: 1GiB\ndisks:\n");
+    add_numbered("  - {size: 1GiB, name: a_disk_with_quite_a_long_name_so_that_it_takes_time_", "}\n", 4000);
+    add("boot:\n  order:\n");
+    add_numbered("    - a_disc_with_quite_a_long_name_so_that_it_takes_time_", "\n", 4000);
+}
+
 static void values_in_one_line(void) {
     add(HEAD "libvirt: {qemuArgs: [");
     add_times("1,", 7500000);
@@ -350,6 +373,10 @@ static const struct {
     ROW(the_same_key),
     ROW(many_disks),
     ROW(unnamed_disks),
+    ROW(names_for_unnamed_disks),
+    ROW(unknown_keys),
+    ROW(wrong_words),
+    ROW(boot_order_of_nothing),
     ROW(values_in_one_line),
     ROW(pairs_in_one_line),
     ROW(values_in_many_lines),

@@ -144,7 +144,7 @@ static unsigned chance(unsigned below) { /* xorshift64 */
     seed ^= seed << 13;
     seed ^= seed >> 7;
     seed ^= seed << 17;
-    return (unsigned)(seed % below);
+    return below ? (unsigned)(seed % below) : 0;
 }
 
 /* Strings that YAML could take for something else. */
@@ -204,8 +204,7 @@ static const char *odd_string(void) {
         "\xc3\xa9",
         "\xc2\x85",
         "\xe2\x80\xa8",
-        "\xef\xbb\xbf"
-        "bom",
+        "\xef\xbb\xbf x",
         "\xf0\x9f\x98\x80",
         "<<",
         "=",

@@ -49,7 +49,7 @@ typedef struct vmctl_spec_load_options {
  * (VMCTL_E_INVALID_SPEC, vmctl_error_fault). *out is a NULL-terminated array of *count specs; free it with
  * vmctl_spec_list_free. `count: N` becomes N specs; a loaded spec has no `count` any more. A native document (a libvirt <domain>, apiVersion:
  * kubevirt.io/...) becomes a spec whose vmctl_spec_native is set. Limits: 16 MiB of input, 1 MiB a scalar, 64
- * levels, 100,000 nodes after aliases are followed: VMCTL_E_INVALID_SPEC beyond. */
+ * levels, 100,000 nodes after aliases are followed, 4096 devices: VMCTL_E_INVALID_SPEC beyond. */
 VMCTL_API int vmctl_spec_load(const char *text, size_t length, const vmctl_spec_load_options *options,
                               vmctl_spec ***out, size_t *count, vmctl_error **err);
 /* Reads a file; "-" is standard input. */
