@@ -35,9 +35,8 @@ static int work_destroy(libvirt_rpc *rpc) {
     return -1;
 }
 
-/* domain and flags */
 static int work_undefine(libvirt_rpc *rpc) {
-    return virDomainUndefineFlags(rpc->domain, rpc->flags);
+    return libvirt_undefine(rpc->domain);
 }
 
 static void tell(const removal *r, const char *what, const char *name) {
