@@ -7,8 +7,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -110,6 +112,20 @@ static int copy_dev(const char *staging) {
     return failure;
 }
 
+/* Takes /dev away with all that is mounted below or on top of it. What cannot be is covered. */
+static void unmount_dev(void) {
+    FILE *table = setmntent("/proc/thread-self/mounts", "re"); /* the process's own table is that of its first thread */
+    if (!table)
+        return;
+    VMC_AUTO_STRV folders = {0};
+    for (struct mntent *entry; (entry = getmntent(table));)
+        if (!strcmp(entry->mnt_dir, "/dev") || vmc_starts_with(entry->mnt_dir, "/dev/"))
+            vmc_strv_add(&folders, entry->mnt_dir);
+    endmntent(table);
+    for (size_t i = folders.count; i-- > 0;)
+        umount2(folders.items[i], MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 /* Gives the calling thread (and what it starts) mounts of its own, which follow the machine's, with a /dev that lacks kvm. libvirt
  * takes what it mounts for each QEMU from /proc/mounts, so the old /dev is taken away, not covered. 0 or an errno. */
 static int hide_kvm(void) {
@@ -119,11 +135,10 @@ static int hide_kvm(void) {
     if (vmc_mkdirs(staging, 0755, NULL) < 0 || mount("vmctl", staging, "tmpfs", MS_NOSUID, "mode=755,size=1m") < 0)
         return errno;
     int failure = copy_dev(staging);
-    if (!failure && umount2("/dev", MNT_DETACH) < 0 && errno != EINVAL) /* EINVAL: /dev is no mount */
-        failure = errno;
-    if (!failure && mount(staging, "/dev", NULL, MS_MOVE, NULL) < 0)
-        failure = errno;
-    return failure;
+    if (failure)
+        return failure;
+    unmount_dev();
+    return mount(staging, "/dev", NULL, MS_MOVE, NULL) < 0 ? errno : 0;
 }
 
 /* --- starting ----------------------------------------------------------------------------------------------------- */
