@@ -22,8 +22,8 @@ typedef struct kvm_result {
     char remedy[256]; /* "chmod 0666 /dev/kvm, or add libvirt-qemu to group kvm"; "" when there is none */
 } kvm_result;
 
-/* For this uid and gid: the caller's own, or any when the caller is root. 0 with the answer also when it is no; an error only when
- * the question could not be asked (PERMISSION_DENIED: another user's answer needs root and none is cached). The probe takes a few
+/* For this uid and gid. 0 with the answer also when it is no; an error only when the question could not be asked. A caller that is not
+ * root learns of another user what the device's mode and its own try say; PERMISSION_DENIED when these do not tell. The probe takes a few
  * milliseconds, at most 2 s. Answers are kept per boot, user and state of /dev/kvm in vmc_runtime_dir. */
 int kvm_probe(uid_t uid, gid_t gid, const vmc_deadline *deadline, kvm_result *out, vmctl_error **err);
 /* The same for a user's name, "libvirt-qemu"; NOT_FOUND when there is no such user. */

@@ -37,6 +37,8 @@ static int tear_down(void **state) {
     unlink(path);
     snprintf(path, sizeof path, "%s/vmctl/kvm-54321-54321", runtime);
     unlink(path);
+    snprintf(path, sizeof path, "%s/vmctl/kvm-65534-65534", runtime);
+    unlink(path);
     snprintf(path, sizeof path, "%s/vmctl", runtime);
     rmdir(path);
     return rmdir(runtime);
@@ -93,6 +95,31 @@ static int closed_to_others(void) {
 static void a_closed_device_is_named_with_its_mode(void **state) {
     (void)state;
     with_device(closed_to_others, S_IFCHR, 0600, makedev(10, 232));
+}
+
+/* An ordinary user that asks about another. */
+static int closed_seen_by_a_third(void) {
+    kvm_result r;
+    if (chmod(runtime, 0777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+        return 1;
+    if (kvm_probe(54321, 54321, &d, &r, NULL) != 0 || !r.present || r.openable || r.usable)
+        return 2;
+    return strstr(r.reason, "mode 0600") ? 0 : 3;
+}
+
+static int open_seen_by_a_third(void) {
+    kvm_result own, other;
+    if (chmod(runtime, 0777) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+        return 1;
+    if (kvm_probe(65534, 65534, &d, &own, NULL) != 0 || kvm_probe(54321, 54321, &d, &other, NULL) != 0)
+        return 2;
+    return other.usable == own.usable && other.openable && strcmp(own.reason, other.reason) == 0 ? 0 : 3;
+}
+
+static void an_ordinary_user_learns_about_another(void **state) {
+    (void)state;
+    with_device(closed_seen_by_a_third, S_IFCHR, 0600, makedev(10, 232));
+    with_device(open_seen_by_a_third, S_IFCHR, 0666, makedev(10, 232));
 }
 
 static int no_kvm_at_all(void) {
@@ -168,6 +195,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_closed_device_is_named_with_its_mode),
+        TEST(an_ordinary_user_learns_about_another),
         TEST(another_device_in_its_place_is_not_usable),
         TEST(the_answer_is_consistent_and_cached),
         TEST(an_interpreting_kvm_is_found_out),
