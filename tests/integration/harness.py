@@ -29,6 +29,8 @@ def enter(*flags, cached=True):
     """Runs this program again in a machine of its own, unless it is in one. flags: those of `world`."""
     if not os.access(VMCTL, os.X_OK):
         skip(f"{VMCTL} is not built")
+    if not os.path.exists(GUEST):
+        subprocess.run([str(HERE.parent / "guests/make-counter"), GUEST], check=True)
     if "WORLD" not in os.environ:
         cache = ("--cache", CACHE) if cached else ()
         os.execv(WORLD, [WORLD, *flags, *cache, "--", sys.executable, "-B", *sys.argv])
