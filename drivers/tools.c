@@ -72,10 +72,12 @@ static void take_output(process_result *result, int *status, char **output) {
 }
 
 /* Runs words on a host through ssh. */
-static int tools_ssh_run(const char *host, int port, const char *user, const char *identity, const char *const *argv,
-                         const vmctl_call *call, int *status, char **output, vmctl_error **err) {
+static int tools_ssh_run(const char *host, int port, const char *user, const char *identity, const char *known_hosts,
+                         const char *const *argv, const vmctl_call *call, int *status, char **output,
+                         vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(call, STEP_MS);
-    openssh_target target = {.host = host, .port = port, .user = user, .identity = identity};
+    openssh_target target = {
+        .host = host, .port = port, .user = user, .identity = identity, .known_hosts = known_hosts};
     PROCESS_AUTO_RESULT result = {0};
     int rc = openssh_run(&target, argv, NULL, &deadline, &result, err);
     if (rc == 0)

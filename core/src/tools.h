@@ -19,9 +19,10 @@ typedef struct vmc_tools {
     /* Into `folder`; *path is malloc'ed. */
     int (*image_fetch)(const char *url, const char *folder, const vmctl_image_pull_options *options, char **path,
                        vmctl_error **err);
-    /* Runs argv on user@host:port through the person's ssh client, no terminal; output captured up to 1 MiB. *status: its exit code, 255: ssh itself. */
-    int (*ssh_run)(const char *host, int port, const char *user, const char *identity, const char *const *argv,
-                   const vmctl_call *call, int *status, char **output, vmctl_error **err);
+    /* Runs argv on user@host:port through the person's ssh client, no terminal; output captured up to 1 MiB. *status: its exit code, 255: ssh itself.
+     * known_hosts: the VM's own file of host keys, where a new key is kept and a changed one refused; NULL: the person's file and policy. */
+    int (*ssh_run)(const char *host, int port, const char *user, const char *identity, const char *known_hosts,
+                   const char *const *argv, const vmctl_call *call, int *status, char **output, vmctl_error **err);
     /* Runs a program (argument vector, no shell) and captures its stdout up to 1 MiB, for passwordCommand. */
     int (*run)(const char *const *argv, const vmctl_call *call, int *status, char **output, vmctl_error **err);
 } vmc_tools;

@@ -1,5 +1,6 @@
 /* Waiting for a stage of a VM's life: by the hypervisor's notifications, looking again at each. */
 #include "wait.h"
+#include "base/file.h"
 #include "internal.h"
 #include <cjson/cJSON.h>
 #include <ctype.h>
@@ -147,6 +148,20 @@ static int check_port(waiting *w, const facts *f) {
     return rc;
 }
 
+/* The VM's own file of host keys, as `vmctl ssh` has it: a new VM at an old address is no attack. NULL: no folder for it. */
+static char *known_hosts_of(const waiting *w) {
+    const char *id = vmctl_vm_id(w->op->vm) ? vmctl_vm_id(w->op->vm) : vmctl_vm_name(w->op->vm);
+    VMC_AUTO_FREE char *folder = vmc_xdg_state("known_hosts");
+    if (!folder || strpbrk(folder, " \t\"\\%$") || vmc_mkdirs(folder, 0700, NULL) < 0)
+        return NULL;
+    char *file = vmc_printf("%s/%s", folder, id);
+    for (char *at = file + strlen(folder) + 1; *at; at++) {
+        if (!isalnum((unsigned char)*at) && !strchr("-._", *at))
+            *at = '_';
+    }
+    return file;
+}
+
 /* Runs argv in the guest by ssh. 1: it ended with status 0, 0: not yet. */
 static int run_by_ssh(waiting *w, const facts *f, const char *const *argv, char **output) {
     vmc_dials dials = {0};
@@ -161,8 +176,9 @@ static int run_by_ssh(waiting *w, const facts *f, const char *const *argv, char 
         vmctl_call call = vmc_deadline_call(&one);
         int status = 0;
         vmctl_error *why = NULL;
-        rc = w->tools->ssh_run(dials.items[dial].host, dials.items[dial].port, user, w->options->identity, argv, &call,
-                               &status, output, &why);
+        VMC_AUTO_FREE char *known = known_hosts_of(w);
+        rc = w->tools->ssh_run(dials.items[dial].host, dials.items[dial].port, user, w->options->identity, known, argv,
+                               &call, &status, output, &why);
         if (rc == VMCTL_E_CANCELLED || rc == VMCTL_E_PERMISSION_DENIED || rc == VMCTL_E_INVALID_ARGUMENT) {
             vmc_error_move(&w->op->why, &why); /* waiting cannot help */
         } else if (rc < 0) {

@@ -55,7 +55,7 @@ rng: true
         if waited.status == 2 and "identity" in waited.err:
             waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "240s", timeout=260)
         self.ok(waited)
-        for stage in ("agent", "cloud-init"):
+        for stage in ("address", "ssh", "cloud-init"):
             self.assertRegex(waited.err, stage, str(waited))
         self.assertEqual(waited.out.strip(), "", "progress belongs to standard error")
 
