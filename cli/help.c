@@ -32,7 +32,7 @@ void cli_usage_line(FILE *to, const cli_verb *parent, const cli_verb *verb) {
     fprintf(to, "%s\n", verb->operands ? verb->operands : "");
 }
 
-/* Words wrapped at 78 columns, every line indented. */
+/* Words wrapped at 96 columns, every line indented. */
 static void wrap(FILE *to, const char *text, size_t indent, size_t column) {
     while (*text) {
         size_t length = strcspn(text, " ");
@@ -50,8 +50,7 @@ static void wrap(FILE *to, const char *text, size_t indent, size_t column) {
     fputc('\n', to);
 }
 
-static void option_head(FILE *to, const cli_option *o, char *head, size_t size) {
-    (void)to;
+static void option_head(const cli_option *o, char *head, size_t size) {
     snprintf(head, size, "%c%c%c --%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ', o->letter ? ',' : ' ',
              o->name, o->argument ? " " : "", o->argument ? o->argument : "");
 }
@@ -61,7 +60,7 @@ static void list_options(FILE *to, const cli_option *options) {
         char head[80];
         if (o->hidden)
             continue;
-        option_head(to, o, head, sizeof head);
+        option_head(o, head, sizeof head);
         fprintf(to, "  %-26s ", head);
         if (strlen(head) > 26)
             fprintf(to, "\n%29s", "");

@@ -4,8 +4,10 @@
 #include "tree.h"
 #include "verbs.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Options that describe the VM itself: with one of them the operand is a name, not a file. */
 static const char *const describing[] = {"image", "memory", "cpus", "disk",        "network", "cdrom",
@@ -125,9 +127,24 @@ static int expand(cli *c, builder *b, cli_specs *out) {
     return rc < 0 ? cli_report(c, err, NULL) : 0;
 }
 
+/* Every text of the option is KEY=VALUE. */
+static int check_pairs(cli *c, const char *option) {
+    CLI_AUTO_STRINGS texts = {0};
+
+    cli_texts(&c->args, option, &texts);
+    for (size_t i = 0; i < texts.count; i++) {
+        const char *equals = strchr(texts.items[i], '=');
+        if (!equals || equals == texts.items[i])
+            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "--%s: \"%s\" is not KEY=VALUE", option, texts.items[i]);
+    }
+    return 0;
+}
+
 static int from_options(cli *c, cli_specs *out) {
     const cli_args *args = &c->args;
 
+    if (check_pairs(c, "label") || check_pairs(c, "set"))
+        return vmctl_code_exit_status(VMCTL_E_INVALID_ARGUMENT);
     if (args->operand_count != 1)
         return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "with --%s one name is given, and no files",
                         described_by(args));
@@ -154,6 +171,16 @@ static int from_options(cli *c, cli_specs *out) {
     int status = b.err ? cli_report(c, b.err, NULL) : expand(c, &b, out);
     vmctl_spec_free(b.spec);
     return status;
+}
+
+static int from_files(cli *c, cli_specs *out) {
+    for (const char *const *file = c->args.operands; *file; file++)
+        if (strcmp(*file, "-") != 0 && access(*file, F_OK) < 0 && errno == ENOENT) {
+            CLI_AUTO_FREE char *next =
+                cli_printf("vmctl create %s --image IMAGE --memory SIZE makes a VM from options", *file);
+            return cli_fail(c, VMCTL_E_NOT_FOUND, strpbrk(*file, "/.") ? NULL : next, "there is no file %s", *file);
+        }
+    return cli_specs_load(c, c->args.operands, out);
 }
 
 static int create_one(cli *c, vmctl_connection *connection, const vmctl_spec *spec, void *user) {
@@ -183,7 +210,7 @@ static int create(cli *c) {
     vmctl_create_options options = VMCTL_CREATE_OPTIONS_INIT;
     cli_specs specs = {0};
 
-    int status = described_by(&c->args) ? from_options(c, &specs) : cli_specs_load(c, c->args.operands, &specs);
+    int status = described_by(&c->args) ? from_options(c, &specs) : from_files(c, &specs);
     if (status)
         return status;
     options.start = cli_flag(&c->args, "start");

@@ -137,7 +137,8 @@ def test_usage_errors():
                  ["stop", "a", "--force", "--grace", "5s"], ["restart", "a", "--no-wait"], ["wait", "a"], ["delete"],
                  ["delete", "a", "--disks", "--keep-disks"], ["list", "-A", "--connect", "test:///default"], ["set", "test", "cpus"],
                  ["console", "test", "--until", "("], ["list", "--progress", "loud"], ["caps", "nobackend"],
-                 ["create", "x", "y", "--memory", "1GiB"], ["list", "--connect", "esx://host"]):
+                 ["create", "x", "y", "--memory", "1GiB"],
+                 ["create", "x", "--image", "i", "--label", "a"], ["create", "x", "--image", "i", "--set", "a"], ["list", "--connect", "esx://host"]):
         done = expect(2, *args)
         check(f"{args}: told", done.stderr.startswith("vmctl: ") and not done.stdout, done)
         if "-o" not in args:
@@ -223,6 +224,10 @@ def test_specs():
           [(f.get("line"), f.get("column")) for f in faults][:2] == [(2, 1), (3, 9)] and
           all(f["file"] == str(bad) and f["message"] for f in faults))
     expect(4, *TEST, "create", str(pathlib.Path(HOME, "nothere.yaml")))
+    done = expect(4, *TEST, "create", "web-1")
+    check("a name where a file is expected", "--image" in done.stderr, done)
+    done = expect(0, *TEST, "create", "x", "--image", str(bad), "--memory", "1GiB", "--dry-run", "-o", "json")
+    check("a dry run says so", results(done, "dry run")[0].get("outcome") == "would be created", done)
     same = vmctl(*TEST, "get", "test", "-o", "spec").stdout
     spec = pathlib.Path(HOME, "test.yaml")
     spec.write_text(same)
