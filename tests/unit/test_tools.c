@@ -112,7 +112,7 @@ static void programs_run_and_ssh_is_refused_where_nobody_listens(void **state) {
     assert_int_equal(status, 3);
     assert_string_equal(output, "secret");
     assert_int_equal(tools->run(ARGV("no-such-program-here"), NULL, &status, &none, NULL), VMCTL_E_UNAVAILABLE);
-    assert_int_equal(tools->ssh_run("-oX", 0, NULL, NULL, ARGV("true"), NULL, &status, &none, NULL),
+    assert_int_equal(tools->ssh_run("-oX", 0, NULL, NULL, NULL, ARGV("true"), NULL, &status, &none, NULL),
                      VMCTL_E_INVALID_ARGUMENT);
     assert_null(none);
 }
