@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,7 @@ struct server {
     int connections;
     int clients[64];
     pthread_t client_threads[64];
-    bool stop;
+    atomic_bool stop;
 };
 
 typedef struct server_client {

