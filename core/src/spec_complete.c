@@ -42,7 +42,7 @@ static void name_item(vmctl_node *item, const vmc_key *list, const char *prefix,
 static void name_items(vmctl_node *list, const char *prefix) {
     unsigned disks = 0, drives = 0;
     size_t count = 0;
-    VMC_AUTO_FREE const vmctl_node **named = vmc_alloc((vmctl_node_count(list) + 1) * sizeof(vmctl_node *));
+    VMC_AUTO_FREE const vmctl_node **named = vmc_realloc(NULL, vmctl_node_count(list) + 1, sizeof(vmctl_node *));
     for (size_t i = 0; i < vmctl_node_count(list); i++) {
         drop_default_name(list->value.children.items[i]);
         if (vmc_item_name(vmctl_node_at(list, i)))

@@ -236,8 +236,7 @@ static const char *odd_string(void) {
         "\n\n",
         " \n",
         "\\n",
-        "very long text that goes on and on beyond the width of any line that an emitter would choose to fold it at, "
-        "so that folding would show, if there were any at all in what is written for it by this code"};
+        "very long text that goes on beyond the width of any line that an emitter would choose to fold it at"};
     return strings[chance(sizeof strings / sizeof *strings)];
 }
 
@@ -277,7 +276,7 @@ static void put_value(vmctl_spec *spec, const char *path, const vmc_key *key) {
             vmc_strv_take(&words, vmc_strndup(p, strcspn(p, " ")));
             p += strcspn(p, " ");
         }
-        set_key(spec, path, words.items[chance((unsigned)words.count)]);
+        set_key(spec, path, words.items ? words.items[chance((unsigned)words.count)] : NULL);
         break;
     case VMC_TYPE_KEYS:
         set_key(spec, path, "[ssh-ed25519 AAAA a@b, /k.pub]");
