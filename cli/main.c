@@ -205,10 +205,7 @@ static int run(cli *c, char *const *argv) {
     status = read_globals(c);
     if (status == 0)
         status = check_operands(c);
-    if (!status)
-        status = c->verb->run(c);
-    /* a verb that runs a command leaves 1 to 124 to that */
-    return c->verb->command && !c->own_status && status && status != 130 ? 125 : status;
+    return status ? status : c->verb->run(c);
 }
 
 int main(int argc, char **argv) {
@@ -219,6 +216,9 @@ int main(int argc, char **argv) {
     token = c.cancel = vmctl_cancel_new();
     catch_signals();
     int status = run(&c, argv[0] ? argv + 1 : argv);
+    /* a verb that runs a command leaves 1 to 124 to that */
+    if (status && status != 130 && c.verb && c.verb->command && !c.own_status)
+        status = 125;
     cli_progress_end();
     status = cli_output_finish(&c, status);
     cli_close(&c);

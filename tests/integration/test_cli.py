@@ -204,6 +204,8 @@ def test_statuses():
     expect(8, *TEST, "events", "--count", "1", "--timeout", "300ms")
     expect(0, *TEST, "events", "--timeout", "300ms")
     expect(125, *TEST, "ssh", "nope")
+    expect(125, "ssh")
+    expect(125, "ssh", "--bogus", "a")
     expect(125, *TEST, "exec", "nope", "--", "true")
     lacking = [c["feature"] for c in json.loads(vmctl("caps", "libvirt", "-o", "json").stdout) if c["vmctl"]["level"] == "no"]
     if lacking:
