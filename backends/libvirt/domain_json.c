@@ -202,9 +202,6 @@ static void keep(libvirt_build *build, const char *path, const cJSON *shown, con
     bool same = cJSON_Compare(shown, want, true) && strcmp(path, "machine") != 0;
     if (is_left_out(path) || holds_secret(want) || same)
         return;
-    /* The file's origin is shown. It is the URL where the spec has the fetched file by now. */
-    if (shown && vmc_starts_with(path, "disks/") && vmc_ends_with(path, "/image"))
-        return;
     VMC_AUTO_FREE char *value = cJSON_PrintUnformatted(want);
     VMC_AUTO_FREE char *was = shown ? cJSON_PrintUnformatted(shown) : NULL;
     xmlNode *kept = libvirt_xml_add_ns(libvirt_marker_find(build->domain), "vmctl", LIBVIRT_VMCTL_NS, "key");

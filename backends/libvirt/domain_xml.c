@@ -257,6 +257,22 @@ static int native_xml(const vmctl_spec *spec, const char *native, const libvirt_
     return 0;
 }
 
+/* What the person wrote is the URL, where core has put the fetched file. */
+static void name_origins(const vmctl_spec *spec, cJSON *disks) {
+    static const char *const keys[] = {"image", "cdrom"};
+    cJSON *disk;
+    size_t i = 0;
+    cJSON_ArrayForEach(disk, disks) {
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+            VMC_AUTO_FREE char *path = vmc_printf("disks[%zu].%s", i, keys[k]);
+            const char *url = vmc_spec_origin(spec, path);
+            if (url)
+                libvirt_json_put(disk, keys[k], cJSON_CreateString(url));
+        }
+        i++;
+    }
+}
+
 int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, char **xml, vmctl_error **err) {
     *xml = NULL;
     const char *native = vmctl_spec_native(spec, NULL);
@@ -295,6 +311,7 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
     if (plan->marker) {
         if (!libvirt_json_get(written, "accel"))
             cJSON_AddStringToObject(written, "accel", "auto"); /* the same spec may find KVM elsewhere */
+        name_origins(spec, cJSON_GetObjectItemCaseSensitive(written, "disks"));
         libvirt_keys_write(&build, written);
     }
     *xml = libvirt_xml_text(doc);

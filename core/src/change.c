@@ -1,7 +1,23 @@
 /* Changing a VM: by a diff, or by the spec that it shall fit (apply). */
 #include "internal.h"
+#include "spec_internal.h"
 #include <stdlib.h>
 #include <string.h>
+
+/* Images are fetched for create only: what a change brings in has to be a file. */
+static void refuse_web(vmctl_error **faults, const vmctl_node *want) {
+    for (size_t i = 0; i < vmctl_node_count(want); i++)
+        refuse_web(faults, vmctl_node_at(want, i));
+    bool source = want->schema && want->schema->type == VMC_TYPE_SOURCE;
+    if (!source || !vmc_source_is_web(vmctl_node_string(want, NULL, NULL)))
+        return;
+    const char *file = NULL;
+    unsigned line = 0, column = 0;
+    vmctl_node_location(want, &file, &line, &column);
+    VMC_AUTO_FREE char *path = vmctl_node_path(want);
+    vmc_error_fault(faults, file, line, column, path,
+                    "an image by URL is fetched when a VM is created; for a change name a file (vmctl image pull)");
+}
 
 /* The wanted side of each change against the backend's claims: all refusals in one error. */
 static int check_claims(vmc_op *op, const vmctl_diff *diff) {
@@ -12,7 +28,12 @@ static int check_claims(vmc_op *op, const vmctl_diff *diff) {
         if (change->action == VMCTL_CHANGE_REMOVE || !change->want)
             continue;
         vmctl_error *why = NULL;
-        int rc = vmc_node_check_backend(change->want, op->connection->entry->descriptor, &op->call, &why);
+        const vmctl_backend_descriptor *descriptor = op->connection->entry->descriptor;
+        int rc = vmc_node_check_backend(change->want, descriptor, &op->call, &why);
+        if (rc == 0 && !(descriptor->image_sources & VMCTL_SOURCE_URL)) {
+            refuse_web(&why, change->want);
+            rc = why ? vmc_error_recode(&why, VMCTL_E_UNSUPPORTED) : 0;
+        }
         if (rc < 0 && !all) {
             vmc_error_move(&all, &why);
             first = rc;

@@ -77,7 +77,7 @@ int vmc_spec_prepare(vmctl_connection *connection, const vmctl_spec *spec, bool 
     return 0;
 }
 
-static bool is_web(const char *source) {
+bool vmc_source_is_web(const char *source) {
     return source && (vmc_starts_with(source, "http://") || vmc_starts_with(source, "https://"));
 }
 
@@ -89,7 +89,7 @@ static size_t count_web_images(const vmctl_spec *spec) {
     size_t found = 0;
     for (size_t i = 0; i < vmctl_node_count(disks); i++)
         for (size_t k = 0; k < SOURCE_KEYS; k++)
-            found += is_web(vmctl_node_string(vmctl_node_at(disks, i), source_keys[k], NULL));
+            found += vmc_source_is_web(vmctl_node_string(vmctl_node_at(disks, i), source_keys[k], NULL));
     return found;
 }
 
@@ -106,9 +106,9 @@ static int leave_out_web_images(vmctl_spec *spec, const vmctl_call *call, vmctl_
         VMC_AUTO_FREE char *image = vmc_printf("disks[%zu].image", i);
         VMC_AUTO_FREE char *cdrom = vmc_printf("disks[%zu].cdrom", i);
         VMC_AUTO_FREE char *size = vmc_printf("disks[%zu].size", i);
-        if (is_web(vmctl_node_string(vmctl_spec_root(spec), cdrom, NULL))) {
+        if (vmc_source_is_web(vmctl_node_string(vmctl_spec_root(spec), cdrom, NULL))) {
             rc = vmctl_spec_set(spec, cdrom, "", err);
-        } else if (is_web(vmctl_node_string(vmctl_spec_root(spec), image, NULL))) {
+        } else if (vmc_source_is_web(vmctl_node_string(vmctl_spec_root(spec), image, NULL))) {
             rc = vmctl_spec_set(spec, image, NULL, err);
             if (rc == 0 && !vmctl_node_get(vmctl_spec_root(spec), size))
                 rc = vmctl_spec_set(spec, size, "1GiB", err);
@@ -143,7 +143,7 @@ static int fetch_images(vmctl_spec *spec, const vmctl_create_options *o, const v
         for (size_t k = 0; k < SOURCE_KEYS; k++) {
             VMC_AUTO_FREE char *path = vmc_printf("disks[%zu].%s", i, source_keys[k]);
             VMC_AUTO_FREE char *url = vmc_strdup(vmctl_node_string(vmctl_spec_root(spec), path, NULL));
-            if (!is_web(url))
+            if (!vmc_source_is_web(url))
                 continue;
             vmctl_call call = vmc_deadline_call(deadline);
             vmctl_image_pull_options pull = VMCTL_IMAGE_PULL_OPTIONS_INIT;

@@ -144,6 +144,8 @@ void vmc_marker_free(vmc_marker *marker);
 int vmc_spec_check_backend(const vmctl_spec *spec, const vmctl_backend_descriptor *descriptor, bool strict,
                            const vmctl_call *call, vmctl_error **err);
 
+/* Whether a disk's image or medium is to be fetched by core. */
+bool vmc_source_is_web(const char *source);
 /* Only the notes about other backends' sections. */
 void vmc_spec_tell_sections(const vmctl_spec *spec, const vmctl_backend_descriptor *descriptor, const vmctl_call *call);
 /* The same for one node, an item of a list for example. */

@@ -648,6 +648,20 @@ static void apply_changes_what_differs(void **state) {
     vmctl_spec_free(refused);
 }
 
+static void apply_says_that_it_fetches_nothing(void **state) {
+    (void)state;
+    fake.exists = true;
+    vmctl_spec *spec = spec_of("name: web\nmemory: 1GiB\ndisks:\n  - {name: root, size: 1GiB}\n"
+                               "  - {name: more, image: \"https://images.example/more.qcow2\"}\n");
+    vmctl_error *err = NULL;
+    assert_int_equal(vmctl_apply(connection, spec, NULL, NULL, &err), VMCTL_E_UNSUPPORTED);
+    assert_non_null(strstr(vmctl_error_text(err), "web.yaml:5:"));
+    assert_non_null(strstr(vmctl_error_text(err), "vmctl image pull"));
+    assert_int_equal(fake.changed, 0);
+    vmctl_error_free(err);
+    vmctl_spec_free(spec);
+}
+
 static void apply_keeps_what_create_would_refuse(void **state) {
     (void)state;
     fake.exists = true;
@@ -820,6 +834,7 @@ int main(void) {
         TEST(an_image_by_url_is_fetched_first),
         TEST(apply_creates_what_is_missing),
         TEST(apply_changes_what_differs),
+        TEST(apply_says_that_it_fetches_nothing),
         TEST(apply_keeps_what_create_would_refuse),
         TEST(a_vm_keeps_its_connection),
         TEST(caps_come_from_the_descriptor),
