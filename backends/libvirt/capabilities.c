@@ -192,6 +192,7 @@ static int gather(libvirt_conn *conn, const char *arch, const vmc_deadline *dead
     if (code < 0)
         return code;
     c->features.kvm = c->kvm_offered && !unusable;
+    c->features.no_host_cpu = probed && kvm.usable && !kvm.host_cpu;
     if (c->features.kvm || conn->test_driver)
         return 0;
     if (unusable) {

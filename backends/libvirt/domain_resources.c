@@ -16,11 +16,15 @@ static void write_model(libvirt_build *build, const char *model) {
     if (model && host && !build->kvm)
         libvirt_warn(build,
                      "cpus.model: without KVM there is no host CPU to pass on; the guest gets all that QEMU emulates");
-    const char *mode = host && build->kvm                  ? "host-passthrough"
+    bool passed = !build->host || !build->host->no_host_cpu;
+    const char *mode = host && build->kvm                  ? (passed ? "host-passthrough" : "host-model")
                        : host || strcmp(model, "max") == 0 ? "maximum"
                        : strcmp(model, "host-model") == 0  ? "host-model"
                                                            : "custom";
     static const char *const stale[] = {"match", "check", "migratable"};
+    if (model && host && build->kvm && !passed)
+        libvirt_warn(
+            build, "cpus.model: this host's CPU cannot be passed on as it is; the guest gets the model nearest to it");
     for (size_t i = 0; i < sizeof stale / sizeof stale[0]; i++)
         libvirt_xml_set(cpu, stale[i], NULL);
     libvirt_xml_drop_children(cpu, "model");

@@ -21,6 +21,7 @@ typedef struct libvirt_host_features {
     const char *arch;     /* the host's */
     const char *emulator; /* NULL: libvirt's choice */
     bool kvm;             /* what `accel` became: KVM, else TCG */
+    bool no_host_cpu;     /* KVM works, but not with the host's CPU passed through: a model near it is named instead */
     bool uefi, secure_boot, tpm, virtiofs, spice, vnc;
     unsigned long libvirt_version; /* 9000000 for 9.0.0 */
     unsigned long qemu_version;    /* 7002011 */

@@ -195,6 +195,12 @@ static void cpus_with_topology_and_room(void **state) {
     xml = xml_of_plan("name: a\nmemory: 1GiB\ndisks: []\n", &plan);
     has(xml, "string(/domain[@type='kvm']/cpu/@mode)", "host-passthrough");
     free(xml);
+    kvm.no_host_cpu = true; /* nested KVM that QEMU's -cpu host asserts on */
+    xml = xml_of_plan("name: a\nmemory: 1GiB\ndisks: []\n", &plan);
+    valid(xml);
+    has(xml, "string(/domain[@type='kvm']/cpu/@mode)", "host-model");
+    free(xml);
+    kvm.no_host_cpu = false;
     xml = xml_of_plan("name: a\nmemory: 1GiB\nguest: windows\ncpus: 6\ndisks: []\n", &plan);
     valid(xml);
     has(xml, "string(//cpu/topology[@sockets='1']/@cores)", "6"); /* client editions use two sockets at most */
