@@ -24,7 +24,7 @@ typedef struct libvirt_build {
     const char *arch, *machine, *guest;
     bool x86, q35, kvm;
     bool fresh; /* made from nothing: what no key says is chosen too */
-    bool test; /* test:///: takes any device, has no QEMU */
+    bool test;  /* test:///: takes any device, has no QEMU */
 } libvirt_build;
 
 /* Reads arch, machine and the rest from the document; guest from its marker. */

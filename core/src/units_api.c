@@ -24,4 +24,6 @@ int vmctl_parse_size(const char *text, int64_t *bytes, vmctl_error **err) {
     return 0;
 }
 
-const char *vmctl_nearest(const char *word, const char *const *candidates) { return vmc_nearest(word, candidates); }
+const char *vmctl_nearest(const char *word, const char *const *candidates) {
+    return vmc_nearest(word, candidates);
+}

@@ -8,7 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static int by_size(const void *a, const void *b) { return *(const long *)a < *(const long *)b ? -1 : 1; }
+static int by_size(const void *a, const void *b) {
+    return *(const long *)a < *(const long *)b ? -1 : 1;
+}
 
 int main(int argc, char **argv) {
     int runs = argc > 2 ? atoi(argv[1]) : 0, status = 0;

@@ -48,6 +48,7 @@ static void cannot_plan(const char *xml, const char *want_yaml, int code, const 
     libvirt_disk_plan added[2] = {plan_of("/x"), plan_of("/y")};
     libvirt_domain_plan plan = {.host = &debian_tcg};
     VMC_AUTO_FREE char *changes = changes_to(xml, want, &diff);
+    assert_non_null(changes);
     assert_int_equal(code, libvirt_domain_xml_change(xml, diff, added, &plan, &after, &err));
     assert_null(after);
     if (!strstr(vmctl_error_message(err), words))

@@ -100,6 +100,7 @@ static void inline_user_data_changes_nothing(void **state) {
     VMC_AUTO_FREE char *xml = xml_of_plan(yaml, &plan);
     vmctl_diff *diff = NULL;
     VMC_AUTO_FREE char *changes = changes_to(xml, want, &diff);
+    assert_non_null(changes);
     VMC_AUTO_FREE char *after = NULL;
     vmctl_error *err = NULL;
     if (libvirt_domain_xml_change(xml, diff, NULL, &plan, &after, &err) < 0)

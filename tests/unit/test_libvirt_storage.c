@@ -132,6 +132,7 @@ static void kept_disks_stay_and_their_names_are_taken(void **state) {
 static void what_is_wrong_is_said_with_its_line(void **state) {
     (void)state;
     VMC_AUTO_FREE char *small = file_of("small.img", "\xeb\xfe", 2);
+    assert_non_null(small);
     vmctl_vm *vm = NULL;
     FAILS(VMCTL_E_NOT_FOUND, create("{name: a, size: 1MiB, pool: nowhere}", &vm));
     assert_non_null(strstr(vmctl_error_text(err), "disks.a.pool"));

@@ -78,7 +78,7 @@ typedef struct vmctl_backend_descriptor {
     const char *const *schemes;    /* "qemu": also matches "qemu+ssh" */
     const char *default_uri;       /* for messages: "qemu:///system" */
     const char *package;           /* what to install when the module or its library is missing */
-    const char *default_network;        /* the type of the one NIC of a spec without networks: "nat", "pod" */
+    const char *default_network;   /* the type of the one NIC of a spec without networks: "nat", "pod" */
     unsigned image_sources;        /* VMCTL_SOURCE_* */
     const vmctl_slot_claim *slots; /* ended by slot_count */
     size_t slot_count;
