@@ -203,8 +203,9 @@ int libvirt_serial_log(void *opaque, void *handle, const vmctl_log_options *opti
     VMC_AUTO_FREE char *xml = NULL;
     int code = libvirt_vm_xml(conn, vm, 0, &deadline, &xml, err);
     libvirt_domain_facts *facts = NULL;
-    if (!code)
-        code = libvirt_domain_facts_read(xml, &facts, err);
+    if (code < 0)
+        return code;
+    code = libvirt_domain_facts_read(xml, &facts, err);
     if (code < 0)
         return code;
     if (!facts->serial_log) {
