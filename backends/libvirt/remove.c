@@ -14,6 +14,7 @@ typedef struct removal {
     const vmctl_delete_options *options;
     const vmc_deadline *deadline;
     libvirt_domain_facts *facts;
+    vmc_strv documents; /* of all domains, asked when the first disk is about to go */
 } removal;
 
 /* domain -> out (XML for the next start), number (1: active), found (persistent) */
@@ -49,21 +50,17 @@ static bool is_disk(const char *path) {
     return !vmc_ends_with(path, ".iso") && !vmc_ends_with(path, "-kernel") && !vmc_ends_with(path, "-initrd");
 }
 
-static bool is_attached(const libvirt_domain_facts *facts, const char *path) {
-    for (size_t i = 0; i < facts->info.device_count; i++)
-        if (vmc_str_eq(facts->info.devices[i].source, path))
-            return true;
-    return false;
-}
-
-/* Another VM has it, too: then it stays. */
-static int is_shared(const removal *r, const char *path, bool *shared, vmctl_error **err) {
+/* Another VM has it, too, or stands on it: then it stays. One question for all disks. */
+static int is_shared(removal *r, const char *path, bool *shared, vmctl_error **err) {
     VMC_AUTO_STRV users = {0};
-    int code = libvirt_path_users(r->conn, path, r->vm->uuid, r->deadline, &users, err);
+    int code = r->documents.count ? 0 : libvirt_documents(r->conn, r->deadline, &r->documents, err);
+    if (code < 0)
+        return code;
+    libvirt_documents_users(&r->documents, path, r->vm->uuid, &users);
     *shared = users.count > 0;
     if (*shared)
         vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", path, users.items[0]);
-    return code;
+    return 0;
 }
 
 static int remove_file(const removal *r, const char *what, const char *path, vmctl_error **err) {
@@ -79,7 +76,7 @@ static int remove_file(const removal *r, const char *what, const char *path, vmc
     return 0;
 }
 
-static int remove_own(const removal *r, vmctl_error **err) {
+static int remove_own(removal *r, vmctl_error **err) {
     int code = 0;
     for (size_t i = 0; code == 0 && i < r->facts->own_files.count; i++) {
         const char *path = r->facts->own_files.items[i];
@@ -89,7 +86,7 @@ static int remove_own(const removal *r, vmctl_error **err) {
             continue;
         if (disk && r->options->disks == VMCTL_DELETE_KEEP_DISKS)
             continue;
-        if (disk && !is_attached(r->facts, path)) /* taken out of this VM once, and perhaps given to another */
+        if (disk) /* another VM may have it as volume: or stand on it as backing:, and must not lose it */
             code = is_shared(r, path, &shared, err);
         if (code == 0 && !shared)
             code = remove_file(r, disk ? "disk" : "file", path, err);
@@ -98,7 +95,7 @@ static int remove_own(const removal *r, vmctl_error **err) {
 }
 
 /* Disks that vmctl did not make for it: only what no other VM has. Media of optical drives are nobody's disks. */
-static int remove_others(const removal *r, vmctl_error **err) {
+static int remove_others(removal *r, vmctl_error **err) {
     int code = 0;
     for (size_t i = 0; code == 0 && i < r->facts->info.device_count; i++) {
         const vmctl_device *device = &r->facts->info.devices[i];
@@ -152,5 +149,6 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
     if (code == 0 && persistent)
         code = libvirt_rpc_run(r.conn, &deadline, "removing the domain", work_undefine, rpc, err);
     libvirt_domain_facts_free(r.facts);
+    vmc_strv_free(&r.documents);
     return code;
 }

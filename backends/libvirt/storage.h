@@ -101,7 +101,12 @@ int libvirt_remove_path(libvirt_conn *conn, const char *path, const vmc_deadline
  * there. */
 int libvirt_remove_log(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *gone,
                        vmctl_error **err);
-/* The names of the domains, other than the one of this UUID (may be NULL), whose documents name the path. */
+/* Name, UUID and document of every domain, three strings each: asked once, looked at for several paths. */
+int libvirt_documents(libvirt_conn *conn, const vmc_deadline *deadline, vmc_strv *documents, vmctl_error **err);
+/* The names of those, other than the one of this UUID (may be NULL), that use the path: as a disk, as what a disk is an overlay of,
+ * or to boot from. */
+void libvirt_documents_users(const vmc_strv *documents, const char *path, const char *except_uuid, vmc_strv *names);
+/* Both at once, for one path. */
 int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_uuid, const vmc_deadline *deadline,
                        vmc_strv *names, vmctl_error **err);
 /* A volume's document by POOL/NAME, by its path, or by its name in the default pool. *xml NULL: there is none. */

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "rpc.h"
 #include "xpath.h"
+#include <cJSON.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,25 +147,56 @@ static int work_domains(libvirt_rpc *rpc) {
     return count < 0 ? -1 : 0;
 }
 
+/* A stopped domain's document does not tell what its overlays stand on; the marker of vmctl's own does ("disks/root/backing"). */
+static void marked_backings(const char *xml, vmc_strv *files) {
+    VMC_AUTO_STRV texts = {0};
+    libvirt_xpath_texts(xml,
+                        "/domain/metadata//*[namespace-uri()='urn:vmctl:1'][local-name()='key']"
+                        "[starts-with(@path, 'disks/')][contains(@path, '/backing')]",
+                        &texts);
+    for (size_t i = 0; i < texts.count; i++) {
+        cJSON *value = cJSON_Parse(texts.items[i]);
+        if (cJSON_IsString(value))
+            vmc_strv_add(files, value->valuestring);
+        cJSON_Delete(value);
+    }
+}
+
 static bool names_path(const char *xml, const char *path) {
     const char *base = vmc_path_basename(path);
-    if (!strstr(xml, base)) /* spares parsing: a name with characters that XML escapes is looked at below */
-        for (const char *c = base; !strchr("&<>'\"", *c); c++)
+    if (!strstr(xml, base)) /* spares parsing: a name with characters that XML or JSON escapes is looked at below */
+        for (const char *c = base; !strchr("&<>'\"\\", *c) && (unsigned char)*c < 0x80; c++)
             if (!c[1])
                 return false;
     VMC_AUTO_STRV files = {0};
     VMC_AUTO_STRV volumes = {0};
     libvirt_xpath_texts(xml, "//disk//source/@file | //disk//source/@dev | //os/kernel | //os/initrd", &files);
     libvirt_xpath_texts(xml, "//disk[@type='volume']/source/@volume", &volumes);
+    marked_backings(xml, &files);
     return vmc_strv_has(&files, path) || vmc_strv_has(&volumes, base);
+}
+
+int libvirt_documents(libvirt_conn *conn, const vmc_deadline *deadline, vmc_strv *documents, vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    int code = libvirt_rpc_run(conn, deadline, "asking which VMs use the disk", work_domains, rpc, err);
+    if (code < 0)
+        return code;
+    *documents = rpc->list;
+    rpc->list = (vmc_strv){0};
+    return 0;
+}
+
+void libvirt_documents_users(const vmc_strv *documents, const char *path, const char *except_uuid, vmc_strv *names) {
+    for (size_t i = 0; i + 2 < documents->count; i += 3)
+        if (!vmc_str_eq(documents->items[i + 1], except_uuid) && names_path(documents->items[i + 2], path))
+            vmc_strv_add(names, documents->items[i]);
 }
 
 int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_uuid, const vmc_deadline *deadline,
                        vmc_strv *names, vmctl_error **err) {
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
-    int code = libvirt_rpc_run(conn, deadline, "asking which VMs use the disk", work_domains, rpc, err);
-    for (size_t i = 0; code == 0 && i + 2 < rpc->list.count; i += 3)
-        if (!vmc_str_eq(rpc->list.items[i + 1], except_uuid) && names_path(rpc->list.items[i + 2], path))
-            vmc_strv_add(names, rpc->list.items[i]);
+    VMC_AUTO_STRV documents = {0};
+    int code = libvirt_documents(conn, deadline, &documents, err);
+    if (code == 0)
+        libvirt_documents_users(&documents, path, except_uuid, names);
     return code;
 }

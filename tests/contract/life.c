@@ -325,6 +325,34 @@ static void delete_can_keep_the_disks(void **state) {
     MUST(vmctl_image_delete(conn, name, NULL, &err));
 }
 
+/* One VM has it as its disk, another stands on it: neither may lose its data with the VM that the disk was made for. */
+static void delete_leaves_disks_that_others_use(void **state) {
+    (void)state;
+    char *before = world();
+    vmctl_vm *owner =
+        make("life-y", "disks: [{name: root, image: %s, format: qcow2}, {name: data, size: 4MiB}]", guest_image);
+    seen facts;
+    look(owner, &facts);
+    char root[512], data[512];
+    snprintf(root, sizeof root, "%s", device(&facts, "root")->source);
+    snprintf(data, sizeof data, "%s", device(&facts, "data")->source);
+    vmctl_vm *other = make("life-z", "disks: [{name: top, backing: %s}, {name: shared, volume: %s}]", root, data);
+    MUST(vmctl_vm_delete(owner, NULL, &err));
+    vmctl_vm_free(owner);
+    assert_int_equal(listed("life-y"), 0);
+    start(other);
+    wait_line(other, 1);
+    force_off(other);
+    MUST(vmctl_vm_delete(other, NULL, &err));
+    vmctl_vm_free(other);
+    MUST(vmctl_image_delete(conn, strrchr(root, '/') + 1, NULL, &err));
+    MUST(vmctl_image_delete(conn, strrchr(data, '/') + 1, NULL, &err));
+    char *after = world();
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+}
+
 static void a_failing_start_undoes_the_create(void **state) {
     (void)state;
     if (!profile->bad_start)
@@ -373,5 +401,6 @@ static const contract_test tests[] = {
     TEST("lifecycle.delete", "remove", delete_of_a_running_vm_needs_force),
     TEST("lifecycle.delete", "remove", delete_leaves_nothing),
     TEST("lifecycle.delete", "remove image_delete", delete_can_keep_the_disks),
+    TEST("lifecycle.delete", "remove", delete_leaves_disks_that_others_use),
 };
 const contract_group group_life = {"life", tests, sizeof tests / sizeof tests[0]};
