@@ -47,8 +47,11 @@ int cli_specs_each(cli *c, const cli_specs *specs, cli_spec_fn work, void *user)
 
     for (size_t i = 0; i < specs->count; i++) {
         /* What is done is done: an interrupt that came too late for the last one changes nothing. */
-        if (vmctl_cancel_triggered(c->cancel))
-            return vmctl_code_exit_status(VMCTL_E_CANCELLED);
+        if (vmctl_cancel_triggered(c->cancel)) {
+            const char *name = vmctl_spec_name(specs->items[i]);
+            return cli_fail(c, VMCTL_E_CANCELLED, NULL, "interrupted before %s%s", name ? name : "the next document",
+                            i + 1 < specs->count ? " and those after it" : "");
+        }
         vmctl_connection *connection = cli_connect(c, NULL, specs->items[i], &statuses[i]);
         if (connection)
             statuses[i] = work(c, connection, specs->items[i], user);

@@ -257,10 +257,12 @@ static int context_test(cli *c) {
         if (!trials[i].threaded)
             try_context(&trials[i]);
     }
-    cli_output_begin(c, &cli_view_outcome);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (trials[i].threaded)
             pthread_join(trials[i].thread, NULL);
+    cli_progress_end();
+    cli_output_begin(c, &cli_view_outcome);
+    for (size_t i = 0; i < count; i++) {
         statuses[i] = trials[i].status;
         cli_output_add(c, trials[i].result);
     }

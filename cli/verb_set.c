@@ -66,15 +66,38 @@ static int check_keys(cli *c) {
     return 0;
 }
 
-static int set_keys(cli *c, vmctl_spec *want) {
+static size_t count_devices(const vmctl_spec *spec) {
+    static const char *const lists[] = {"disks", "networks", "gpus", "shares"};
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        count += vmctl_node_count(vmctl_node_get(vmctl_spec_root(spec), lists[i]));
+    return count;
+}
+
+/* A name that is mistyped must not become a new device: the spec makes an item for a name that it does not know. */
+static int set_key(cli *c, const vmctl_vm *vm, vmctl_spec *want, const char *key, const char *value) {
+    const size_t before = count_devices(want);
+    vmctl_error *err = NULL;
+
+    if (vmctl_spec_set(want, key, value, &err) < 0)
+        return cli_report(c, err, NULL);
+    if (!strchr(key, '.') || count_devices(want) <= before)
+        return 0;
+    CLI_AUTO_FREE char *next = cli_printf("vmctl device list %s shows its devices, vmctl attach %s adds one",
+                                          vmctl_vm_name(vm), vmctl_vm_name(vm));
+    return cli_fail(c, VMCTL_E_NOT_FOUND, next, "%s has no device for %s", vmctl_vm_name(vm), key);
+}
+
+static int set_keys(cli *c, const vmctl_vm *vm, vmctl_spec *want) {
     for (size_t i = 1; i < c->args.operand_count; i++) {
         CLI_AUTO_FREE char *key = cli_strdup(c->args.operands[i]);
         char *equals = strchr(key, '=');
-        vmctl_error *err = NULL;
         if (equals)
             *equals = '\0';
-        if (vmctl_spec_set(want, key, equals ? equals + 1 : NULL, &err) < 0)
-            return cli_report(c, err, NULL);
+        int status = set_key(c, vm, want, key, equals ? equals + 1 : NULL);
+        if (status)
+            return status;
     }
     return 0;
 }
@@ -88,7 +111,7 @@ static int set(cli *c) {
         status = have_spec(c, vm, &have);
     if (have) {
         want = vmctl_spec_copy(have);
-        status = set_keys(c, want);
+        status = set_keys(c, vm, want);
         if (!status)
             status = change(c, vm, have, want, false);
     }
@@ -123,6 +146,24 @@ const cli_verb cli_verb_set = {
 
 /* --- edit ----------------------------------------------------------------------------------------------------- */
 
+/* Ctrl-C and Ctrl-\ in the editor are the editor's: both programs get them from the terminal, and an interrupt here would
+ * end the command under it. As system(3) does. */
+static pid_t start_editor(char *const *argv, struct sigaction old[2]) {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    sigaction(SIGINT, &ignore, &old[0]);
+    sigaction(SIGQUIT, &ignore, &old[1]);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGINT, SIG_DFL);
+        signal(SIGQUIT, SIG_DFL);
+        signal(SIGPIPE, SIG_DFL);
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    return child;
+}
+
 /* Runs the person's editor ($VISUAL, $EDITOR; its words are separated by blanks) on the file. */
 static int run_editor(cli *c, const char *file) {
     const char *wanted = getenv("VISUAL");
@@ -142,14 +183,12 @@ static int run_editor(cli *c, const char *file) {
     argv[n] = NULL;
     fflush(stdout);
     cli_progress_end();
-    pid_t child = fork();
-    if (child == 0) {
-        signal(SIGPIPE, SIG_DFL);
-        execvp(argv[0], (char *const *)argv);
-        _exit(127);
-    }
+    struct sigaction old[2];
+    pid_t child = start_editor((char *const *)argv, old);
     while (child > 0 && waitpid(child, &how, 0) < 0 && errno == EINTR)
         ;
+    sigaction(SIGINT, &old[0], NULL);
+    sigaction(SIGQUIT, &old[1], NULL);
     if (child > 0 && WIFEXITED(how) && WEXITSTATUS(how) == 0)
         return 0;
     return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "EDITOR=nano vmctl edit VM", "the editor \"%s\" failed%s", argv[0],

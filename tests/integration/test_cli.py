@@ -243,6 +243,9 @@ def test_specs():
     check("apply of what is there changes nothing", results(done, "specs")[0].get("outcome") == "unchanged", done)
     with open(spec) as stdin:
         expect(0, *TEST, "apply", "-", stdin=stdin)
+    for key in ("disk.typo.size=1GiB", "nic.typo.link=down", "share.typo.path=/"):
+        done = expect(4, *TEST, "set", "test", key)
+        check("a device that is not there is not made by set", "has no device" in done.stderr and "attach" in done.stderr, done)
     blank = pathlib.Path(HOME, "blank.yaml")
     blank.write_text("name: blank\nmemory: 1GiB\ndisks: [{name: root, size: 1GiB}]\n")
     done = expect(0, *TEST, "render", str(blank))
@@ -253,6 +256,9 @@ def test_specs():
     editor.chmod(0o755)
     done = expect(0, *TEST, "edit", "test", env={"EDITOR": str(editor), "TMPDIR": HOME})
     check("an edit without a change", "nothing was changed" in done.stderr and not list(pathlib.Path(HOME).glob("vmctl-edit-*")), done)
+    editor.write_text("#!/bin/sh\nkill -INT $PPID; kill -INT $PPID; kill -QUIT $PPID\nexec true\n")
+    done = expect(0, *TEST, "edit", "test", env={"EDITOR": str(editor), "TMPDIR": HOME})
+    check("Ctrl-C in the editor is the editor's", "nothing was changed" in done.stderr, done)
     editor.write_text("#!/bin/sh\nsed -i 's/^memory:/memroy:/' \"$1\"; echo x >> " + HOME + "/edits\n")
     done = expect(2, *TEST, "edit", "test", env={"EDITOR": str(editor), "TMPDIR": HOME})
     check("faults are shown to the editor again", pathlib.Path(HOME, "edits").read_text() == "x\nx\n", done)
