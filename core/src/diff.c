@@ -1,5 +1,7 @@
 /* The changes that lead from one spec to another, by the rules of `apply`. */
 #include "base/error.h"
+#include "base/redact.h"
+#include "internal.h"
 #include "spec_internal.h"
 
 #include <stdlib.h>
@@ -144,11 +146,20 @@ static bool is_same(const vmctl_node *have, const vmctl_node *want) {
 
 /* --- disks -------------------------------------------------------------------------------------------------- */
 
-/* What the disk was made from, as the person named it. */
-static const char *source_text(const vmctl_spec *spec, const vmctl_node *node) {
+/* What the disk was made from, as the person named it; of a URL what a VM remembers of it. free. */
+static char *source_text(const vmctl_spec *spec, const vmctl_node *node) {
     VMC_AUTO_FREE char *path = vmc_node_index_path(node);
     const char *origin = vmc_spec_origin(spec, path);
-    return origin ? origin : vmctl_node_string(node, NULL, "");
+    const char *source = origin ? origin : vmctl_node_string(node, NULL, "");
+    return vmc_source_is_web(source) ? vmc_redact_url(source) : vmc_strdup(source);
+}
+
+/* Refuses another source than the one that the disk was made from. */
+static void check_source(struct diffing *d, const vmctl_node *have, const vmctl_node *want, const char *disk) {
+    VMC_AUTO_FREE char *from = source_text(d->diff->have, have);
+    VMC_AUTO_FREE char *wanted = source_text(d->diff->want, want);
+    if (strcmp(from, wanted) != 0)
+        refuse(d, true, want, vmc_printf("disk %s comes from %s; what is on it would be lost", disk, from));
 }
 
 /* Whether the key is one that cannot be changed without losing what is on the disk; it is refused then, or taken care of. */
@@ -166,10 +177,8 @@ static bool check_disk_key(struct diffing *d, const vmctl_node *have_disk, const
                 d, true, want,
                 vmc_printf("disk %s is there already, and not known to come from this %s; what is on it would be lost",
                            name, want->key));
-        else if (strcmp(source_text(d->diff->have, have), source_text(d->diff->want, want)) != 0)
-            refuse(d, true, want,
-                   vmc_printf("disk %s comes from %s; what is on it would be lost", name,
-                              source_text(d->diff->have, have)));
+        else
+            check_source(d, have, want, name);
         return true;
     }
     if (strcmp(want->key, "cdrom") == 0 && !have) {

@@ -58,7 +58,8 @@ struct vmctl_spec {
 VMCTL_API int vmc_spec_complete(vmctl_spec *spec, const char *default_network);
 
 /* Remembers what the value at a path was before core replaced it: `image: https://...` that is a fetched file now. The path is as
- * vmctl_node_path writes it or with indexes. NULL url forgets. */
+ * vmctl_node_path writes it or with indexes. NULL url forgets. Backends write it on the VM, so the URL's secrets are left out
+ * (vmc_redact_url). */
 VMCTL_API void vmc_spec_set_origin(vmctl_spec *spec, const char *path, const char *url);
 /* NULL when nothing was remembered. */
 VMCTL_API const char *vmc_spec_origin(const vmctl_spec *spec, const char *path);

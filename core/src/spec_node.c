@@ -1,4 +1,5 @@
 /* The tree of a spec: making, finding, reading. */
+#include "base/redact.h"
 #include "spec_internal.h"
 
 #include <stdlib.h>
@@ -379,7 +380,7 @@ void vmc_spec_set_origin(vmctl_spec *spec, const char *path, const char *url) {
     }
     if (origin) {
         free(origin->url);
-        origin->url = vmc_strdup(url);
+        origin->url = url ? vmc_redact_url(url) : NULL;
     }
     free(where);
 }

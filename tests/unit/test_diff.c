@@ -222,6 +222,29 @@ static void an_image_is_compared_by_its_origin(void **state) {
     vmctl_spec_free(want);
 }
 
+/* The origin is written on the VM, where others read it; the same file still changes nothing. */
+static void an_origin_has_no_secrets(void **state) {
+    (void)state;
+    vmctl_spec *have = load_part("disks: [{name: root, image: /cache/a.qcow2}]\n");
+    vmctl_spec *want = load_part("disks: [{name: root, image: 'https://ann:pw1@example.org/a.qcow2?token=pw2&v=1'}]\n");
+    vmctl_spec *other = load_part("disks: [{name: root, image: 'https://ann:pw1@example.org/b.qcow2?token=pw2'}]\n");
+    vmctl_diff *diff = NULL;
+    vmctl_error *err = NULL;
+    vmc_spec_set_origin(have, "disks.root.image", "https://ann:pw1@example.org/a.qcow2?token=pw2&v=1");
+    assert_string_equal(vmc_spec_origin(have, "disks[0].image"), "https://example.org/a.qcow2?token=***&v=1");
+    assert_int_equal(vmctl_spec_diff(have, want, NULL, &diff, NULL), 0);
+    assert_int_equal(vmctl_diff_count(diff), 0);
+    vmctl_diff_free(diff);
+    diff = NULL;
+    assert_int_equal(vmctl_spec_diff(want, other, NULL, &diff, &err), VMCTL_E_DATA_LOSS_PREVENTED);
+    assert_null(strstr(vmctl_error_text(err), "pw1"));
+    assert_null(strstr(vmctl_error_text(err), "pw2"));
+    vmctl_error_free(err);
+    vmctl_spec_free(have);
+    vmctl_spec_free(want);
+    vmctl_spec_free(other);
+}
+
 static void another_name_is_no_change(void **state) {
     (void)state;
     vmctl_error *err = NULL;
@@ -257,6 +280,7 @@ int main(void) {
         cmocka_unit_test(data_is_not_lost),
         cmocka_unit_test(data_loss_is_told_before_conflicts),
         cmocka_unit_test(an_image_is_compared_by_its_origin),
+        cmocka_unit_test(an_origin_has_no_secrets),
         cmocka_unit_test(another_name_is_no_change),
         cmocka_unit_test(native_documents_are_not_compared),
     };
