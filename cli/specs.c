@@ -2,8 +2,88 @@
 #include "specs.h"
 #include "tree.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* One byte more than vmctl_spec_load takes, which then says so. */
+enum { MOST_BYTES = (16 << 20) + 1 };
+
+/* A descriptor to read a pipe from: standard input, or a FIFO such as bash's <(...). -1: a file, or what cannot be opened. */
+static int open_pipe(const char *file) {
+    struct stat st;
+
+    if (!strcmp(file, "-"))
+        return STDIN_FILENO;
+    if (stat(file, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return -1;
+    return open(file, O_RDONLY | O_CLOEXEC);
+}
+
+static int wait_for_bytes(const cli *c, int fd) {
+    struct pollfd fds[2] = {{fd, POLLIN, 0}, {vmctl_cancel_fd(c->cancel), POLLIN, 0}};
+    int64_t left = c->deadline_ms < 0 ? -1 : c->deadline_ms - cli_now_ms();
+
+    if (c->deadline_ms >= 0 && left <= 0)
+        return VMCTL_E_TIMEOUT;
+    (void)poll(fds, 2, left > INT32_MAX ? INT32_MAX : (int)left);
+    return vmctl_cancel_triggered(c->cancel) ? VMCTL_E_CANCELLED : fds[0].revents ? 1 : 0;
+}
+
+/* Whoever writes may never end; an interrupt and --timeout must be heard meanwhile. free *out. */
+static int read_pipe(cli *c, int fd, const char *file, char **out, size_t *length) {
+    const char *shown = fd == STDIN_FILENO ? "standard input" : file;
+    size_t capacity = 0;
+    int rc = 0;
+
+    while (*length < MOST_BYTES) {
+        rc = wait_for_bytes(c, fd);
+        if (rc < 0)
+            break;
+        if (rc == 0)
+            continue;
+        if (*length + 65536 > capacity)
+            *out = cli_grow(*out, capacity = capacity * 2 + 131072, 1);
+        ssize_t n = read(fd, *out + *length, 65536);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (n < 0)
+            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "cannot read %s: %s", shown, strerror(errno));
+        if (n == 0)
+            break;
+        *length += (size_t)n;
+    }
+    return rc < 0 ? cli_fail(c, rc, NULL, "%s reading %s", rc == VMCTL_E_TIMEOUT ? "timed out" : "cancelled", shown)
+                  : 0;
+}
+
+/* An exit status. */
+static int load(cli *c, const char *file, vmctl_spec_load_options *options, vmctl_spec ***list, size_t *count) {
+    vmctl_error *err = NULL;
+    int fd = open_pipe(file);
+
+    if (fd < 0) {
+        if (vmctl_cancel_triggered(c->cancel))
+            return cli_fail(c, VMCTL_E_CANCELLED, NULL, "cancelled opening %s", file);
+        return vmctl_spec_load_file(file, options, list, count, &err) < 0 ? cli_report(c, err, NULL) : 0;
+    }
+    CLI_AUTO_FREE char *text = NULL;
+    size_t length = 0;
+    int status = read_pipe(c, fd, file, &text, &length);
+    if (fd != STDIN_FILENO)
+        close(fd);
+    if (status)
+        return status;
+    options->file_name = file;
+    /* a pipe of the shell's is in no folder */
+    CLI_AUTO_FREE char *here = !strncmp(file, "/dev/fd/", 8) ? getcwd(NULL, 0) : NULL;
+    options->base_dir = here;
+    return vmctl_spec_load(text ? text : "", length, options, list, count, &err) < 0 ? cli_report(c, err, NULL) : 0;
+}
 
 int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {
     CLI_AUTO_STRINGS set = {0};
@@ -14,12 +94,14 @@ int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {
     for (; *files; files++) {
         vmctl_spec_load_options options = VMCTL_SPEC_LOAD_OPTIONS_INIT;
         vmctl_spec **list = NULL;
-        vmctl_error *err = NULL;
         size_t count = 0;
         options.set = (const char *const *)set.items;
         options.name = cli_text(&c->args, "name", NULL);
-        if (vmctl_spec_load_file(*files, &options, &list, &count, &err) < 0) {
-            status = cli_report(c, err, NULL);
+        int one = load(c, *files, &options, &list, &count);
+        if (one) {
+            status = one;
+            if (vmctl_cancel_triggered(c->cancel))
+                break;
             continue;
         }
         out->items = cli_grow(out->items, out->count + count + 1, sizeof(void *));

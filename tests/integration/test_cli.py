@@ -320,6 +320,37 @@ def test_signals():
             check(f"{args}: {number.name} ends it with 130", child.returncode == 130)
             if "json" in args:
                 check(f"{args}: what was written is whole", isinstance(json.loads(out), list))
+        child = subprocess.Popen([VMCTL, *TEST, "create", "-", "-o", "json"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        time.sleep(0.5)
+        child.send_signal(number)
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        err = child.communicate()[1]
+        check(f"a writer that never ends: {number.name} ends create -", child.returncode == 130 and '"cancelled"' in err)
+    child = subprocess.Popen([VMCTL, *TEST, "create", "-", "--timeout", "300ms"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    try:
+        child.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+    check("a writer that never ends: --timeout ends create -", child.returncode == 8)
+    child.communicate()
+
+
+def test_specs_from_pipes():
+    text = "name: piped\nmemory: 1GiB\ndisks: [{name: root, size: 1GiB}]\n"
+    for command in (f"printf '{text}' | \"$0\" render - -o name", f"\"$0\" render <(printf '{text}') -o name"):
+        done = subprocess.run(["bash", "-c", command, VMCTL], capture_output=True, text=True, env=ENV, timeout=60)
+        check("a spec from a pipe", done.returncode == 0 and done.stdout == "piped\n", done)
+    there = pathlib.Path(HOME, "there.raw")
+    there.write_bytes(bytes(1 << 20))
+    spec = "name: piped\nmemory: 1GiB\ndisks: [{name: root, image: ./there.raw}]\n"
+    done = subprocess.run(["bash", "-c", f"\"$0\" render <(printf '{spec}') -o name", VMCTL], capture_output=True, text=True, env=ENV, cwd=HOME, timeout=60)
+    check("a pipe is in no folder: relative paths are from the working folder", done.returncode == 0, done)
+    done = subprocess.run(["bash", "-c", "head -c 20000000 /dev/zero | tr '\\0' '#' | \"$0\" render -", VMCTL], capture_output=True, text=True, env=ENV, timeout=60)
+    check("a pipe without end is refused", done.returncode == 2 and "16 MiB" in done.stderr, done)
+    check("standard input that is closed", subprocess.run(["bash", "-c", '"$0" render - <&-', VMCTL], capture_output=True, env=ENV, timeout=60).returncode == 2)
 
 
 def main():
