@@ -98,8 +98,8 @@ int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {
         options.set = (const char *const *)set.items;
         options.name = cli_text(&c->args, "name", NULL);
         int one = load(c, *files, &options, &list, &count);
-        if (one) {
-            status = one;
+        if (one || !list) {
+            status = one ? one : vmctl_code_exit_status(VMCTL_E_INTERNAL);
             if (vmctl_cancel_triggered(c->cancel))
                 break;
             continue;
