@@ -60,7 +60,8 @@ const char *vmctl_backend_title(size_t index) {
 /* --- modules ---------------------------------------------------------------------------------------------- */
 
 static int try_open(const char *path, void **handle, vmc_strv *failures) {
-    *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    /* Lazy: now would bind every symbol of the libraries that the module brings, sixty of them for libvirt. */
+    *handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
     if (*handle) {
         vmc_log("module", "opened %s", path);
         return 0;
