@@ -3,9 +3,12 @@
 #include "tree.h"
 #include "verbs.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 static const cli_column columns[] = {{"CURRENT", "current", CLI_CELL_YES, 0},
                                      {"NAME", "name", CLI_CELL_TEXT, 0},
@@ -54,6 +57,39 @@ static int context_list(cli *c) {
 
 static const cli_verb verb_list = {
     .name = "list", .summary = "the contexts of the configuration file", .run = context_list};
+
+/* A descriptor of the configuration's folder, which is made if it is not there. -1: none. */
+static int open_folder(const char *path) {
+    CLI_AUTO_FREE char *folder = cli_strdup(path);
+    char *last = strrchr(folder, '/');
+
+    if (!last || last == folder)
+        return -1;
+    for (char *at = strchr(folder + 1, '/'); at; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        mkdir(folder, 0700);
+        *at = '/';
+    }
+    *last = '\0';
+    return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* The configuration to change: read while no other vmctl changes it, until this one ends. What cannot be locked is
+ * told by saving. */
+static vmctl_config *config_to_change(cli *c, int *status) {
+    const vmctl_config *before = cli_config(c, status);
+
+    if (!before)
+        return NULL;
+    int folder = open_folder(vmctl_config_path(before)); /* open, and so locked, until the end */
+    if (folder >= 0 && flock(folder, LOCK_EX) < 0 && vmctl_cancel_triggered(c->cancel)) {
+        *status = cli_fail(c, VMCTL_E_CANCELLED, NULL, "cancelled waiting for another vmctl to change the contexts");
+        return NULL;
+    }
+    vmctl_config_free(c->config);
+    c->config = NULL;
+    return cli_config(c, status);
+}
 
 /* Saves and tells; rc is the change's own. */
 static int save(cli *c, vmctl_config *config, int rc, vmctl_error *err, const char *name, const char *outcome) {
@@ -106,7 +142,7 @@ static int context_add(cli *c) {
     if (!context.connect || (option && c->args.operand_count > 1))
         return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl context add lab qemu+ssh://root@lab/system",
                         "the context needs one URI");
-    vmctl_config *config = cli_config(c, &status);
+    vmctl_config *config = config_to_change(c, &status);
     if (!config)
         return status;
     cli_texts(&c->args, "default", &defaults);
@@ -159,7 +195,7 @@ static int context_use(cli *c) {
 
     if (none == (c->args.operand_count == 1))
         return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "one context, or --none");
-    vmctl_config *config = cli_config(c, &status);
+    vmctl_config *config = config_to_change(c, &status);
     if (!config)
         return status;
     int rc = vmctl_config_use(config, name, &err);
@@ -181,7 +217,7 @@ static const cli_verb verb_use = {
 static int context_remove(cli *c) {
     vmctl_error *err = NULL;
     int status = 0;
-    vmctl_config *config = cli_config(c, &status);
+    vmctl_config *config = config_to_change(c, &status);
 
     if (!config)
         return status;

@@ -287,6 +287,12 @@ def test_contexts():
     expect(4, "context", "remove", "gone")
     expect(0, "context", "use", "--none")
     expect(0, "context", "remove", "t")
+    several = [subprocess.Popen([VMCTL, "context", "add", f"t{i}", "test:///default", "--config", str(config)], env=ENV, stdout=subprocess.DEVNULL) for i in range(12)]
+    check("contexts that are added at once", [child.wait(timeout=30) for child in several] == [0] * 12)
+    done = expect(0, "context", "list", "-o", "name")
+    check("none of them is lost", sorted(done.stdout.split()) == sorted(f"t{i}" for i in range(12)), done)
+    for i in range(12):
+        expect(0, "context", "remove", f"t{i}")
     ENV["VMCTL_CONNECT"] = "test:///default"
     check("nothing is left", expect(0, "context", "list", "-o", "json").stdout == "[]\n")
 
