@@ -46,8 +46,10 @@ static int tear_down(void **state) {
 
 /* Runs a part in a mount namespace with another /dev/kvm; the part returns 0 or the number of what was wrong. */
 static void with_device(int (*part)(void), mode_t type, mode_t mode, dev_t device) {
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        print_message("skip: needs root\n");
         skip();
+    }
     pid_t pid = fork();
     if (pid == 0) {
         char node[96];
@@ -64,8 +66,10 @@ static void with_device(int (*part)(void), mode_t type, mode_t mode, dev_t devic
     char node[96];
     snprintf(node, sizeof node, "%s/node", runtime);
     unlink(node);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        print_message("skip: there is no /dev/kvm, or it cannot be replaced here\n");
         skip();
+    }
     assert_int_equal(status, 0);
 }
 
@@ -157,8 +161,10 @@ static void the_answer_is_consistent_and_cached(void **state) {
 /* Where an interpreting KVM is known to be loaded, the answer must be no. */
 static void an_interpreting_kvm_is_found_out(void **state) {
     (void)state;
-    if (access("/sys/module/kvm_pvm", F_OK) != 0 || access("/dev/kvm", R_OK | W_OK) != 0)
+    if (access("/sys/module/kvm_pvm", F_OK) != 0 || access("/dev/kvm", R_OK | W_OK) != 0) {
+        print_message("skip: the host's KVM is not kvm_pvm\n");
         skip();
+    }
     kvm_result r;
     assert_int_equal(kvm_probe(getuid(), getgid(), &d, &r, NULL), 0);
     assert_true(r.openable);
@@ -170,8 +176,10 @@ static void a_cache_that_others_could_write_is_not_believed(void **state) {
     (void)state;
     kvm_result r;
     assert_int_equal(kvm_probe(getuid(), getgid(), &d, &r, NULL), 0);
-    if (!r.present)
+    if (!r.present) {
+        print_message("skip: there is no /dev/kvm\n");
         skip();
+    }
     char folder[96];
     snprintf(folder, sizeof folder, "%s/vmctl", runtime);
     assert_int_equal(chmod(folder, 0777), 0);

@@ -274,8 +274,10 @@ static void a_daemon_is_not_waited_for(void **state) {
 
 static void runs_as_another_user(void **state) {
     (void)state;
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        print_message("skip: needs root\n");
         skip();
+    }
     PROCESS_AUTO_RESULT r = {0};
     vmc_deadline d = in_ms(10000);
     process_options o = {.argv = ARGV("sh", "-c", "id -u; id -g; id -G"),

@@ -113,8 +113,10 @@ static void large_files_and_folders(void **state) {
 static void another_reader_agrees(void **state) {
     (void)state;
     char *program = process_find("xorriso");
-    if (!program)
+    if (!program) {
+        print_message("skip: xorriso is not installed\n");
         skip();
+    }
     free(program);
     char path[] = "/tmp/vmctl-test-seed-XXXXXX";
     close(mkstemp(path));

@@ -69,8 +69,10 @@ static int look(const vmctl_image *image, void *user) {
 static void images_are_converted_and_inspected(void **state) {
     (void)state;
     char *program = process_find("qemu-img");
-    if (!program)
+    if (!program) {
+        print_message("skip: qemu-img (package qemu-utils) is not installed\n");
         skip();
+    }
     free(program);
     vmc_deadline d = vmc_deadline_start(NULL, 20000);
     char *raw = in_folder("a.raw"), *qcow2 = in_folder("a.qcow2");
