@@ -135,6 +135,12 @@ static int act_look(life_args *args) {
     return 0;
 }
 
+/* A transient domain has no definition to start from again. 1: it is one. */
+static int act_is_transient(life_args *args) {
+    int persistent = virDomainIsPersistent(args->domain);
+    return persistent < 0 ? -1 : persistent == 0;
+}
+
 static const life_verb verb_start = {"starting the domain", act_start};
 static const life_verb verb_destroy = {"powering the domain off", act_destroy};
 static const life_verb verb_shutdown = {"asking the guest to shut down", act_shutdown};
@@ -143,6 +149,7 @@ static const life_verb verb_pause = {"pausing the domain", act_pause};
 static const life_verb verb_resume = {"resuming the domain", act_resume};
 static const life_verb verb_save = {"saving the domain's memory", act_save};
 static const life_verb verb_rename = {"renaming the domain", act_rename};
+static const life_verb verb_is_transient = {"asking whether the domain is kept", act_is_transient};
 static const life_verb verb_look = {"asking for the domain's state", act_look};
 
 static int life_work(void *opaque) {
@@ -403,7 +410,16 @@ int libvirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_
 
 int libvirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err) {
     vmc_deadline deadline = stop_deadline(options);
-    int code = stop(conn, vm, options, &deadline, err);
+    const libvirt_vm *which = vm;
+    outcome out = {0};
+    int code = run(conn, vm, &verb_is_transient, 0, NULL, &deadline, &out, err);
+    if (code == 0 && out.already) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is transient: stopped, it would be gone", which->name);
+        return vmc_error_next(err, "make it permanent first: virsh dumpxml %s > vm.xml; virsh define vm.xml",
+                              which->name);
+    }
+    if (code == 0)
+        code = stop(conn, vm, options, &deadline, err);
     if (code < 0)
         return code;
     code = start(conn, vm, 0, &deadline, err);

@@ -59,7 +59,8 @@ static int is_shared(removal *r, const char *path, bool *shared, vmctl_error **e
     libvirt_documents_users(&r->documents, path, r->vm->uuid, &users);
     *shared = users.count > 0;
     if (*shared)
-        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", path, users.items[0]);
+        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "%s %s stays: %s uses it too", is_disk(path) ? "disk" : "file", path,
+                 users.items[0]);
     return 0;
 }
 
@@ -86,8 +87,9 @@ static int remove_own(removal *r, vmctl_error **err) {
             continue;
         if (disk && r->options->disks == VMCTL_DELETE_KEEP_DISKS)
             continue;
-        if (disk) /* another VM may have it as volume: or stand on it as backing:, and must not lose it */
-            code = is_shared(r, path, &shared, err);
+        /* Another VM may have it as volume: or stand on it as backing:; and a copied definition (virt-clone, virsh define) names
+         * the files of the VM that it was copied from, its seed and kernel too. */
+        code = is_shared(r, path, &shared, err);
         if (code == 0 && !shared)
             code = remove_file(r, disk ? "disk" : "file", path, err);
     }
@@ -142,7 +144,10 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
         code = remove_others(&r, err);
     if (code == 0 && r.facts->serial_log && r.facts->info.managed) {
         bool gone = false;
-        code = libvirt_remove_log(r.conn, r.facts->serial_log, &deadline, &gone, err);
+        bool shared = false;
+        code = is_shared(&r, r.facts->serial_log, &shared, err);
+        if (code == 0 && !shared)
+            code = libvirt_remove_log(r.conn, r.facts->serial_log, &deadline, &gone, err);
         if (gone)
             tell(&r, "log", r.facts->serial_log);
     }

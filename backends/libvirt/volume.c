@@ -170,7 +170,8 @@ static bool names_path(const char *xml, const char *path) {
                 return false;
     VMC_AUTO_STRV files = {0};
     VMC_AUTO_STRV volumes = {0};
-    libvirt_xpath_texts(xml, "//disk//source/@file | //disk//source/@dev | //os/kernel | //os/initrd", &files);
+    libvirt_xpath_texts(
+        xml, "//disk//source/@file | //disk//source/@dev | //os/kernel | //os/initrd | //devices/*/log/@file", &files);
     libvirt_xpath_texts(xml, "//disk[@type='volume']/source/@volume", &volumes);
     marked_backings(xml, &files);
     return vmc_strv_has(&files, path) || vmc_strv_has(&volumes, base);

@@ -59,6 +59,39 @@ serial: {{log: big.log}}
             subprocess.run(["umount", str(small)])
         self.nothing_left("a full disk")
 
+    def test_a_copied_definition_owns_nothing(self):
+        self.ok(vmctl("create", "-", input="""
+name: first
+memory: 32MiB
+accel: tcg
+networks: []
+disks: [{name: root, size: 4MiB}]
+cloudInit: {hostname: first}
+serial: {log: first.log}
+"""))
+        self.ok(vmctl("start", "first"))
+        files = sorted(os.listdir("/var/lib/libvirt/images"))
+        self.assertTrue({"first-root.qcow2", "first-cidata.iso", "first.log"} <= set(files), files)
+        xml = virsh("dumpxml", "first", "--inactive").out
+        uuid = virsh("domuuid", "first").out.strip()
+        copy = WORLD / "second.xml"
+        copy.write_text(xml.replace(f"<uuid>{uuid}</uuid>", "").replace("<name>first</name>", "<name>second</name>"))
+        self.ok(virsh("define", str(copy)))
+        self.ok(vmctl("delete", "second"))
+        self.assertEqual(sorted(os.listdir("/var/lib/libvirt/images")), files)
+        self.ok(vmctl("delete", "first", "--force"))
+        self.nothing_left("a copied definition")
+
+    def test_restart_of_a_transient_vm(self):
+        xml = WORLD / "transient.xml"
+        xml.write_text("<domain type='qemu'><name>transient</name><memory unit='MiB'>32</memory>"
+                       "<os><type arch='x86_64'>hvm</type></os></domain>")
+        self.ok(virsh("create", str(xml)))
+        restart = vmctl("restart", "transient", "--force")
+        self.assertEqual(virsh("domstate", "transient").out.strip(), "running")
+        self.status(restart, 6)
+        self.ok(vmctl("stop", "transient", "--force"))
+
     def interrupted(self, number, delay):
         child = subprocess.Popen([harness.VMCTL, "create", str(self.yaml), "--start"], stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
