@@ -9,6 +9,9 @@
 /* A key of vm.yaml as a feature of create that no contract test has tried on the real hypervisor yet. */
 #define UNTRIED(feature, level, reason)                                                                                \
     { VMCTL_SLOT_create, feature, VMCTL_LEVEL_##level, VMCTL_PROOF_SPECIFICATION, reason }
+/* One feature of a slot that does more, or less, than the slot as a whole. */
+#define PART(slot, feature, level, proof, reason)                                                                      \
+    { VMCTL_SLOT_##slot, feature, VMCTL_LEVEL_##level, VMCTL_PROOF_##proof, reason }
 #define KEY(key)                                                                                                       \
     { key, VMCTL_LEVEL_YES, NULL, NULL }
 #define SOME(key, reason)                                                                                              \
@@ -33,6 +36,10 @@ static const vmctl_slot_claim slots[] = {
     YES(open), YES(close), YES(undo),
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove), YES(change),
+    PART(get, "guest.addresses", YES, SPECIFICATION, NULL),
+    PART(change, "cpu.hotplug", LIMITED, SPECIFICATION, "up to cpus.max, and a guest that takes CPUs while it runs"),
+    PART(change, "memory.balloon", LIMITED, SPECIFICATION, "up to the memory that the VM started with, by the guest's balloon driver"),
+    PART(change, "memory.hotplug", NO, NONE, "adding memory modules arrives with hotplug; virsh attach-device does it until then"),
     UNTRIED("accel.kvm", YES, NULL), UNTRIED("guest.windows", YES, NULL), UNTRIED("machine.arch", YES, NULL),
     UNTRIED("cpu.model", YES, NULL), UNTRIED("storage.shared", YES, NULL),
     UNTRIED("memory.max", LIMITED, "the guest gets the slots; growing it while it runs is done with virsh attach-device for now"),

@@ -55,6 +55,8 @@ static void key_answer(const vmctl_backend_descriptor *descriptor, const vmc_fea
 
 static void vmctl_answer(const vmctl_backend_descriptor *descriptor, const vmc_feature *feature, vmctl_cap *cap) {
     cap->vmctl = VMCTL_LEVEL_YES;
+    if (feature->slot < 0 && !feature->key)
+        lessen(cap, VMCTL_LEVEL_NO, "a fact about the platform; vmctl has no operation for it");
     if (feature->slot >= 0) {
         const vmctl_slot_claim *claim = vmc_slot_claim(descriptor, (vmctl_slot)feature->slot, feature->id);
         if (!claim)
@@ -66,13 +68,6 @@ static void vmctl_answer(const vmctl_backend_descriptor *descriptor, const vmc_f
         key_answer(descriptor, feature, cap);
     if (cap->vmctl <= VMCTL_LEVEL_NO)
         cap->proof = VMCTL_PROOF_NONE;
-}
-
-static const vmc_feature *find_feature(const char *id) {
-    for (size_t i = 0; i < vmc_feature_count; i++)
-        if (strcmp(vmc_features[i].id, id) == 0)
-            return &vmc_features[i];
-    return NULL;
 }
 
 static int no_feature(const char *id, vmctl_error **err) {
@@ -131,7 +126,7 @@ static int prepare(const vmctl_caps_options *o, asking *a, const vmc_feature **f
             return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "there is no backend \"%s\" in this build", o->backend);
     }
     if (o->feature) {
-        *feature = find_feature(o->feature);
+        *feature = vmc_feature_find(o->feature);
         if (!*feature)
             return no_feature(o->feature, err);
     }

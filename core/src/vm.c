@@ -298,7 +298,7 @@ int vmctl_vm_clone(vmctl_vm *vm, const char *name, const vmctl_clone_options *op
     if (rc == 0)
         rc = check_name(name, &op.why);
     if (rc == 0 && o.linked)
-        rc = vmc_op_need(&op, VMCTL_SLOT_clone, "clone.linked");
+        rc = vmc_op_need(&op, VMCTL_SLOT_clone, "lifecycle.clone.linked");
     vmc_marker marker = {0};
     if (rc == 0)
         rc = vmc_marker_make(NULL, NULL, 0, &marker, &op.why);

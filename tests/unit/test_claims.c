@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "feature_list.h"
 #include "registry.h"
 #include "schema.h"
 
@@ -66,6 +67,10 @@ static void claims_are_complete(void **state) {
         for (size_t i = 0; i < descriptor->slot_count; i++) {
             const vmctl_slot_claim *claim = &descriptor->slots[i];
             assert_in_range(claim->slot, 0, VMCTL_SLOT_COUNT - 1);
+            const vmc_feature *feature = vmc_feature_find(claim->feature);
+            if (claim->feature && (!feature || feature->slot != (int)claim->slot))
+                fail_msg("%s: %s is no feature of the slot %s", descriptor->name, claim->feature,
+                         slot_names[claim->slot]);
             if (claim->level > VMCTL_LEVEL_NO)
                 assert_int_not_equal(claim->proof, VMCTL_PROOF_NONE);
             if (claim->level != VMCTL_LEVEL_YES)

@@ -42,9 +42,27 @@ static void ids_are_unique_and_dotted(void **state) {
         assert_non_null(strchr(id, '.'));
         assert_int_equal(strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789.-"), strlen(id));
         assert_true(vmc_features[i].title && *vmc_features[i].title);
+        assert_non_null(vmc_feature_group((vmc_feature_number)i));
+        assert_ptr_equal(vmc_feature_find(id), &vmc_features[i]);
+        const char *name = vmc_features[i].name;
+        assert_int_equal(strlen(name), strlen(id));
+        for (size_t c = 0; id[c]; c++)
+            assert_int_equal(name[c], strchr(".-", id[c]) ? '_' : id[c]);
+        const char *sentence = vmc_features[i].sentence;
+        assert_true(strlen(sentence) > 10 && sentence[strlen(sentence) - 1] == '.');
+        assert_null(strchr(sentence, '|'));
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(id, vmc_features[j].id);
     }
+}
+
+static void features_are_in_the_group_above_them(void **state) {
+    (void)state;
+    assert_string_equal(vmc_feature_group(VMC_FEATURE_lifecycle_create), "Life of a VM");
+    assert_string_equal(vmc_feature_group(VMC_FEATURE_snapshot_memory), "Snapshots");
+    assert_string_equal(vmc_feature_group(VMC_FEATURE_migrate_live), "Migration");
+    assert_null(vmc_feature_find("snapshot"));
+    assert_null(vmc_feature_find(NULL));
 }
 
 static bool has_word(const char *words, const char *word) {
@@ -116,6 +134,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_slot_is_spoken_of),
         cmocka_unit_test(ids_are_unique_and_dotted),
+        cmocka_unit_test(features_are_in_the_group_above_them),
         cmocka_unit_test(keys_and_values_are_the_schemas),
         cmocka_unit_test(the_contracts_ids_are_there),
         cmocka_unit_test(levels_have_names),
