@@ -88,6 +88,12 @@ char *cli_split_target(cli *c, const char *target, const char **vm);
 /* Connects and finds one VM. NULL: reported. vmctl_vm_free. */
 vmctl_vm *cli_vm(cli *c, const char *target, int *status);
 
+/* What a verb did to a VM: its identity, the outcome ("renamed") and the detail in parentheses (NULL: none). Keys of the
+ * verb's own may be added. */
+cJSON *cli_outcome(const vmctl_vm *vm, const char *outcome, const char *detail);
+/* The end of a verb on one VM: rc < 0 reports err, else the result is shown. Frees vm, err and the result; the exit status. */
+int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result);
+
 /* One VM of several. */
 typedef struct cli_task {
     const char *target; /* as given */

@@ -109,6 +109,28 @@ vmctl_vm *cli_vm(cli *c, const char *target, int *status) {
     return vm;
 }
 
+cJSON *cli_outcome(const vmctl_vm *vm, const char *outcome, const char *detail) {
+    cJSON *result = cli_tree_identity(vm);
+
+    cli_put(result, "outcome", outcome);
+    cli_put(result, "detail", detail);
+    return result;
+}
+
+int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result) {
+    int status = 0;
+
+    cli_progress_end();
+    if (rc < 0) {
+        status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
+        cJSON_Delete(result);
+    } else {
+        cli_output_one(c, &cli_view_outcome, result);
+    }
+    vmctl_vm_free(vm);
+    return status;
+}
+
 /* --- several at once --------------------------------------------------------------------------------------- */
 
 typedef struct cli_crew {

@@ -189,38 +189,3 @@ const cli_verb cli_verb_save = {
     .run = save,
     ON_VMS,
 };
-
-/* --- rename --------------------------------------------------------------------------------------------------- */
-
-static int rename_vm(cli *c) {
-    int status = 0;
-    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
-    if (!vm)
-        return status;
-    vmctl_call call = cli_call(c);
-    vmctl_error *err = NULL;
-    CLI_AUTO_FREE char *old = cli_strdup(vmctl_vm_name(vm));
-    if (vmctl_vm_rename(vm, c->args.operands[1], &call, &err) < 0) {
-        status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
-    } else {
-        cJSON *result = cli_tree_identity(vm);
-        CLI_AUTO_FREE char *detail = cli_printf("was %s", old);
-        cli_put(result, "outcome", "renamed");
-        cli_put(result, "detail", detail);
-        cli_progress_end();
-        cli_output_one(c, &cli_view_outcome, result);
-    }
-    vmctl_vm_free(vm);
-    return status;
-}
-
-const cli_verb cli_verb_rename = {
-    .name = "rename",
-    .group = "life",
-    .operands = "VM NEW",
-    .summary = "give a VM another name",
-    .min = 2,
-    .max = 2,
-    .hint = CLI_HINT_VM,
-    .run = rename_vm,
-};

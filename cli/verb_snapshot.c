@@ -1,4 +1,4 @@
-/* vmctl snapshot create|list|get|rename|revert|delete, vmctl clone. */
+/* vmctl snapshot create|list|get|rename|revert|delete. */
 #include "output.h"
 #include "tree.h"
 #include "verbs.h"
@@ -34,11 +34,9 @@ static int with_vm(cli *c, vm_fn work) {
 }
 
 static void show_outcome(cli *c, const vmctl_vm *vm, const char *snapshot, const char *outcome) {
-    cJSON *result = cli_tree_identity(vm);
+    cJSON *result = cli_outcome(vm, outcome, snapshot);
 
     cli_put(result, "snapshot", snapshot);
-    cli_put(result, "outcome", outcome);
-    cli_put(result, "detail", snapshot);
     cli_progress_end();
     cli_output_one(c, &cli_view_outcome, result);
 }
@@ -247,42 +245,4 @@ const cli_verb cli_verb_snapshot = {
     .group = "snapshot",
     .summary = "take, show, revert and remove snapshots",
     .verbs = verbs,
-};
-
-/* --- clone ------------------------------------------------------------------------------------------------------ */
-
-static int do_clone(cli *c, vmctl_vm *vm, vmctl_error **err) {
-    vmctl_clone_options options = VMCTL_CLONE_OPTIONS_INIT;
-    vmctl_call call = cli_call(c);
-    vmctl_vm *made = NULL;
-
-    options.call = &call;
-    options.linked = cli_flag(&c->args, "linked");
-    options.snapshot = cli_text(&c->args, "snapshot", NULL);
-    int rc = vmctl_vm_clone(vm, c->args.operands[1], &options, &made, err);
-    if (rc == 0)
-        show_outcome(c, made, NULL, "created");
-    vmctl_vm_free(made);
-    return rc;
-}
-
-static int clone_vm(cli *c) {
-    return with_vm(c, do_clone);
-}
-
-static const cli_option clone_options[] = {
-    {"linked", 0, CLI_FLAG, NULL, "disks that stand on the original's, instead of copies"},
-    {"snapshot", 0, CLI_TEXT, "NAME", "from this snapshot, instead of the present state"},
-    {NULL}};
-
-const cli_verb cli_verb_clone = {
-    .name = "clone",
-    .group = "life",
-    .operands = "VM NEW",
-    .summary = "a copy of a VM with its own MACs and identity",
-    .options = clone_options,
-    .min = 2,
-    .max = 2,
-    .hint = CLI_HINT_VM,
-    .run = clone_vm,
 };

@@ -230,36 +230,37 @@ int vmctl_vm_restart(vmctl_vm *vm, const vmctl_stop_options *options, vmctl_erro
     return vmc_op_end(&op, rc, "restart %s", op.name);
 }
 
-int vmctl_vm_reset(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {
+/* The operations that take nothing but the call. */
+typedef int (*plain_fn)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+
+static int do_plain(vmctl_vm *vm, vmctl_slot slot, int64_t default_ms, const vmctl_call *call, const char *verb,
+                    vmctl_error **err) {
     vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_reset, call, VMC_ACT_MS, true, err);
-    if (rc == 0)
-        rc = op.ops->reset(op.conn, op.handle, &op.call, &op.why);
-    return vmc_op_end(&op, rc, "reset %s", op.name);
+    int rc = vmc_op_begin_vm(&op, vm, slot, call, default_ms, true, err);
+    if (rc == 0) {
+        const plain_fn run = slot == VMCTL_SLOT_reset    ? op.ops->reset
+                             : slot == VMCTL_SLOT_pause  ? op.ops->pause
+                             : slot == VMCTL_SLOT_resume ? op.ops->resume
+                                                         : op.ops->save;
+        rc = run(op.conn, op.handle, &op.call, &op.why);
+    }
+    return vmc_op_end(&op, rc, "%s %s", verb, op.name);
+}
+
+int vmctl_vm_reset(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {
+    return do_plain(vm, VMCTL_SLOT_reset, VMC_ACT_MS, call, "reset", err);
 }
 
 int vmctl_vm_pause(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {
-    vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_pause, call, VMC_ACT_MS, true, err);
-    if (rc == 0)
-        rc = op.ops->pause(op.conn, op.handle, &op.call, &op.why);
-    return vmc_op_end(&op, rc, "pause %s", op.name);
+    return do_plain(vm, VMCTL_SLOT_pause, VMC_ACT_MS, call, "pause", err);
 }
 
 int vmctl_vm_resume(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {
-    vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_resume, call, VMC_ACT_MS, true, err);
-    if (rc == 0)
-        rc = op.ops->resume(op.conn, op.handle, &op.call, &op.why);
-    return vmc_op_end(&op, rc, "resume %s", op.name);
+    return do_plain(vm, VMCTL_SLOT_resume, VMC_ACT_MS, call, "resume", err);
 }
 
 int vmctl_vm_save(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {
-    vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_save, call, VMC_NO_LIMIT, true, err);
-    if (rc == 0)
-        rc = op.ops->save(op.conn, op.handle, &op.call, &op.why);
-    return vmc_op_end(&op, rc, "save %s", op.name);
+    return do_plain(vm, VMCTL_SLOT_save, VMC_NO_LIMIT, call, "save", err);
 }
 
 /* The rule of vm.yaml's `name`. */
