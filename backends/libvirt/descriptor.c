@@ -4,6 +4,9 @@
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define YES(slot)                                                                                                      \
     { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_YES, VMCTL_PROOF_REAL, NULL }
+/* A feature of a slot, with what limits it. */
+#define SOME_OF(slot, feature, reason)                                                                                 \
+    { VMCTL_SLOT_##slot, feature, VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL, reason }
 #define NO(slot, reason)                                                                                               \
     { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, reason }
 /* A key of vm.yaml as a feature of create that no contract test has tried on the real hypervisor yet. */
@@ -23,7 +26,6 @@
 static const char *const aliases[] = {"kvm", "qemu", NULL};
 static const char *const schemes[] = {"qemu", "test", NULL};
 
-#define NO_SNAPSHOTS "snapshots arrive with their own release; virsh snapshot-create-as does them until then"
 #define NO_HOTPLUG   "attaching and detaching arrive with hotplug; vmctl apply and vmctl set change a VM's devices"
 #define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
 #define NO_MIGRATION "migration arrives with its own release; virsh migrate does it until then"
@@ -49,8 +51,14 @@ static const vmctl_slot_claim slots[] = {
     UNTRIED("display.opengl", LIMITED, "rendered on the host's GPU, which needs a render node"),
     YES(start), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
     NO(clone, "cloning arrives with its own release; virt-clone does it until then"),
-    NO(snapshot_create, NO_SNAPSHOTS), NO(snapshot_list, NO_SNAPSHOTS), NO(snapshot_rename, NO_SNAPSHOTS),
-    NO(snapshot_revert, NO_SNAPSHOTS), NO(snapshot_delete, NO_SNAPSHOTS),
+    YES(snapshot_create), YES(snapshot_list), YES(snapshot_rename), YES(snapshot_revert), YES(snapshot_delete),
+    SOME_OF(snapshot_create, "snapshot.disk", "of a running VM only from libvirt 9.9 on; before, its snapshots are with memory"),
+    SOME_OF(snapshot_create, "snapshot.memory", "on qcow2 disks; of a VM on UEFI firmware from libvirt 10.10 on"),
+    SOME_OF(snapshot_create, "snapshot.quiesce", "needs qemu-guest-agent in the guest"),
+    {VMCTL_SLOT_snapshot_create, "snapshot.external", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION,
+     "from libvirt 9.9 on, which can revert them; those of others are shown, and deleted from 9.0 on"},
+    SOME_OF(snapshot_rename, "snapshot.rename", "the new name is vmctl's; virsh and QEMU go on using the first one"),
+    SOME_OF(snapshot_revert, "snapshot.revert", "external snapshots from libvirt 9.9 on"),
     NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
     NO(cdrom_change, "changing media arrives with hotplug; vmctl set disk.NAME.cdrom=FILE changes one"),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),

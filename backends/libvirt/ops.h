@@ -40,6 +40,18 @@ int libvirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **e
 int libvirt_save(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int libvirt_rename(void *conn, void *vm, const char *new_name, const vmctl_call *call, vmctl_error **err);
 
+/* snapshot.c, snapshot_make.c, snapshot_revert.c, snapshot_delete.c */
+int libvirt_snapshot_create(void *conn, void *vm, const char *name, const vmctl_snapshot_create_options *options,
+                            vmc_journal *journal, vmctl_error **err);
+int libvirt_snapshot_list(void *conn, void *vm, const vmctl_call *call, vmctl_snapshot_fn each, void *user,
+                          vmctl_error **err);
+int libvirt_snapshot_rename(void *conn, void *vm, const char *name, const char *new_name, const vmctl_call *call,
+                            vmctl_error **err);
+int libvirt_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_snapshot_revert_options *options,
+                            vmc_journal *journal, vmctl_error **err);
+int libvirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_snapshot_delete_options *options,
+                            vmctl_error **err);
+
 /* events.c, console.c, serial_log.c, display.c */
 int libvirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);
 int libvirt_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,

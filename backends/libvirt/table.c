@@ -30,6 +30,12 @@ static const vmctl_backend_ops libvirt_ops = {
     .save = libvirt_save,
     .rename = libvirt_rename,
 
+    .snapshot_create = libvirt_snapshot_create,
+    .snapshot_list = libvirt_snapshot_list,
+    .snapshot_rename = libvirt_snapshot_rename,
+    .snapshot_revert = libvirt_snapshot_revert,
+    .snapshot_delete = libvirt_snapshot_delete,
+
     .events = libvirt_events,
     .console_open = libvirt_console_open,
     .serial_log = libvirt_serial_log,

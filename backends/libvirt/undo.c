@@ -6,10 +6,12 @@
  *   added, added-volume        the same two, unless a VM uses it by now: for a change of a VM that stays
  *   domain UUID NAME           by the UUID that was chosen before it was defined
  *   log PATH                   what the host writes as soon as the domain starts
+ *   snapshot, frozen, stale-save   see snapshot.h
  */
 #include "ops.h"
 
 #include "rpc.h"
+#include "snapshot.h"
 #include "storage.h"
 #include "xpath.h"
 #include <errno.h>
@@ -134,6 +136,12 @@ int libvirt_undo(void *conn_, const char *kind, const char *detail, const vmctl_
         return undo_volume(conn, detail, added, &deadline, err);
     if (strcmp(kind, "domain") == 0)
         return undo_domain(conn, detail, &deadline, err);
+    if (strcmp(kind, "snapshot") == 0)
+        return libvirt_snapshot_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "frozen") == 0)
+        return libvirt_thaw_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "stale-save") == 0)
+        return libvirt_stale_save_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "log") == 0)
         return libvirt_remove_log(conn, detail, &deadline, NULL, err);
     return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" is of an unknown kind", kind, detail);

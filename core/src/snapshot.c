@@ -15,8 +15,17 @@ int vmctl_snapshot_create(vmctl_vm *vm, const char *name, const vmctl_snapshot_c
         rc = vmc_op_need(&op, VMCTL_SLOT_snapshot_create, "snapshot.memory");
     if (rc == 0 && o.quiesce)
         rc = vmc_op_need(&op, VMCTL_SLOT_snapshot_create, "snapshot.quiesce");
-    if (rc == 0)
-        rc = op.ops->snapshot_create(op.conn, op.handle, name, &o, &op.why);
+    vmc_journal *journal = NULL;
+    if (rc == 0) {
+        VMC_AUTO_FREE char *operation = vmc_printf("taking of snapshot \"%s\" of %s", name, op.name);
+        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
+    }
+    if (rc == 0) {
+        rc = op.ops->snapshot_create(op.conn, op.handle, name, &o, journal, &op.why);
+        if (rc < 0)
+            vmc_op_undo(&op, journal);
+    }
+    vmc_journal_close(journal);
     return vmc_op_end(&op, rc, "take snapshot \"%s\" of %s", name ? name : "", op.name);
 }
 
@@ -54,8 +63,17 @@ int vmctl_snapshot_revert(vmctl_vm *vm, const char *name, const vmctl_snapshot_r
     o.call = &op.call;
     if (rc == 0)
         rc = vmc_check_text(name, "the snapshot's name", &op.why);
-    if (rc == 0)
-        rc = op.ops->snapshot_revert(op.conn, op.handle, name, &o, &op.why);
+    vmc_journal *journal = NULL;
+    if (rc == 0) {
+        VMC_AUTO_FREE char *operation = vmc_printf("reverting to snapshot \"%s\" of %s", name, op.name);
+        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
+    }
+    if (rc == 0) {
+        rc = op.ops->snapshot_revert(op.conn, op.handle, name, &o, journal, &op.why);
+        if (rc < 0)
+            vmc_op_undo(&op, journal);
+    }
+    vmc_journal_close(journal);
     return vmc_op_end(&op, rc, "revert %s to snapshot \"%s\"", op.name, name ? name : "");
 }
 

@@ -19,7 +19,7 @@ vmctl_error *err;
 char failure[4096];
 
 static const contract_group *const groups[] = {&group_life,   &group_create,  &group_devices, &group_look,
-                                               &group_change, &group_storage, &group_errors};
+                                               &group_change, &group_storage, &group_errors,  &group_snapshot};
 #define GROUPS (sizeof groups / sizeof groups[0])
 
 void must(int rc, const char *call, const char *file, int line) {

@@ -37,7 +37,7 @@ typedef struct contract_group {
 } contract_group;
 
 extern const contract_group group_life, group_create, group_devices, group_look, group_change, group_storage,
-    group_errors;
+    group_errors, group_snapshot;
 
 /* How something looks in a backend's native document, where no fact of the common model shows it. */
 typedef struct contract_mark {

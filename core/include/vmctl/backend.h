@@ -171,13 +171,13 @@ typedef struct vmctl_backend_ops {
                  vmc_journal *journal, void **out, vmctl_identity *identity, vmctl_error **err);
 
     int (*snapshot_create)(void *conn, void *vm, const char *name, const vmctl_snapshot_create_options *options,
-                           vmctl_error **err);
+                           vmc_journal *journal, vmctl_error **err);
     int (*snapshot_list)(void *conn, void *vm, const vmctl_call *call, vmctl_snapshot_fn each, void *user,
                          vmctl_error **err);
     int (*snapshot_rename)(void *conn, void *vm, const char *name, const char *new_name, const vmctl_call *call,
                            vmctl_error **err);
     int (*snapshot_revert)(void *conn, void *vm, const char *name, const vmctl_snapshot_revert_options *options,
-                           vmctl_error **err);
+                           vmc_journal *journal, vmctl_error **err);
     int (*snapshot_delete)(void *conn, void *vm, const char *name, const vmctl_snapshot_delete_options *options,
                            vmctl_error **err);
 

@@ -1,0 +1,273 @@
+/* backends/libvirt/snapshot_revert.c - making a VM what it was.
+ *
+ * libvirt ends QEMU and starts it anew from the snapshot (or leaves it stopped), with the definition of then. It keeps a saved memory of now, which would
+ * be restored over other disks at the next start: that is removed here.
+ */
+#include "domain_model.h"
+#include "ops.h"
+#include "rpc.h"
+#include "snapshot.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPAIR_MS = 60000, THAW_MS = 60000 };
+
+typedef struct reverting {
+    libvirt_snapshot_scene scene;
+    const libvirt_snapshot *snapshot;
+    const vmctl_snapshot_revert_options *options;
+    bool runs; /* afterwards */
+    vmc_journal *journal;
+} reverting;
+
+static libvirt_rpc *rpc_of(const reverting *r) {
+    libvirt_rpc *rpc = libvirt_rpc_new(r->scene.conn);
+    virDomainRef(r->scene.vm->domain);
+    rpc->domain = r->scene.vm->domain;
+    return rpc;
+}
+
+/* domain, name and flags. Newer libvirt asks for a word more before it ends a running QEMU; the person has said it. */
+static int work_revert(libvirt_rpc *rpc) {
+    virDomainSnapshotPtr snapshot = virDomainSnapshotLookupByName(rpc->domain, rpc->name, 0);
+    if (!snapshot)
+        return -1;
+    int code = virDomainRevertToSnapshot(snapshot, rpc->flags);
+    if (code < 0 && virGetLastErrorCode() == VIR_ERR_SNAPSHOT_REVERT_RISKY)
+        code = virDomainRevertToSnapshot(snapshot, rpc->flags | VIR_DOMAIN_SNAPSHOT_REVERT_FORCE);
+    if (code < 0)
+        rpc->failure = virSaveLastError();
+    virDomainSnapshotFree(snapshot);
+    return code;
+}
+
+/* domain */
+static int work_drop_save(libvirt_rpc *rpc) {
+    return virDomainHasManagedSaveImage(rpc->domain, 0) == 1 ? virDomainManagedSaveRemove(rpc->domain, 0) : 0;
+}
+
+/* domain */
+static int work_thaw(libvirt_rpc *rpc) {
+    return virDomainFSThaw(rpc->domain, NULL, 0, 0) < 0 ? -1 : 0;
+}
+
+/* domain and text (the definition before) -> number (1: active); found: the definition had changed and is what it was again */
+static int work_repair(libvirt_rpc *rpc) {
+    int active = virDomainIsActive(rpc->domain);
+    VMC_AUTO_FREE char *now = virDomainGetXMLDesc(rpc->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    if (active < 0 || !now)
+        return -1;
+    rpc->number = (unsigned long long)active;
+    if (!rpc->text || strcmp(now, rpc->text) == 0)
+        return 0;
+    virDomainPtr domain = virDomainDefineXML(rpc->virt, rpc->text);
+    if (!domain)
+        return -1;
+    virDomainFree(domain);
+    rpc->found = true;
+    return 0;
+}
+
+/* --- before ------------------------------------------------------------------------------------------------------ */
+
+static bool knows_disk(const libvirt_snapshot *snapshot, const char *path) {
+    for (size_t i = 0; i < snapshot->disk_count; i++)
+        if (vmc_str_eq(snapshot->disks[i].source, path))
+            return true;
+    return false;
+}
+
+/* Disks that came later are not in the snapshot's definition: the VM loses sight of them, not more. */
+static void tell_later_disks(const reverting *r) {
+    LIBVIRT_AUTO_XML *doc = NULL;
+    if (!r->snapshot->has_domain ||
+        libvirt_xml_parse(r->scene.xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, NULL) < 0)
+        return;
+    const xmlNode *domain = xmlDocGetRootElement(doc);
+    LIBVIRT_XML_EACH(disk, libvirt_xml_child(domain, "devices"), "disk") {
+        const char *path = libvirt_disk_path(disk);
+        if (!path || !libvirt_snapshot_writable(disk) || knows_disk(r->snapshot, path))
+            continue;
+        VMC_AUTO_FREE char *name = libvirt_name_read(domain, disk);
+        vmc_note(r->scene.deadline, VMCTL_NOTE_WARNING,
+                 "disk %s came after the snapshot: it is taken off %s, and its file stays (%s)", name,
+                 r->scene.vm->name, path);
+    }
+}
+
+static int keep_marker(const reverting *r, vmctl_error **err) {
+    LIBVIRT_AUTO_XML *doc = NULL;
+    const libvirt_snapshot_scene *scene = &r->scene;
+    if (!r->snapshot->has_domain || !scene->definition || !strstr(scene->definition, LIBVIRT_VMCTL_NS))
+        return 0;
+    int code = libvirt_snapshot_document(scene->conn, scene->vm, r->snapshot->id, scene->deadline, &doc, err);
+    if (code < 0 || !libvirt_snapshot_marker_keep(doc, scene->definition))
+        return code;
+    return libvirt_snapshot_redefine(scene->conn, scene->vm, doc, scene->deadline, err);
+}
+
+/* --- sizes ------------------------------------------------------------------------------------------------------- */
+
+/* domain -> list (targets and sizes in turn) */
+static int work_sizes(libvirt_rpc *rpc) {
+    virDomainPtr one[] = {rpc->domain, NULL};
+    virDomainStatsRecordPtr *records = NULL;
+    int count = virDomainListGetStats(one, VIR_DOMAIN_STATS_BLOCK, &records, 0);
+    if (count < 0)
+        return -1;
+    const char *target = NULL;
+    for (int i = 0; count > 0 && i < records[0]->nparams; i++) {
+        const virTypedParameter *p = &records[0]->params[i];
+        const char *field = strrchr(p->field, '.');
+        if (field && !strcmp(field, ".name") && p->type == VIR_TYPED_PARAM_STRING)
+            target = p->value.s;
+        else if (field && target && !strcmp(field, ".capacity") && p->type == VIR_TYPED_PARAM_ULLONG) {
+            vmc_strv_add(&rpc->list, target);
+            vmc_strv_printf(&rpc->list, "%llu", p->value.ul);
+            target = NULL;
+        }
+    }
+    virDomainStatsRecordListFree(records);
+    return 0;
+}
+
+/* What cannot be told is not told. *found: free with vmc_strv_free. */
+static void ask_sizes(const reverting *r, vmc_strv *found) {
+    LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
+    if (libvirt_rpc_run(r->scene.conn, r->scene.deadline, "asking for the disks' sizes", work_sizes, rpc, NULL) < 0)
+        return;
+    *found = rpc->list;
+    rpc->list = (vmc_strv){0};
+}
+
+static void tell_sizes(const reverting *r, const vmc_strv *before, const vmc_strv *after) {
+    for (size_t i = 0; i + 1 < before->count; i += 2) {
+        for (size_t k = 0; k + 1 < after->count; k += 2) {
+            if (strcmp(before->items[i], after->items[k]) != 0 ||
+                strcmp(before->items[i + 1], after->items[k + 1]) == 0)
+                continue;
+            VMC_AUTO_FREE char *was = vmc_format_size(strtoll(before->items[i + 1], NULL, 10));
+            VMC_AUTO_FREE char *is = vmc_format_size(strtoll(after->items[k + 1], NULL, 10));
+            const char *name = before->items[i];
+            for (size_t d = 0; d < r->snapshot->disk_count; d++)
+                if (strcmp(r->snapshot->disks[d].target, name) == 0)
+                    name = r->snapshot->disks[d].name;
+            vmc_note(r->scene.deadline, VMCTL_NOTE_INFO, "disk %s has %s again, as it had then (%s before)", name, is,
+                     was);
+        }
+    }
+}
+
+/* --- doing it ---------------------------------------------------------------------------------------------------- */
+
+static int drop_save(const reverting *r, const vmc_deadline *deadline, vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
+    return libvirt_rpc_run(r->scene.conn, deadline, "removing the saved memory", work_drop_save, rpc, err);
+}
+
+/* A failed revert may have ended QEMU and exchanged the definition: the one comes back, the other is said. */
+static int failed(const reverting *r, bool save_dropped, int code, vmctl_error **err) {
+    const libvirt_snapshot_scene *scene = &r->scene;
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
+        return vmc_error_append(err, "; %s may still be reverted", scene->vm->name);
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + REPAIR_MS};
+    vmctl_error *why = NULL;
+    LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
+    rpc->text = vmc_strdup(scene->definition);
+    if (libvirt_rpc_run(scene->conn, &patient, "taking the definition back", work_repair, rpc, &why) < 0)
+        vmc_error_append(err, "; its definition may be that of the snapshot (%s)", vmctl_error_message(why));
+    else if (scene->active && rpc->number == 0)
+        vmc_error_append(err, "; %s was %s and is stopped now, with the definition that it had", scene->vm->name,
+                         vmctl_state_name(libvirt_state(scene->vir_state, scene->vir_reason, false, NULL)));
+    if (save_dropped)
+        vmc_error_append(err, "; its saved memory is gone");
+    vmctl_error_free(why);
+    return code;
+}
+
+/* uncut: what has to follow must not be left out, so that only the deadline ends it. */
+static int revert(const reverting *r, bool uncut, vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
+    rpc->name = vmc_strdup(r->snapshot->id);
+    rpc->flags = r->options->start ? VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING : 0u;
+    VMC_AUTO_FREE char *stage = vmc_printf("reverting to snapshot %s", r->snapshot->name);
+    int code = vmc_progress(r->scene.deadline, r->scene.vm->name, stage, NULL, VMCTL_UNIT_NONE, 0, 0, err);
+    vmc_deadline deadline = *r->scene.deadline;
+    if (uncut)
+        deadline.cancel = NULL;
+    return code < 0 ? code : libvirt_rpc_run(r->scene.conn, &deadline, stage, work_revert, rpc, err);
+}
+
+/* A memory that was taken frozen is still frozen when it comes back. */
+static int thaw(const reverting *r, vmctl_error **err) {
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + THAW_MS, .call = r->scene.deadline->call};
+    LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
+    int code = libvirt_rpc_run(r->scene.conn, &patient, "thawing the guest's file systems", work_thaw, rpc, err);
+    if (code == 0)
+        return 0;
+    vmc_error_prefix(err, "%s is reverted, but its file systems are still frozen, as they were then",
+                     r->scene.vm->name);
+    return vmc_error_next(err, "vmctl thaw %s", r->scene.vm->name);
+}
+
+static int go_back(const reverting *r, vmctl_error **err) {
+    const libvirt_snapshot_scene *scene = &r->scene;
+    bool frozen = r->snapshot->quiesced == 1 && r->snapshot->memory && r->runs;
+    bool save_first = scene->saved && !r->runs;
+    size_t save_mark = 0, frozen_mark = 0;
+    VMC_AUTO_STRV before = {0}, after = {0};
+    ask_sizes(r, &before);
+    int code = 0;
+    if (scene->saved)
+        vmc_note(scene->deadline, VMCTL_NOTE_INFO, "the saved memory of %s is dropped: it belongs to the disks of now",
+                 scene->vm->name);
+    if (save_first)
+        code = drop_save(r, scene->deadline, err);
+    else if (scene->saved)
+        code = vmc_journal_add(r->journal, "stale-save", scene->vm->uuid, &save_mark, err);
+    if (code == 0 && frozen)
+        code = vmc_journal_add(r->journal, "frozen", scene->vm->uuid, &frozen_mark, err);
+    if (code < 0)
+        return code;
+    code = revert(r, frozen || (scene->saved && r->runs), err);
+    if (code < 0)
+        return failed(r, save_first, code, err);
+    if (scene->saved && r->runs) {
+        vmc_deadline patient = {.at_ms = vmc_now_ms() + REPAIR_MS};
+        code = drop_save(r, &patient, err);
+        if (code < 0)
+            return vmc_error_prefix(err, "%s is reverted, but its saved memory of before is still there",
+                                    scene->vm->name);
+    }
+    if (frozen)
+        code = thaw(r, err);
+    if (code == 0) {
+        ask_sizes(r, &after);
+        tell_sizes(r, &before, &after);
+    }
+    return code;
+}
+
+int libvirt_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_snapshot_revert_options *options,
+                            vmc_journal *journal, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(options->call, -1);
+    reverting r = {.options = options, .journal = journal};
+    int code = libvirt_snapshot_look(conn, vm, &deadline, &r.scene, err);
+    if (code == 0) {
+        r.snapshot = libvirt_snapshots_find(&r.scene.snapshots, r.scene.vm->name, name, err);
+        code = r.snapshot ? libvirt_snapshot_check_idle(&r.scene, err) : VMCTL_E_NOT_FOUND;
+    }
+    if (code == 0)
+        code = libvirt_snapshot_check_revert(&r.scene, r.snapshot, err);
+    if (code == 0)
+        code = libvirt_snapshot_check_files(&r.scene, r.snapshot, err);
+    if (code == 0) {
+        r.runs = r.snapshot->memory || options->start;
+        tell_later_disks(&r);
+        code = keep_marker(&r, err);
+    }
+    if (code == 0)
+        code = go_back(&r, err);
+    libvirt_snapshot_scene_free(&r.scene);
+    return code;
+}

@@ -1,0 +1,611 @@
+/* snapshot.c - snapshots: the guest's count goes back to what it was, and what is refused touches nothing. */
+#include "contract.h"
+
+/* qcow2 disks, as a snapshot needs them; the boot sector is the root disk. */
+#define QCOW2 "disks: [{name: root, image: %s, format: qcow2}]"
+
+typedef struct taken {
+    size_t count;
+    struct {
+        char name[64], id[64], parent[64], description[128];
+        vmctl_state state;
+        bool memory, current, external;
+        int quiesced;
+        int64_t created;
+    } items[16];
+} taken;
+
+static int take_one(const vmctl_snapshot *snapshot, void *user) {
+    taken *to = user;
+    assert_true(to->count < 16);
+    snprintf(to->items[to->count].name, 64, "%s", snapshot->name);
+    snprintf(to->items[to->count].id, 64, "%s", snapshot->id ? snapshot->id : "");
+    snprintf(to->items[to->count].parent, 64, "%s", snapshot->parent ? snapshot->parent : "");
+    snprintf(to->items[to->count].description, 128, "%s", snapshot->description ? snapshot->description : "");
+    to->items[to->count].state = snapshot->state;
+    to->items[to->count].memory = snapshot->memory;
+    to->items[to->count].current = snapshot->current;
+    to->items[to->count].external = snapshot->external;
+    to->items[to->count].quiesced = snapshot->quiesced;
+    to->items[to->count++].created = snapshot->created;
+    return 0;
+}
+
+static taken snapshots_of(vmctl_vm *vm) {
+    taken all = {0};
+    MUST(vmctl_snapshot_list(vm, NULL, take_one, &all, &err));
+    return all;
+}
+
+static size_t at(const taken *all, const char *name) {
+    for (size_t i = 0; i < all->count; i++)
+        if (strcmp(all->items[i].name, name) == 0)
+            return i;
+    print_error("no snapshot %s among %zu\n", name, all->count);
+    fail();
+    return 0;
+}
+
+static void snap(vmctl_vm *vm, const char *name) {
+    MUST(vmctl_snapshot_create(vm, name, NULL, &err));
+}
+
+static void revert(vmctl_vm *vm, const char *name) {
+    MUST(vmctl_snapshot_revert(vm, name, NULL, &err));
+}
+
+typedef struct log_text {
+    char bytes[65536];
+    size_t length;
+} log_text;
+
+static int take_log(const void *bytes, size_t length, void *user) {
+    log_text *to = user;
+    assert_true(to->length + length < sizeof to->bytes);
+    memcpy(to->bytes + to->length, bytes, length);
+    to->length += length;
+    to->bytes[to->length] = 0;
+    return 0;
+}
+
+static const log_text *log_of(vmctl_vm *vm) {
+    static log_text log;
+    log.length = 0;
+    MUST(vmctl_serial_log(vm, NULL, take_log, &log, &err));
+    return &log;
+}
+
+/* The next line of a paused VM tells where its memory was: nothing is printed before it goes on. */
+static int next_line(vmctl_vm *vm) {
+    assert_int_equal(state_of(vm), VMCTL_STATE_PAUSED);
+    sleep_ms(200);
+    size_t before = log_of(vm)->length;
+    int line = 0, end = 0;
+    MUST(vmctl_vm_resume(vm, NULL, &err));
+    for (int64_t until = now_ms() + 20000; now_ms() < until; sleep_ms(20)) {
+        const char *text = strstr(log_of(vm)->bytes + before, "vmctl guest: line ");
+        if (text && sscanf(text, "vmctl guest: line %d%n", &line, &end) == 1 && text[end] == '\r')
+            return line;
+    }
+    fail();
+    return 0;
+}
+
+/* Paused between two lines, never in the middle of one, of which a revert would print the rest only. */
+static void pause_at(vmctl_vm *vm, int line) {
+    bool whole = false;
+    wait_line(vm, line);
+    for (int tries = 0; !whole && tries < 20; tries++) {
+        if (tries)
+            MUST(vmctl_vm_resume(vm, NULL, &err));
+        MUST(vmctl_vm_pause(vm, NULL, &err));
+        sleep_ms(200); /* what is in the serial port's buffer still comes out */
+        const log_text *log = log_of(vm);
+        whole = log->length && log->bytes[log->length - 1] == '\n';
+    }
+}
+
+/* The sums of a VM's own disk, by a program that QEMU itself comes with. */
+static void sum_of(const char *path, char out[128]) {
+    char command[700];
+    snprintf(command, sizeof command, "sha256sum '%s'", path);
+    FILE *pipe = popen(command, "re");
+    assert_non_null(pipe);
+    assert_non_null(fgets(out, 128, pipe));
+    assert_int_equal(pclose(pipe), 0);
+}
+
+static void root_path(vmctl_vm *vm, char out[512]) {
+    seen facts;
+    look(vm, &facts);
+    snprintf(out, 512, "%s", device(&facts, "root")->source);
+}
+
+/* base -> a -> (b, c), base -> d: five nodes, three branches. */
+static void a_tree_of_five_gives_each_count_back(void **state) {
+    (void)state;
+    static const char *const names[] = {"base", "a", "b", "c", "d"};
+    static const char *const parents[] = {"", "base", "a", "a", "base"};
+    int lines[5];
+    vmctl_vm *vm = make_started("snap-tree", QCOW2, guest_image);
+    pause_at(vm, 3);
+    for (int i = 0; i < 5; i++) {
+        if (i == 3)
+            revert(vm, "a");
+        if (i == 4)
+            revert(vm, "base");
+        if (i == 3 || i == 4) { /* a reverted VM is as it was: paused */
+            next_line(vm);
+            pause_at(vm, lines[i == 3 ? 1 : 0] + 2 + i);
+        }
+        lines[i] = printed_by(vm).line;
+        snap(vm, names[i]);
+        if (i < 2) {
+            MUST(vmctl_vm_resume(vm, NULL, &err));
+            pause_at(vm, lines[i] + 3);
+        } else if (i == 2) {
+            MUST(vmctl_vm_resume(vm, NULL, &err));
+            pause_at(vm, lines[i] + 2);
+        }
+    }
+    taken all = snapshots_of(vm);
+    assert_int_equal(all.count, 5);
+    for (int i = 0; i < 5; i++) {
+        size_t k = at(&all, names[i]);
+        assert_string_equal(all.items[k].parent, parents[i]);
+        assert_true(all.items[k].memory);
+        assert_int_equal(all.items[k].state, VMCTL_STATE_PAUSED);
+        assert_int_equal(all.items[k].current, i == 4);
+        assert_int_not_equal(all.items[k].created, 0);
+        if (i > 0)
+            assert_true(at(&all, parents[i]) < k); /* parents before children */
+    }
+    for (int i = 0; i < 5; i++) {
+        int which = (i * 2) % 5; /* across the branches */
+        revert(vm, names[which]);
+        assert_int_equal(next_line(vm), lines[which] + 1);
+        all = snapshots_of(vm);
+        for (int k = 0; k < 5; k++)
+            assert_int_equal(all.items[at(&all, names[k])].current, k == which);
+    }
+    vmctl_vm_free(vm);
+}
+
+static void a_running_vm_is_taken_with_memory_and_goes_on(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("snap-a", QCOW2, guest_image);
+    int line = wait_line(vm, 2).line;
+    taken made = {0};
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.description = "before <the> \"upgrade\"";
+    options.made = take_one;
+    options.user = &made;
+    MUST(vmctl_snapshot_create(vm, "one", &options, &err));
+    assert_int_equal(made.count, 1);
+    assert_string_equal(made.items[0].name, "one");
+    assert_string_equal(made.items[0].description, "before <the> \"upgrade\"");
+    assert_true(made.items[0].memory);
+    assert_true(made.items[0].current);
+    assert_false(made.items[0].external);
+    assert_int_equal(made.items[0].state, VMCTL_STATE_RUNNING);
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    assert_int_equal(wait_line(vm, line + 3).boots, 1);
+    taken all = snapshots_of(vm);
+    assert_int_equal(all.count, 1);
+    assert_string_equal(all.items[0].description, "before <the> \"upgrade\"");
+    revert(vm, "one");
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    vmctl_vm_free(vm);
+}
+
+static void a_stopped_vm_is_taken_without_memory(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-b", QCOW2, guest_image);
+    taken made = {0};
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.made = take_one;
+    options.user = &made;
+    MUST(vmctl_snapshot_create(vm, "cold", &options, &err));
+    assert_false(made.items[0].memory);
+    assert_int_equal(made.items[0].state, VMCTL_STATE_STOPPED);
+    start(vm);
+    wait_line(vm, 1);
+    revert(vm, "cold");
+    assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
+    vmctl_snapshot_revert_options back = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
+    back.start = true;
+    MUST(vmctl_snapshot_revert(vm, "cold", &back, &err));
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    MUST(vmctl_snapshot_revert(vm, "cold", &back, &err)); /* and from running to running */
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    wait_line(vm, 1);
+    vmctl_vm_free(vm);
+}
+
+static void revert_from_every_state(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("snap-c", QCOW2, guest_image);
+    pause_at(vm, 3);
+    int line = printed_by(vm).line;
+    snap(vm, "warm");
+    MUST(vmctl_vm_resume(vm, NULL, &err));
+    wait_line(vm, line + 2);
+    revert(vm, "warm"); /* running */
+    assert_int_equal(next_line(vm), line + 1);
+    pause_at(vm, line + 2);
+    revert(vm, "warm"); /* paused */
+    assert_int_equal(next_line(vm), line + 1);
+    force_off(vm);
+    revert(vm, "warm"); /* stopped */
+    assert_int_equal(next_line(vm), line + 1);
+    MUST(vmctl_vm_save(vm, NULL, &err));
+    revert(vm, "warm"); /* saved */
+    assert_int_equal(next_line(vm), line + 1);
+    /* The memory that was saved then is not what a later start goes on with. */
+    force_off(vm);
+    int boots = printed_by(vm).boots;
+    start(vm);
+    int64_t until = now_ms() + 20000;
+    while (printed_by(vm).boots == boots && now_ms() < until)
+        sleep_ms(50);
+    assert_int_equal(printed_by(vm).boots, boots + 1);
+    vmctl_snapshot_revert_options back = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
+    back.start = true;
+    MUST(vmctl_snapshot_revert(vm, "warm", &back, &err)); /* taken paused, and running now */
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    vmctl_vm_free(vm);
+}
+
+static void revert_of_a_saved_vm_to_a_cold_snapshot_stops_it(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-d", QCOW2, guest_image);
+    snap(vm, "cold");
+    start(vm);
+    wait_line(vm, 1);
+    MUST(vmctl_vm_save(vm, NULL, &err));
+    revert(vm, "cold");
+    assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
+    vmctl_vm_free(vm);
+}
+
+static void rename_keeps_it_usable(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("snap-e", QCOW2, guest_image);
+    pause_at(vm, 3);
+    int line = printed_by(vm).line;
+    snap(vm, "base");
+    snap(vm, "other");
+    MUST(vmctl_snapshot_rename(vm, "base", "golden", NULL, &err));
+    taken all = snapshots_of(vm);
+    assert_int_equal(all.count, 2);
+    assert_string_equal(all.items[at(&all, "golden")].id, "base");
+    assert_string_equal(all.items[at(&all, "other")].parent, "golden");
+    assert_true(all.items[at(&all, "other")].current);
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_snapshot_rename(vm, "other", "golden", NULL, &err));
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_snapshot_create(vm, "golden", NULL, &err));
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_rename(vm, "gone", "new", NULL, &err));
+    FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_snapshot_rename(vm, "golden", "a/b", NULL, &err));
+    MUST(vmctl_vm_resume(vm, NULL, &err));
+    wait_line(vm, line + 2);
+    revert(vm, "golden");
+    assert_int_equal(next_line(vm), line + 1);
+    snap(vm, "base"); /* the name is free again, and means the new one */
+    all = snapshots_of(vm);
+    assert_int_equal(all.count, 3);
+    assert_string_equal(all.items[at(&all, "base")].parent, "golden");
+    MUST(vmctl_snapshot_delete(vm, "golden", NULL, &err));
+    all = snapshots_of(vm);
+    assert_int_equal(all.count, 2);
+    assert_string_equal(all.items[at(&all, "base")].parent, "");
+    MUST(vmctl_snapshot_rename(vm, "base", "again", NULL, &err));
+    MUST(vmctl_snapshot_delete(vm, "again", NULL, &err));
+    vmctl_vm_free(vm);
+}
+
+typedef struct steps {
+    uint64_t last, total;
+    int count;
+} steps;
+
+static int take_step(const vmctl_progress *progress, void *user) {
+    steps *to = user;
+    if (progress->unit == VMCTL_UNIT_ITEMS) {
+        to->last = progress->done;
+        to->total = progress->total;
+        to->count++;
+    }
+    return 0;
+}
+
+static void delete_with_children_and_progress(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-f", QCOW2, guest_image);
+    snap(vm, "a");
+    snap(vm, "b");
+    snap(vm, "c");
+    revert(vm, "a");
+    snap(vm, "d");
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_delete(vm, "dd", NULL, &err));
+    assert_non_null(strstr(failure, "did you mean d?"));
+    MUST(vmctl_snapshot_delete(vm, "b", NULL, &err)); /* alone: its child stays and moves up */
+    taken all = snapshots_of(vm);
+    assert_int_equal(all.count, 3);
+    assert_string_equal(all.items[at(&all, "c")].parent, "a");
+    assert_true(all.items[at(&all, "d")].current);
+    steps seen_steps = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.progress = take_step;
+    call.user = &seen_steps;
+    vmctl_snapshot_delete_options options = VMCTL_SNAPSHOT_DELETE_OPTIONS_INIT;
+    options.call = &call;
+    options.children = true;
+    MUST(vmctl_snapshot_delete(vm, "a", &options, &err));
+    assert_int_equal(snapshots_of(vm).count, 0);
+    assert_int_equal(seen_steps.total, 3);
+    assert_int_equal(seen_steps.count, 3);
+    vmctl_vm_free(vm);
+}
+
+/* Each is refused before anything is touched: the disk is the same, byte for byte, and so is the VM. */
+static void refusals_touch_nothing(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-g", "%s", ""); /* raw, as the boot sector's image is */
+    char path[512], before[128], after[128];
+    root_path(vm, path);
+    sum_of(path, before);
+    vmctl_snapshot_create_options with = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    with.memory = VMCTL_MEMORY_WITH;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "raw", NULL, &err));
+    assert_non_null(strstr(failure, "disk root is raw"));
+    assert_non_null(strstr(failure, "vmctl image convert"));
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_snapshot_create(vm, "memory", &with, &err));
+    FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_snapshot_create(vm, "a/b", NULL, &err));
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_revert(vm, "none", NULL, &err));
+    start(vm);
+    wait_line(vm, 1);
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "raw", &with, &err));
+    vmctl_snapshot_create_options quiesce = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    quiesce.quiesce = true;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "quiet", &quiesce, &err));
+    assert_non_null(strstr(failure, "guestAgent"));
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    wait_line(vm, printed_by(vm).line + 1);
+    assert_int_equal(snapshots_of(vm).count, 0);
+    sum_of(path, after);
+    assert_string_equal(before, after);
+    vmctl_vm_free(vm);
+}
+
+static void quiesce_needs_an_agent_that_answers(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("snap-h", QCOW2 "\nguestAgent: true", guest_image);
+    int line = wait_line(vm, 1).line;
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.quiesce = true;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_snapshot_create(vm, "quiet", &options, &err));
+    assert_non_null(strstr(failure, "agent"));
+    assert_int_equal(snapshots_of(vm).count, 0);
+    wait_line(vm, line + 1);
+    vmctl_vm_free(vm);
+}
+
+static void a_name_is_taken_once(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-i", QCOW2, guest_image);
+    char path[512], before[128], after[128];
+    root_path(vm, path);
+    snap(vm, "base");
+    sum_of(path, before);
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_snapshot_create(vm, "base", NULL, &err));
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_revert(vm, "bas", NULL, &err));
+    assert_non_null(strstr(failure, "did you mean base?"));
+    sum_of(path, after);
+    assert_string_equal(before, after);
+    snap(vm, "1"); /* a number, which QEMU would take for its own numbering */
+    snap(vm, "2");
+    taken all = snapshots_of(vm);
+    assert_int_equal(all.count, 3);
+    assert_string_equal(all.items[at(&all, "2")].parent, "1");
+    revert(vm, "1");
+    all = snapshots_of(vm);
+    assert_true(all.items[at(&all, "1")].current);
+    vmctl_vm_free(vm);
+}
+
+static int count_snapshots(const vmctl_vm_info *info, void *user) {
+    *(int *)user = info->present & VMCTL_FACT_SNAPSHOTS ? (int)info->snapshot_count : -1;
+    return 0;
+}
+
+static void a_vm_with_snapshots_is_counted_and_deleted_whole(void **state) {
+    (void)state;
+    char *before = world();
+    vmctl_vm *vm = make("snap-j", QCOW2, guest_image);
+    snap(vm, "a");
+    snap(vm, "b");
+    int count = 0;
+    vmctl_get_options get = VMCTL_GET_OPTIONS_INIT;
+    get.facts = VMCTL_FACT_SNAPSHOTS;
+    MUST(vmctl_vm_get(vm, &get, count_snapshots, &count, &err));
+    assert_int_equal(count, 2);
+    MUST(vmctl_vm_delete(vm, NULL, &err));
+    vmctl_vm_free(vm);
+    char *after = world();
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+}
+
+/* What vmctl knows of a VM is of now, whatever its disks go back to: the disk that came later is still deleted with it, its lease is the present
+ * one. */
+static void a_disk_that_came_later_is_taken_off_and_not_forgotten(void **state) {
+    (void)state;
+    char *before = world();
+    vmctl_vm *vm = make("snap-k", QCOW2 "\nlabels: {stage: one}", guest_image);
+    snap(vm, "base");
+    vmctl_spec *spec = spec_of("snap-k",
+                               "disks: [{name: root, image: %s, format: qcow2}, {name: data, size: 4MiB, format: "
+                               "qcow2}]\nlabels: {stage: two}",
+                               guest_image);
+    vmctl_apply_options apply = VMCTL_APPLY_OPTIONS_INIT;
+    MUST(vmctl_apply(conn, spec, &apply, NULL, &err));
+    vmctl_spec_free(spec);
+    seen facts;
+    look(vm, &facts);
+    char data[512];
+    snprintf(data, sizeof data, "%s", device(&facts, "data")->source);
+    notes heard = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.note = take_note;
+    call.user = &heard;
+    vmctl_snapshot_revert_options options = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
+    options.call = &call;
+    MUST(vmctl_snapshot_revert(vm, "base", &options, &err));
+    assert_non_null(strstr(heard.last, data));
+    look(vm, &facts);
+    assert_int_equal(access(data, F_OK), 0);
+    assert_int_equal(facts.labels, 1);
+    assert_string_equal(facts.label_value[0], "two");
+    for (size_t i = 0; i < facts.device_count; i++)
+        assert_string_not_equal(facts.devices[i].name, "data");
+    MUST(vmctl_vm_delete(vm, NULL, &err));
+    vmctl_vm_free(vm);
+    char *after = world();
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+}
+
+static void a_grown_disk_goes_back_and_forth(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-l", "disks: [{name: root, image: %s, format: qcow2, size: 4MiB}]", guest_image);
+    char path[512];
+    root_path(vm, path);
+    snap(vm, "small");
+    vmctl_spec *spec = spec_of("snap-l", "disks: [{name: root, image: %s, format: qcow2, size: 8MiB}]", guest_image);
+    vmctl_apply_options apply = VMCTL_APPLY_OPTIONS_INIT;
+    MUST(vmctl_apply(conn, spec, &apply, NULL, &err));
+    vmctl_spec_free(spec);
+    const char *const write[] = {"qemu-io", "-f", "qcow2", "-c", "write -P 7 6M 64k", path, NULL};
+    const char *const read[] = {"qemu-io", "-f", "qcow2", "-c", "read -P 7 6M 64k", path, NULL};
+    assert_int_equal(run_program(write), 0);
+    snap(vm, "large");
+    seen facts;
+    look(vm, &facts);
+    assert_int_equal(device(&facts, "root")->capacity, 8 << 20);
+    notes heard = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.note = take_note;
+    call.user = &heard;
+    vmctl_snapshot_revert_options options = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
+    options.call = &call;
+    MUST(vmctl_snapshot_revert(vm, "small", &options, &err));
+    assert_non_null(strstr(heard.last, "4MiB"));
+    look(vm, &facts);
+    assert_int_equal(device(&facts, "root")->capacity, 4 << 20);
+    revert(vm, "large");
+    look(vm, &facts);
+    assert_int_equal(device(&facts, "root")->capacity, 8 << 20);
+    assert_int_equal(run_program(read), 0);
+    vmctl_vm_free(vm);
+}
+
+static void a_snapshot_whose_file_is_gone_is_refused(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("snap-m", QCOW2, guest_image);
+    int line = wait_line(vm, 2).line;
+    char path[512], aside[600];
+    root_path(vm, path);
+    snprintf(aside, sizeof aside, "%s.aside", path);
+    snap(vm, "one");
+    assert_int_equal(rename(path, aside), 0);
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_revert(vm, "one", NULL, &err));
+    assert_non_null(strstr(failure, path));
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    wait_line(vm, line + 2);
+    assert_int_equal(rename(aside, path), 0);
+    force_off(vm);
+    const char *const strip[] = {"qemu-img", "snapshot", "-d", "one", path, NULL};
+    assert_int_equal(run_program(strip), 0);
+    start(vm);
+    wait_line(vm, 1);
+    FAILS(VMCTL_E_CONFLICT, vmctl_snapshot_revert(vm, "one", NULL, &err));
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    vmctl_vm_free(vm);
+}
+
+static void a_uefi_vm_is_taken_stopped_and_told_what_is_left_out(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-n", QCOW2 "\nfirmware: uefi\nmemory: 64MiB", guest_image);
+    notes heard = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.note = take_note;
+    call.user = &heard;
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.call = &call;
+    MUST(vmctl_snapshot_create(vm, "cold", &options, &err));
+    assert_non_null(strstr(heard.last, "UEFI variables"));
+    start(vm);
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "warm", NULL, &err));
+    assert_non_null(strstr(failure, "UEFI"));
+    assert_non_null(strstr(failure, "stop snap-n first"));
+    assert_int_equal(snapshots_of(vm).count, 1);
+    vmctl_vm_free(vm);
+}
+
+/* A snapshot that is given up half-way leaves the VM running, and nothing of itself. */
+static void a_cancelled_snapshot_leaves_nothing(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("snap-o", QCOW2, guest_image);
+    int line = wait_line(vm, 2).line;
+    char *with_vm = world();
+    for (int ms = 1; ms <= 32;
+         ms *= 2) { /* in the middle of different steps; a fast machine may be done before the longer ones */
+        vmctl_connection *other = NULL;
+        vmctl_vm *theirs = NULL;
+        vmctl_connect_options endpoint = VMCTL_CONNECT_OPTIONS_INIT;
+        endpoint.uri = vmctl_connection_uri(conn);
+        MUST(vmctl_connect(&endpoint, &other, &err)); /* a call that is given up takes its connection with it */
+        MUST(vmctl_vm_lookup(other, "snap-o", NULL, &theirs, &err));
+        vmctl_call call = VMCTL_CALL_INIT;
+        vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+        options.call = &call;
+        call.timeout_ms = ms;
+        int rc = vmctl_snapshot_create(theirs, "late", &options, &err);
+        if (rc == 0) {
+            MUST(vmctl_snapshot_delete(vm, "late", NULL, &err));
+        } else {
+            FAILS(VMCTL_E_TIMEOUT, rc);
+        }
+        vmctl_vm_free(theirs);
+        vmctl_connection_free(other);
+        assert_int_equal(snapshots_of(vm).count, 0);
+        assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+        line = wait_line(vm, line + 1).line;
+    }
+    char *after = world();
+    assert_string_equal(with_vm, after); /* no journal either */
+    vmctl_vm_free(vm);
+    free(with_vm);
+    free(after);
+}
+
+static const contract_test tests[] = {
+    TEST("snapshot.tree", "snapshot_create snapshot_list snapshot_revert", a_tree_of_five_gives_each_count_back),
+    TEST("snapshot.memory", "snapshot_create snapshot_list", a_running_vm_is_taken_with_memory_and_goes_on),
+    TEST("snapshot.disk", "snapshot_create snapshot_revert", a_stopped_vm_is_taken_without_memory),
+    TEST("snapshot.revert", "snapshot_revert", revert_from_every_state),
+    TEST("snapshot.revert", "snapshot_revert", revert_of_a_saved_vm_to_a_cold_snapshot_stops_it),
+    TEST("snapshot.rename", "snapshot_rename", rename_keeps_it_usable),
+    TEST("snapshot.delete", "snapshot_delete", delete_with_children_and_progress),
+    TEST("snapshot.disk", "snapshot_create snapshot_revert", refusals_touch_nothing),
+    TEST("snapshot.quiesce", "snapshot_create", quiesce_needs_an_agent_that_answers),
+    TEST("snapshot.list", "snapshot_create snapshot_list", a_name_is_taken_once),
+    TEST("snapshot.list", "get remove", a_vm_with_snapshots_is_counted_and_deleted_whole),
+    TEST("snapshot.revert", "snapshot_revert remove", a_disk_that_came_later_is_taken_off_and_not_forgotten),
+    TEST("snapshot.revert", "snapshot_revert change", a_grown_disk_goes_back_and_forth),
+    TEST("snapshot.revert", "snapshot_revert", a_snapshot_whose_file_is_gone_is_refused),
+    TEST("snapshot.disk", "snapshot_create", a_uefi_vm_is_taken_stopped_and_told_what_is_left_out),
+    TEST("snapshot.memory", "snapshot_create undo", a_cancelled_snapshot_leaves_nothing),
+};
+const contract_group group_snapshot = {"snapshot", tests, sizeof tests / sizeof tests[0]};
