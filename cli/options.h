@@ -23,6 +23,7 @@ typedef enum cli_hint {
     CLI_HINT_BACKEND,
     CLI_HINT_STAGE,
     CLI_HINT_STATE,
+    CLI_HINT_KEY,
     CLI_HINT_VERB,
     CLI_HINT_SHELL
 } cli_hint;

@@ -10,6 +10,7 @@ typedef enum cli_cell {
     CLI_CELL_STATE, /* text, coloured by its meaning */
     CLI_CELL_MIB,   /* a number of MiB */
     CLI_CELL_BYTES,
+    CLI_CELL_TENTHS,  /* a number with one decimal */
     CLI_CELL_SECONDS, /* a duration: "3d 4h" */
     CLI_CELL_YES,     /* a boolean: "yes", or nothing */
     CLI_CELL_IPS,     /* the `ip` of each item of a list */

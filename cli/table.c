@@ -78,6 +78,8 @@ char *cli_cell_text(const cJSON *row, const char *key, cli_cell cell) {
         return cli_human_bytes(item->valuedouble * 1024 * 1024);
     case CLI_CELL_BYTES:
         return cli_human_bytes(item->valuedouble);
+    case CLI_CELL_TENTHS:
+        return cli_printf("%.1f", item->valuedouble);
     case CLI_CELL_SECONDS:
         return duration(item->valuedouble);
     case CLI_CELL_YES:

@@ -176,6 +176,10 @@ static void offer_hint(offer *o, cli_hint hint) {
     case CLI_HINT_STATE:
         cli_words("stopped starting running paused stopping saved migrating crashed unknown", candidate_word, o);
         break;
+    case CLI_HINT_KEY:
+        for (const char *const *name = vmctl_key_names(); *name; name++)
+            candidate(o, *name, NULL);
+        break;
     case CLI_HINT_VERB:
         offer_verbs(o, cli_verbs);
         candidate(o, "options", "the options that every verb takes");

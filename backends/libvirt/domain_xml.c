@@ -198,6 +198,9 @@ static void write_parts(libvirt_build *build, const cJSON *spec) {
     if (libvirt_json_boolean(spec, "rng", false))
         libvirt_rng_write(build, true);
     libvirt_watchdog_write(build, libvirt_json_string(spec, "watchdog", NULL));
+    /* libvirt adds a balloon by itself, but none that asks the guest how much of its memory is in use. */
+    libvirt_xml_add(libvirt_xml_add(build->devices, "memballoon", "model", "virtio", NULL), "stats", "period", "5",
+                    NULL);
 }
 
 static int write_spec(libvirt_build *build, const cJSON *spec, vmctl_error **err) {

@@ -342,26 +342,11 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
     return code < 0 ? 1 : code;
 }
 
-/* virDomainGetUUIDString goes through printf and takes a third of the time of a long list. */
-static void uuid_text(virDomainPtr domain, char text[VIR_UUID_STRING_BUFLEN]) {
-    static const char digits[] = "0123456789abcdef";
-    unsigned char bytes[VIR_UUID_BUFLEN];
-    char *to = text;
-    if (virDomainGetUUID(domain, bytes) == 0)
-        for (size_t i = 0; i < sizeof bytes; i++) {
-            if (i == 4 || i == 6 || i == 8 || i == 10)
-                *to++ = '-';
-            *to++ = digits[bytes[i] >> 4];
-            *to++ = digits[bytes[i] & 15];
-        }
-    *to = '\0';
-}
-
 int libvirt_facts_deliver(libvirt_conn *conn, virDomainPtr domain, const libvirt_summary *summary, unsigned facts,
                           const vmctl_list_options *filter, const vmc_deadline *deadline, vmctl_vm_info_fn each,
                           void *user, vmctl_error **err) {
     char uuid[VIR_UUID_STRING_BUFLEN];
-    uuid_text(domain, uuid);
+    libvirt_uuid_text(domain, uuid);
     if (filter && (filter->owner || filter->label_count))
         facts |= VMCTL_FACT_MARKER;
     bool need_info = (facts & VMCTL_FACT_RESOURCES) && (summary->cpus == 0 || summary->memory_mib == 0);

@@ -15,6 +15,17 @@ typedef struct libvirt_summary {
 /* The groups of libvirt's statistics that a summary needs. */
 #define LIBVIRT_SUMMARY_STATS (VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_BALLOON)
 
+/* Which domains have a managed save image: it tells saved from stopped. {0}: none is known. */
+typedef struct libvirt_saved {
+    unsigned char (*uuids)[VIR_UUID_BUFLEN]; /* sorted */
+    size_t count;
+} libvirt_saved;
+
+/* list.c: asks, in one round trip; for work functions: 0, or -1 with libvirt's error. libvirt_saved_free. */
+int libvirt_saved_ask(virConnectPtr virt, libvirt_saved *out);
+bool libvirt_saved_has(const libvirt_saved *saved, virDomainPtr domain);
+void libvirt_saved_free(libvirt_saved *saved);
+
 void libvirt_summary_read(const virDomainStatsRecord *record, libvirt_summary *summary);
 
 /* Makes the whole vmctl_vm_info of one domain from its summary and what else is wanted, and calls `each` unless `filter`'s owner and labels

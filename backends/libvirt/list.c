@@ -6,42 +6,52 @@
 
 enum { LIST_MS = 60000 };
 
+static int by_uuid(const void *a, const void *b) {
+    return memcmp(a, b, VIR_UUID_BUFLEN);
+}
+
+int libvirt_saved_ask(virConnectPtr virt, libvirt_saved *out) {
+    virDomainPtr *domains = NULL;
+    int count = virConnectListAllDomains(virt, &domains, VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE);
+    if (count < 0)
+        return -1;
+    out->uuids = vmc_alloc((size_t)count * sizeof *out->uuids + 1);
+    for (int i = 0; i < count; i++) {
+        if (virDomainGetUUID(domains[i], out->uuids[out->count]) == 0)
+            out->count++;
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    qsort(out->uuids, out->count, sizeof *out->uuids, by_uuid);
+    return 0;
+}
+
+bool libvirt_saved_has(const libvirt_saved *saved, virDomainPtr domain) {
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    return saved->count && virDomainGetUUID(domain, uuid) == 0 &&
+           bsearch(uuid, saved->uuids, saved->count, sizeof *saved->uuids, by_uuid);
+}
+
+void libvirt_saved_free(libvirt_saved *saved) {
+    free(saved->uuids);
+    *saved = (libvirt_saved){0};
+}
+
 typedef struct list_args {
     virConnectPtr virt;
     char *name; /* NULL: all */
     virDomainStatsRecordPtr *records;
     int count;
-    unsigned char (*saved)[VIR_UUID_BUFLEN]; /* sorted */
-    int saved_count;
+    libvirt_saved saved;
 } list_args;
 
 static void list_drop(void *opaque) {
     list_args *args = opaque;
     if (args->records)
         virDomainStatsRecordListFree(args->records);
-    free(args->saved);
+    libvirt_saved_free(&args->saved);
     free(args->name);
     free(args);
-}
-
-static int by_uuid(const void *a, const void *b) {
-    return memcmp(a, b, VIR_UUID_BUFLEN);
-}
-
-static int ask_saved(list_args *args) {
-    virDomainPtr *domains = NULL;
-    int count = virConnectListAllDomains(args->virt, &domains, VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE);
-    if (count < 0)
-        return -1;
-    args->saved = vmc_alloc((size_t)count * sizeof *args->saved + 1);
-    for (int i = 0; i < count; i++) {
-        if (virDomainGetUUID(domains[i], args->saved[args->saved_count]) == 0)
-            args->saved_count++;
-        virDomainFree(domains[i]);
-    }
-    free(domains);
-    qsort(args->saved, (size_t)args->saved_count, sizeof *args->saved, by_uuid);
-    return 0;
 }
 
 static int list_work(void *opaque) {
@@ -56,7 +66,7 @@ static int list_work(void *opaque) {
     } else {
         args->count = virConnectGetAllDomainStats(args->virt, LIBVIRT_SUMMARY_STATS, &args->records, flags);
     }
-    return args->count < 0 ? -1 : ask_saved(args);
+    return args->count < 0 ? -1 : libvirt_saved_ask(args->virt, &args->saved);
 }
 
 static int tell(libvirt_conn *conn, list_args *args, const vmctl_list_options *options, const vmc_deadline *deadline,
@@ -66,9 +76,7 @@ static int tell(libvirt_conn *conn, list_args *args, const vmctl_list_options *o
         virDomainStatsRecordPtr record = args->records[i];
         libvirt_summary summary;
         libvirt_summary_read(record, &summary);
-        unsigned char uuid[VIR_UUID_BUFLEN];
-        summary.saved = args->saved_count && virDomainGetUUID(record->dom, uuid) == 0 &&
-                        bsearch(uuid, args->saved, (size_t)args->saved_count, sizeof *args->saved, by_uuid);
+        summary.saved = libvirt_saved_has(&args->saved, record->dom);
         vmctl_state state = libvirt_state(summary.state, summary.reason, summary.saved, NULL);
         if (options->states && !(options->states & 1u << state))
             continue;

@@ -81,13 +81,27 @@ static int not_found(libvirt_conn *conn, const char *name, const vmc_deadline *d
     return VMCTL_E_NOT_FOUND;
 }
 
+void libvirt_uuid_text(virDomainPtr domain, char text[VIR_UUID_STRING_BUFLEN]) {
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[VIR_UUID_BUFLEN];
+    char *to = text;
+    if (virDomainGetUUID(domain, bytes) == 0)
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            if (i == 4 || i == 6 || i == 8 || i == 10)
+                *to++ = '-';
+            *to++ = digits[bytes[i] >> 4];
+            *to++ = digits[bytes[i] & 15];
+        }
+    *to = '\0';
+}
+
 /* --- the handle ----------------------------------------------------------------------------------------------------- */
 
 libvirt_vm *libvirt_vm_new(virDomainPtr domain) {
     libvirt_vm *vm = vmc_alloc(sizeof *vm);
     vm->domain = domain;
     vm->name = vmc_strdup(virDomainGetName(domain));
-    virDomainGetUUIDString(domain, vm->uuid);
+    libvirt_uuid_text(domain, vm->uuid);
     return vm;
 }
 

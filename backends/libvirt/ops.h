@@ -61,6 +61,14 @@ int libvirt_serial_log(void *conn, void *vm, const vmctl_log_options *options, v
 int libvirt_display_list(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
                          vmctl_error **err);
 
+/* screenshot.c, keys.c, metrics.c */
+int libvirt_screenshot(void *conn, void *vm, const vmctl_screenshot_options *options, vmctl_bytes_fn each, void *user,
+                       vmctl_error **err);
+int libvirt_send_keys(void *conn, void *vm, const unsigned *codes, size_t count, const vmctl_keys_options *options,
+                      vmctl_error **err);
+int libvirt_metrics_list(void *conn, const vmctl_metrics_options *options, vmctl_metrics_fn each, void *user,
+                         vmctl_error **err);
+
 /* host.c, storage.c, images.c */
 int libvirt_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
 int libvirt_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
@@ -82,6 +90,15 @@ void libvirt_vm_identity(const libvirt_vm *vm, vmctl_identity *identity);
 /* get.c: the domain's XML with these virDomainXMLFlags. *xml: free. */
 int libvirt_vm_xml(libvirt_conn *conn, const libvirt_vm *vm, unsigned flags, const vmc_deadline *deadline, char **xml,
                    vmctl_error **err);
+
+/* lookup.c: as virDomainGetUUIDString writes it, which goes through printf and takes a third of the time of a long list. */
+void libvirt_uuid_text(virDomainPtr domain, char text[VIR_UUID_STRING_BUFLEN]);
+
+/* screenshot.c: whether a picture of this screen can be taken; INVALID_STATE, UNSUPPORTED or NOT_FOUND with the remedy. */
+int libvirt_screenshot_check(libvirt_conn *conn, const libvirt_vm *vm, unsigned screen, const vmc_deadline *deadline,
+                             vmctl_error **err);
+/* keys.c: whether a key press would reach the guest; INVALID_STATE with the remedy. */
+int libvirt_keys_check(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 
 /* state.c: libvirt's state and reason (virDomainState, and its reason) in common terms; saved: a managed save image is
  * there. *reason is constant, NULL when there is nothing to say. */

@@ -81,6 +81,41 @@ int vmc_file_write(const char *path, const void *bytes, size_t length, mode_t mo
     return 0;
 }
 
+/* mkostemp knows no umask. */
+static int open_beside(const char *path, mode_t mode, char **beside) {
+    for (int i = 0; i < 100; i++) {
+        *beside = vmc_printf("%s.%d-%d", path, (int)getpid(), i);
+        int fd = open(*beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+        free(*beside);
+        *beside = NULL;
+    }
+    return -1;
+}
+
+int vmc_file_save(const char *path, const void *bytes, size_t length, vmctl_error **err) {
+    struct stat st;
+    bool old = stat(path, &st) == 0;
+    if (old && !S_ISREG(st.st_mode)) {
+        VMC_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write_all(fd, bytes, length) < 0)
+            return vmc_error_errno(err, errno, "cannot write %s", path);
+        return 0;
+    }
+    VMC_AUTO_FREE char *target = old ? realpath(path, NULL) : vmc_strdup(path);
+    VMC_AUTO_FREE char *beside = NULL;
+    VMC_AUTO_CLOSE int fd = target ? open_beside(target, old ? 0600 : 0666, &beside) : -1;
+    if (fd < 0)
+        return vmc_error_errno(err, errno, "cannot write %s", path);
+    if ((old && fchmod(fd, st.st_mode & 07777) < 0) || write_all(fd, bytes, length) < 0 || rename(beside, target) < 0) {
+        int failure = errno;
+        unlink(beside);
+        return vmc_error_errno(err, failure, "cannot write %s", path);
+    }
+    return 0;
+}
+
 int vmc_mkdirs(const char *path, mode_t mode, vmctl_error **err) {
     VMC_AUTO_FREE char *part = vmc_strdup(path);
     for (char *p = part; *p;) {

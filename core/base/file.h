@@ -11,6 +11,9 @@
 VMCTL_API int vmc_file_read(const char *path, size_t limit, char **out, size_t *length, vmctl_error **err);
 /* Writes beside the file, syncs, renames over it. */
 VMCTL_API int vmc_file_write(const char *path, const void *bytes, size_t length, mode_t mode, vmctl_error **err);
+/* What a person asked to have in a file: whole or not at all, in a new file with the mode that the umask leaves, in an old
+ * one with the mode that it has; through symbolic links. A device or pipe is written to as it is. */
+VMCTL_API int vmc_file_save(const char *path, const void *bytes, size_t length, vmctl_error **err);
 /* All missing parents too. An existing folder is success. */
 VMCTL_API int vmc_mkdirs(const char *path, mode_t mode, vmctl_error **err);
 VMCTL_API bool vmc_file_exists(const char *path);

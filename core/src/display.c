@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "internal.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -71,24 +72,36 @@ int vmctl_display_list(vmctl_vm *vm, const vmctl_call *call, vmctl_display_fn ea
     return vmc_op_end(&op, rc, "find the display of %s", op.name);
 }
 
-int vmctl_screenshot(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err) {
+static int keep_bytes(const void *bytes, size_t length, void *user) {
+    vmc_str_add_n(user, bytes, length);
+    return 0;
+}
+
+static int take(vmctl_vm *vm, const vmctl_screenshot_options *options, const char *path, vmctl_bytes_fn each,
+                void *user, vmctl_error **err) {
+    vmctl_screenshot_options o = VMCTL_SCREENSHOT_OPTIONS_INIT;
+    int rc = vmc_options_copy(&o, options, err);
+    if (rc < 0)
+        return rc;
     vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_screenshot, call, VMC_ASK_MS, false, err);
-    if (rc == 0)
+    rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_screenshot, o.call, VMC_ASK_MS, false, err);
+    o.call = &op.call;
+    if (rc == 0 && !each)
         rc = vmc_check_text(path, "the file's name", &op.why);
+    VMC_AUTO_STR picture = {0};
     if (rc == 0)
-        rc = op.ops->screenshot(op.conn, op.handle, path, &op.call, &op.why);
+        rc = op.ops->screenshot(op.conn, op.handle, &o, each ? each : keep_bytes, each ? user : &picture, &op.why);
+    if (rc == 0 && !each)
+        rc = vmc_file_save(path, picture.text, picture.length, &op.why);
     return vmc_op_end(&op, rc, "take a screenshot of %s", op.name);
 }
 
-int vmctl_send_keys(vmctl_vm *vm, const char *const *keys, size_t count, const vmctl_call *call, vmctl_error **err) {
-    vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_send_keys, call, VMC_ASK_MS, false, err);
-    if (rc == 0 && (!keys || count == 0))
-        rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no key was given");
-    for (size_t i = 0; rc == 0 && keys && i < count; i++)
-        rc = vmc_check_text(keys[i], "a key's name", &op.why);
-    if (rc == 0)
-        rc = op.ops->send_keys(op.conn, op.handle, keys, count, &op.call, &op.why);
-    return vmc_op_end(&op, rc, "send keys to %s", op.name);
+int vmctl_screenshot(vmctl_vm *vm, const char *path, const vmctl_screenshot_options *options, vmctl_error **err) {
+    return take(vm, options, path, NULL, NULL, err);
+}
+
+int vmctl_screenshot_bytes(vmctl_vm *vm, const vmctl_screenshot_options *options, vmctl_bytes_fn each, void *user,
+                           vmctl_error **err) {
+    return each ? take(vm, options, NULL, each, user, err)
+                : vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
 }

@@ -28,8 +28,6 @@ void vmc_backends_replace(const vmc_registry_entry *list);
 /* The table of operations, padded with NULL slots to this version's size; loads the module on first use. UNAVAILABLE when
  * module or library is missing (naming the package), UNSUPPORTED when its ABI is another one. */
 int vmc_backend_ops(const vmc_registry_entry *entry, const vmctl_backend_ops **out, vmctl_error **err);
-/* Opens vmctl-NAME.so and finds its symbol; *address is never NULL on success. */
-int vmc_module_symbol(const char *module, const char *symbol, const char *package, void **address, vmctl_error **err);
 
 bool vmc_slot_present(const vmctl_backend_ops *ops, vmctl_slot slot);
 const char *vmc_slot_name(vmctl_slot slot);

@@ -1,4 +1,5 @@
 #include "tools.h"
+#include "base/module.h"
 #include "internal.h"
 #include <pthread.h>
 #include <string.h>

@@ -18,8 +18,11 @@ const char *guest_image;
 vmctl_error *err;
 char failure[4096];
 
-static const contract_group *const groups[] = {&group_life,   &group_create,  &group_devices, &group_look,
-                                               &group_change, &group_storage, &group_errors,  &group_snapshot};
+static const contract_group *const groups[] = {
+#define GROUP(name) &group_##name,
+#include "groups.def"
+#undef GROUP
+};
 #define GROUPS (sizeof groups / sizeof groups[0])
 
 void must(int rc, const char *call, const char *file, int line) {

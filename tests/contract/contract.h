@@ -36,8 +36,9 @@ typedef struct contract_group {
     size_t count;
 } contract_group;
 
-extern const contract_group group_life, group_create, group_devices, group_look, group_change, group_storage,
-    group_errors, group_snapshot;
+#define GROUP(name) extern const contract_group group_##name;
+#include "groups.def"
+#undef GROUP
 
 /* How something looks in a backend's native document, where no fact of the common model shows it. */
 typedef struct contract_mark {

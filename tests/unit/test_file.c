@@ -35,6 +35,41 @@ static void written_and_read(void **state) {
     assert_int_equal(text[length], '\0');
 }
 
+static mode_t mode_of(const char *path) {
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void saved_as_a_person_expects(void **state) {
+    (void)state;
+    VMC_AUTO_FREE char *path = in_folder("saved"), *link = in_folder("link");
+    mode_t mask = umask(027);
+    assert_int_equal(vmc_file_save(path, "one", 3, NULL), 0);
+    umask(mask);
+    assert_int_equal(mode_of(path), 0640);
+    assert_int_equal(chmod(path, 0604), 0);
+    assert_int_equal(symlink("saved", link), 0);
+    assert_int_equal(vmc_file_save(link, "two", 3, NULL), 0);
+    struct stat st;
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(mode_of(path), 0604);
+    VMC_AUTO_FREE char *text = NULL;
+    size_t length = 0;
+    assert_int_equal(vmc_file_read(path, 100, &text, &length, NULL), 0);
+    assert_string_equal(text, "two");
+
+    /* a device is written to, not replaced */
+    assert_int_equal(vmc_file_save("/dev/null", "x", 1, NULL), 0);
+    assert_int_equal(stat("/dev/null", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+
+    VMC_AUTO_FREE char *below = in_folder("no/such/folder");
+    assert_int_equal(vmc_file_save(below, "x", 1, NULL), VMCTL_E_NOT_FOUND);
+    assert_true(vmc_file_save(folder, "x", 1, NULL) < 0);
+}
+
 static void a_limit_holds(void **state) {
     (void)state;
     VMC_AUTO_FREE char *path = in_folder("large");
@@ -168,6 +203,7 @@ static int clean(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_and_read),
+        cmocka_unit_test(saved_as_a_person_expects),
         cmocka_unit_test(a_limit_holds),
         cmocka_unit_test(failures_have_codes),
         cmocka_unit_test(a_failed_write_leaves_nothing),

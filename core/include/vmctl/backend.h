@@ -204,8 +204,11 @@ typedef struct vmctl_backend_ops {
                       vmctl_error **err);
     int (*display_list)(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
                         vmctl_error **err);
-    int (*screenshot)(void *conn, void *vm, const char *path, const vmctl_call *call, vmctl_error **err);
-    int (*send_keys)(void *conn, void *vm, const char *const *keys, size_t count, const vmctl_call *call,
+    /* The bytes of a PNG file. */
+    int (*screenshot)(void *conn, void *vm, const vmctl_screenshot_options *options, vmctl_bytes_fn each, void *user,
+                      vmctl_error **err);
+    /* codes: Linux' key codes (KEY_* of input-event-codes.h), 1 to VMCTL_KEYS_MAX of them; options->hold_ms is not 0. */
+    int (*send_keys)(void *conn, void *vm, const unsigned *codes, size_t count, const vmctl_keys_options *options,
                      vmctl_error **err);
 
     int (*guest_exec)(void *conn, void *vm, const char *const *argv, const vmctl_exec_options *options, int *status,
@@ -223,7 +226,8 @@ typedef struct vmctl_backend_ops {
     int (*host_list)(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
     int (*pool_list)(void *conn, const vmctl_call *call, vmctl_pool_fn each, void *user, vmctl_error **err);
     int (*network_list)(void *conn, const vmctl_call *call, vmctl_network_fn each, void *user, vmctl_error **err);
-    int (*metrics_list)(void *conn, const vmctl_call *call, vmctl_metrics_fn each, void *user, vmctl_error **err);
+    int (*metrics_list)(void *conn, const vmctl_metrics_options *options, vmctl_metrics_fn each, void *user,
+                        vmctl_error **err);
 
     int (*image_list)(void *conn, const char *pool, const vmctl_call *call, vmctl_image_fn each, void *user,
                       vmctl_error **err);

@@ -59,12 +59,46 @@ typedef int (*vmctl_display_fn)(const vmctl_display *display, void *user);
 VMCTL_API int vmctl_display_list(vmctl_vm *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
                                  vmctl_error **err);
 
-/* Writes a PNG. A failed one leaves no file. */
-VMCTL_API int vmctl_screenshot(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err);
+typedef struct vmctl_screenshot_options {
+    size_t size;
+    const vmctl_call *call;
+    unsigned screen; /* of a VM with several: 0 is the first */
+} vmctl_screenshot_options;
 
-/* Names as in Linux' input-event-codes.h without KEY_ and in lower case ("leftctrl", "a"); keys of one call are held together. */
-VMCTL_API int vmctl_send_keys(vmctl_vm *vm, const char *const *keys, size_t count, const vmctl_call *call,
+#define VMCTL_SCREENSHOT_OPTIONS_INIT                                                                                  \
+    { sizeof(vmctl_screenshot_options), NULL, 0 }
+
+/* What the display shows now, as a PNG file. A failed or cancelled one leaves no file, and an old file as it was.
+ * VMCTL_E_INVALID_STATE: it does not run; VMCTL_E_UNSUPPORTED: it has no display; VMCTL_E_NOT_FOUND: no such screen. */
+VMCTL_API int vmctl_screenshot(vmctl_vm *vm, const char *path, const vmctl_screenshot_options *options,
+                               vmctl_error **err);
+/* The same as bytes. */
+VMCTL_API int vmctl_screenshot_bytes(vmctl_vm *vm, const vmctl_screenshot_options *options, vmctl_bytes_fn each,
+                                     void *user, vmctl_error **err);
+
+typedef struct vmctl_keys_options {
+    size_t size;
+    const vmctl_call *call;
+    unsigned hold_ms; /* how long the keys are held, at most a minute; 0: as long as a person does, about 100 */
+} vmctl_keys_options;
+
+#define VMCTL_KEYS_OPTIONS_INIT                                                                                        \
+    { sizeof(vmctl_keys_options), NULL, 0 }
+
+enum { VMCTL_KEYS_MAX = 16 };
+
+/* Presses keys together and returns; the hypervisor releases them after hold_ms. At most VMCTL_KEYS_MAX at once. The names are those
+ * of Linux' input-event-codes.h in any case, with or without KEY_ ("leftctrl", "a", "f1"), and what people say: ctrl, alt,
+ * altgr, shift, super, win, return, escape, del, ins, pgup, pgdn, up, ... "ctrl+alt+delete" is three keys. VMCTL_E_INVALID_ARGUMENT: no
+ * such key (with the nearest name), before any is pressed. VMCTL_E_INVALID_STATE: the VM's CPUs do not run. */
+VMCTL_API int vmctl_send_keys(vmctl_vm *vm, const char *const *keys, size_t count, const vmctl_keys_options *options,
                               vmctl_error **err);
+/* Types a text as on a US keyboard, key after key, and returns when the last one is released. Printable ASCII, tab and
+ * newline (the enter key); another character is VMCTL_E_INVALID_ARGUMENT before any key is pressed. hold_ms: of each key; 0: 20. */
+VMCTL_API int vmctl_send_text(vmctl_vm *vm, const char *text, const vmctl_keys_options *options, vmctl_error **err);
+
+/* The names of all keys, without aliases, NULL-terminated; for completion. */
+VMCTL_API const char *const *vmctl_key_names(void);
 
 VMCTL_END_DECLS
 

@@ -82,8 +82,19 @@ typedef struct vmctl_metrics {
 } vmctl_metrics;
 
 typedef int (*vmctl_metrics_fn)(const vmctl_metrics *metrics, void *user);
-VMCTL_API int vmctl_metrics_list(vmctl_connection *connection, const vmctl_call *call, vmctl_metrics_fn each,
-                                 void *user, vmctl_error **err);
+
+typedef struct vmctl_metrics_options {
+    size_t size;
+    const vmctl_call *call;
+    bool inactive; /* also of VMs that do not run, which have hardly any numbers; may cost one more round trip */
+} vmctl_metrics_options;
+
+#define VMCTL_METRICS_OPTIONS_INIT                                                                                     \
+    { sizeof(vmctl_metrics_options), NULL, false }
+
+/* All VMs that run (or are paused), in one round trip where the hypervisor can. */
+VMCTL_API int vmctl_metrics_list(vmctl_connection *connection, const vmctl_metrics_options *options,
+                                 vmctl_metrics_fn each, void *user, vmctl_error **err);
 
 VMCTL_END_DECLS
 
