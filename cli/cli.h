@@ -17,8 +17,10 @@ typedef enum cli_format {
     CLI_JSONL,
     CLI_YAML,
     CLI_NAME,
-    CLI_SPEC,  /* `get` only */
-    CLI_NATIVE /* `get` only */
+    CLI_SPEC,     /* `get` only */
+    CLI_NATIVE,   /* `get` only */
+    CLI_MARKDOWN, /* of what is knowledge, also CLI_CSV */
+    CLI_CSV
 } cli_format;
 
 typedef enum cli_progress_mode {

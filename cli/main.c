@@ -89,7 +89,8 @@ static int on_operand(const char *operand, void *user, char **why, char **next) 
 }
 
 static int choose_format(cli *c) {
-    static const char *const names[] = {"table", "wide", "json", "jsonl", "yaml", "name", "spec", "native", NULL};
+    static const char *const names[] = {"table", "wide",   "json",     "jsonl", "yaml", "name",
+                                        "spec",  "native", "markdown", "csv",   NULL};
     const char *wanted = cli_text(&c->args, "output", "table");
     const char *more = c->verb ? c->verb->formats : NULL;
 

@@ -83,6 +83,8 @@ void cli_output_add(cli *c, cJSON *result) {
     case CLI_WIDE:
     case CLI_SPEC:
     case CLI_NATIVE:
+    case CLI_MARKDOWN:
+    case CLI_CSV:
         write_table_item(c, result);
         added++;
         return;

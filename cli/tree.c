@@ -291,27 +291,36 @@ cJSON *cli_tree_change(const vmctl_change *change) {
 
 cJSON *cli_tree_cap(const vmctl_cap *cap) {
     cJSON *tree = cJSON_CreateObject();
-    bool documented = cap->platform != VMCTL_LEVEL_UNKNOWN || cap->platform_text;
 
     cli_put(tree, "feature", cap->feature);
     cli_put(tree, "title", cap->title);
     cli_put(tree, "backend", cap->backend);
-    if (documented) {
-        cJSON *platform = cJSON_AddObjectToObject(tree, "platform");
-        cli_put(platform, "level", vmctl_level_name(cap->platform));
-        cli_put(platform, "text", cap->platform_text);
-        cli_put(platform, "source", cap->platform_source);
-        cli_put(platform, "correction", cap->platform_correction);
-    }
+    cJSON *platform = cJSON_AddObjectToObject(tree, "platform");
+    cli_put(platform, "name", cap->platform_name);
+    cli_put(platform, "level", vmctl_level_name(cap->platform));
+    cli_put(platform, "text", cap->platform_text);
+    cli_put(platform, "source", cap->platform_source);
+    if (cap->platform_correction)
+        cJSON_AddItemToObject(platform, "correction",
+                              cli_tree_correction(cap->corrected, cap->platform_correction, cap->platform_evidence));
     cJSON *ours = cJSON_AddObjectToObject(tree, "vmctl");
     cli_put(ours, "level", vmctl_level_name(cap->vmctl));
     cli_put(ours, "reason", cap->vmctl_reason);
     cli_put(ours, "provenBy", vmctl_proof_name(cap->proof));
+    cli_put(ours, "provenAgainst", cap->proof_against);
     if (cap->probed) {
         cJSON *here = cJSON_AddObjectToObject(tree, "here");
         cli_put(here, "level", vmctl_level_name(cap->here));
         cli_put(here, "reason", cap->here_reason);
         cli_put(here, "remedy", cap->here_remedy);
     }
+    return tree;
+}
+
+cJSON *cli_tree_correction(vmctl_level level, const char *text, const char *evidence) {
+    cJSON *tree = cJSON_CreateObject();
+    cli_put(tree, "level", vmctl_level_name(level));
+    cli_put(tree, "text", text);
+    cli_put(tree, "evidence", evidence);
     return tree;
 }

@@ -26,5 +26,6 @@ cJSON *cli_tree_event(const vmctl_event *event);
 cJSON *cli_tree_snapshot(const vmctl_snapshot *snapshot);
 cJSON *cli_tree_change(const vmctl_change *change);
 cJSON *cli_tree_cap(const vmctl_cap *cap);
+cJSON *cli_tree_correction(vmctl_level level, const char *text, const char *evidence);
 
 #endif

@@ -1,4 +1,6 @@
-/* vmctl caps: what each backend can do. */
+/* vmctl caps: what each platform can do, what vmctl does with it, and what is possible here. */
+#include "caps.h"
+#include "grid.h"
 #include "output.h"
 #include "tree.h"
 #include "verbs.h"
@@ -6,38 +8,160 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_BACKENDS = 8 };
+/* --- what is asked about --------------------------------------------------------------------------------------- */
 
-/* The entries as they came, and with them a row per feature for people. */
+/* Not cli_connect: an endpoint that does not answer is an answer here. */
+static int open_endpoint(cli *c, const char *context, const char *uri, vmctl_connection **out, cli_subject *subject) {
+    vmctl_connect_options options = VMCTL_CONNECT_OPTIONS_INIT;
+    vmctl_error *err = NULL;
+
+    options.call = &subject->call;
+    options.uri = uri;
+    int rc = uri ? vmctl_connect(&options, out, &err) : cli_open(c, context, NULL, out, &err);
+    if (rc == 0)
+        return 0;
+    if (rc != VMCTL_E_UNAVAILABLE && rc != VMCTL_E_TIMEOUT && rc != VMCTL_E_UNAUTHENTICATED)
+        return cli_report(c, err, context);
+    subject->unreachable = cli_strdup(vmctl_error_message(err));
+    subject->options.unreachable = subject->unreachable;
+    CLI_AUTO_FREE char *text = cli_printf("what is possible here is unknown: %s", subject->unreachable);
+    cli_note(c, VMCTL_NOTE_WARNING, text);
+    vmctl_error_free(err);
+    return 0;
+}
+
+int cli_subject_open(cli *c, const char *context, const char *uri, const char *vm, cli_subject *out) {
+    const char *name = vm;
+    CLI_AUTO_FREE char *named = vm ? cli_split_target(c, vm, &name) : NULL;
+    vmctl_connection *connection = NULL;
+
+    *out = (cli_subject){.options = VMCTL_CAPS_OPTIONS_INIT, .call = cli_call(c)};
+    out->options.call = &out->call;
+    int status = open_endpoint(c, named ? named : context, uri, &connection, out);
+    if (status || !connection)
+        return status;
+    out->options.connection = connection;
+    if (!vm)
+        return 0;
+    vmctl_lookup_options lookup = VMCTL_LOOKUP_OPTIONS_INIT;
+    vmctl_error *err = NULL;
+    lookup.call = &out->call;
+    lookup.namespace_name = c->namespace_name;
+    lookup.folder = c->folder;
+    if (vmctl_vm_lookup(connection, name, &lookup, &out->vm, &err) < 0)
+        return cli_report(c, err, vmctl_connection_context(connection));
+    out->options.vm = out->vm;
+    return 0;
+}
+
+void cli_subject_close(cli_subject *subject) {
+    vmctl_vm_free(subject->vm);
+    vmctl_connection_free(subject->options.connection);
+    free(subject->unreachable);
+    *subject = (cli_subject){0};
+}
+
+/* --- the entries ----------------------------------------------------------------------------------------------------- */
+
+bool cli_caps_selected(const char *words, const char *feature) {
+    for (const char *p = words; p && *p; p += strspn(p, ",")) {
+        size_t length = strcspn(p, ",");
+        if (!strncmp(feature, p, length) && (!feature[length] || feature[length] == '.'))
+            return true;
+        p += length;
+    }
+    return !words;
+}
+
+static const char *nearest_feature(const char *word) {
+    const char *names[512];
+    vmctl_feature feature = {.size = sizeof feature};
+    size_t n = 0;
+
+    while (n + 1 < sizeof names / sizeof *names && vmctl_feature_at(n, &feature))
+        names[n++] = feature.id;
+    names[n] = NULL;
+    return vmctl_nearest(word, names);
+}
+
+/* 0, or the exit status for a word that selects nothing. */
+static int check_selection(cli *c, const char *words) {
+    for (const char *p = words; p && *p; p += strspn(p, ",")) {
+        size_t length = strcspn(p, ",");
+        CLI_AUTO_FREE char *word = cli_strndup(p, length);
+        vmctl_feature feature = {.size = sizeof feature};
+        bool found = false;
+        for (size_t i = 0; !found && vmctl_feature_at(i, &feature); i++)
+            found = cli_caps_selected(word, feature.id);
+        if (!found)
+            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, nearest_feature(word), "--feature: there is no feature \"%s\"",
+                            word);
+        p += length;
+    }
+    return 0;
+}
+
 typedef struct collector {
     cJSON *entries;
-    cJSON *rows;
+    const char *words;
 } collector;
 
 static int collect(const vmctl_cap *cap, void *user) {
     collector *k = user;
-    cJSON *row = NULL;
 
-    cJSON_AddItemToArray(k->entries, cli_tree_cap(cap));
-    cJSON *last = k->rows->child ? k->rows->child->prev : NULL;
-    if (last && !strcmp(cli_get(last, "feature"), cap->feature))
-        row = last;
-    if (!row) {
-        row = cJSON_CreateObject();
-        cli_put(row, "feature", cap->feature);
-        cli_put(row, "title", cap->title);
-        cJSON_AddItemToArray(k->rows, row);
-    }
-    cJSON *cell = cJSON_AddObjectToObject(row, cap->backend);
-    cli_put(cell, "level", vmctl_level_name(cap->vmctl));
-    cli_put(cell, "proof", vmctl_proof_name(cap->proof));
-    cli_put(cell, "reason", cap->vmctl_reason);
-    if (cap->probed) {
-        cli_put(cell, "here", vmctl_level_name(cap->here));
-        cli_put(cell, "hereReason", cap->here_reason);
-        cli_put(cell, "remedy", cap->here_remedy);
-    }
+    if (cli_caps_selected(k->words, cap->feature))
+        cJSON_AddItemToArray(k->entries, cli_tree_cap(cap));
     return 0;
+}
+
+const char *cli_platform_level(const cJSON *entry, char text[16]) {
+    const cJSON *platform = cJSON_GetObjectItem(entry, "platform");
+    const cJSON *correction = cJSON_GetObjectItem(platform, "correction");
+
+    snprintf(text, 16, "%s%s", cli_get(correction ? correction : platform, "level"), correction ? "*" : "");
+    return text;
+}
+
+/* --- tables ---------------------------------------------------------------------------------------------------------- */
+
+enum { MOST_BACKENDS = 8 };
+
+/* All backends: a column each, "can/does". */
+static void write_backends(cli *c, const cJSON *entries) {
+    CLI_AUTO_STRINGS titles = {0};
+    cli_grid_kind kinds[MOST_BACKENDS + 2] = {CLI_GRID_WORD};
+    const cJSON *first = entries->child;
+    size_t backends = 0;
+
+    cli_strings_add(&titles, "FEATURE");
+    for (const cJSON *e = first;
+         e && !strcmp(cli_get(e, "feature"), cli_get(first, "feature")) && backends < MOST_BACKENDS; e = e->next) {
+        CLI_AUTO_FREE char *name = cli_strdup(cli_get(e, "backend"));
+        for (char *p = name; *p; p++)
+            *p = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
+        cli_strings_take(&titles, cli_printf("%s\ncan/does", name));
+        kinds[++backends] = CLI_GRID_LEVEL;
+    }
+    size_t columns = backends + 1;
+    if (c->format == CLI_WIDE) {
+        cli_strings_add(&titles, "WHAT IT IS");
+        kinds[columns++] = CLI_GRID_TEXT;
+    }
+    cli_grid grid;
+    cli_grid_begin(&grid, (const char *const *)titles.items, kinds, columns);
+    for (const cJSON *e = first; e;) {
+        CLI_AUTO_STRINGS cells = {0};
+        const char *title = cli_get(e, "title");
+        cli_strings_add(&cells, cli_get(e, "feature"));
+        for (size_t b = 0; e && b < backends; b++, e = e->next) {
+            char level[16];
+            cli_strings_take(&cells, cli_printf("%s/%s", cli_platform_level(e, level),
+                                                cli_get(cJSON_GetObjectItem(e, "vmctl"), "level")));
+        }
+        cli_strings_add(&cells, title);
+        cli_grid_add(&grid, (const char *const *)cells.items);
+    }
+    cli_grid_write(c, stdout, &grid);
 }
 
 static bool any_probed(const cJSON *entries) {
@@ -46,206 +170,257 @@ static bool any_probed(const cJSON *entries) {
     return false;
 }
 
-/* All backends: a column each. One backend: its level, the proof, and the reasons. */
-static void write_table(cli *c, const collector *k, const char *backend) {
-    static const char *const parts[][2] = {{"level", "VMCTL"}, {"here", "HERE"}, {"proof", "PROVEN BY"}};
-    CLI_AUTO_STRINGS keys = {0};
-    cli_column columns[MOST_BACKENDS * 5 + 3] = {{"FEATURE", "feature", CLI_CELL_TEXT, 0}};
-    size_t n = 1;
-    bool here = any_probed(k->entries);
+/* The reason that matters most: of what is not possible here, else of what vmctl leaves out. */
+static char *why(const cJSON *entry) {
+    const cJSON *here = cJSON_GetObjectItem(entry, "here"), *ours = cJSON_GetObjectItem(entry, "vmctl");
+    const char *reason = cli_get(here, "reason"), *remedy = cli_get(here, "remedy");
 
-    if (!backend) {
-        for (size_t i = 0; vmctl_backend_name(i) && i < MOST_BACKENDS; i++) {
-            cli_strings_take(&keys, cli_printf("%s.level", vmctl_backend_name(i)));
-            columns[n++] = (cli_column){vmctl_backend_name(i), keys.items[keys.count - 1], CLI_CELL_LEVEL, 0};
-        }
-    } else {
-        for (size_t i = 0; i < 3; i++) {
-            if (i == 1 && !here)
-                continue;
-            cli_strings_take(&keys, cli_printf("%s.%s", backend, parts[i][0]));
-            columns[n++] = (cli_column){parts[i][1], keys.items[keys.count - 1], CLI_CELL_LEVEL, 0};
-        }
-        cli_strings_take(&keys, cli_printf("%s.%s", backend, here ? "hereReason" : "reason"));
-        columns[n++] = (cli_column){"REASON", keys.items[keys.count - 1], CLI_CELL_TEXT, CLI_COLUMN_CUT};
-        if (here) {
-            cli_strings_take(&keys, cli_printf("%s.remedy", backend));
-            columns[n++] = (cli_column){"REMEDY", keys.items[keys.count - 1], CLI_CELL_TEXT, CLI_COLUMN_WIDE};
-        }
+    if (*reason && strcmp(cli_get(here, "level"), "yes") != 0 && strcmp(cli_get(ours, "level"), "no") != 0)
+        return cli_printf("%s%s%s", reason, *remedy ? "; try: " : "", remedy);
+    return cli_strdup(cli_get(ours, "reason"));
+}
+
+/* One backend: the answers side by side, with the reason. */
+static void write_one(cli *c, const cJSON *entries) {
+    bool here = any_probed(entries), wide = c->format == CLI_WIDE;
+    const char *titles[8] = {"FEATURE", "PLATFORM", "VMCTL"};
+    cli_grid_kind kinds[8] = {CLI_GRID_WORD, CLI_GRID_LEVEL, CLI_GRID_LEVEL};
+    size_t columns = 3;
+    cli_grid grid;
+
+    if (here) {
+        titles[columns] = "HERE";
+        kinds[columns++] = CLI_GRID_LEVEL;
     }
-    columns[n++] = (cli_column){"WHAT IT IS", "title", CLI_CELL_TEXT, CLI_COLUMN_WIDE};
-    columns[n] = (cli_column){NULL};
-    const cli_view view = {.columns = columns};
-    cli_table_write(c, stdout, &view, k->rows, true);
-}
-
-/* --- require ------------------------------------------------------------------------------------------------------ */
-
-/* Whether the entry's backend does it (and here, where that was asked). */
-static bool is_met(const cJSON *entry) {
-    const char *ours = cli_get(cJSON_GetObjectItem(entry, "vmctl"), "level");
-    const char *here = cli_get(cJSON_GetObjectItem(entry, "here"), "level");
-    bool done = !strcmp(ours, "yes") || !strcmp(ours, "limited");
-    return done && strcmp(here, "no") != 0;
-}
-
-static const cJSON *entry_of(const cJSON *entries, const char *feature, const char *backend) {
+    titles[columns] = "PROVEN BY";
+    kinds[columns++] = wide ? CLI_GRID_TEXT : CLI_GRID_WORD;
+    titles[columns] = "WHY";
+    kinds[columns++] = CLI_GRID_TEXT;
+    if (wide) {
+        titles[columns] = "THE PLATFORM";
+        kinds[columns++] = CLI_GRID_TEXT;
+    }
+    cli_grid_begin(&grid, titles, kinds, columns);
     const cJSON *entry = NULL;
-    cJSON_ArrayForEach(entry, entries) if (!strcmp(cli_get(entry, "feature"), feature) &&
-                                           (!backend || !strcmp(cli_get(entry, "backend"), backend))) return entry;
-    return NULL;
+    cJSON_ArrayForEach(entry, entries) {
+        const cJSON *ours = cJSON_GetObjectItem(entry, "vmctl"), *platform = cJSON_GetObjectItem(entry, "platform");
+        const char *correction = cli_get(cJSON_GetObjectItem(platform, "correction"), "text");
+        const char *against = cli_get(ours, "provenAgainst");
+        CLI_AUTO_FREE char *reason = why(entry);
+        CLI_AUTO_FREE char *proof = cli_printf("%s%s%s%s", cli_get(ours, "provenBy"), wide && *against ? " (" : "",
+                                               wide ? against : "", wide && *against ? ")" : "");
+        CLI_AUTO_FREE char *text =
+            cli_printf("%s%s%s", cli_get(platform, "text"), *correction ? "; *" : "", correction);
+        char level[16];
+        const char *cells[8] = {cli_get(entry, "feature"), cli_platform_level(entry, level), cli_get(ours, "level")};
+        size_t n = 3;
+        if (here)
+            cells[n++] = cli_get(cJSON_GetObjectItem(entry, "here"), "level");
+        cells[n++] = proof;
+        cells[n++] = reason;
+        cells[n] = text;
+        cli_grid_add(&grid, cells);
+    }
+    cli_grid_write(c, stdout, &grid);
 }
 
-static const char *nearest_feature(const cJSON *rows, const char *feature) {
-    const char *names[512];
-    size_t n = 0;
-    const cJSON *row = NULL;
-
-    cJSON_ArrayForEach(row, rows) if (n + 1 < sizeof names / sizeof *names) names[n++] = cli_get(row, "feature");
-    names[n] = NULL;
-    return vmctl_nearest(feature, names);
-}
-
-/* The features that `backend` lacks, into `missing`. */
-static void find_missing(const collector *k, const cli_strings *wanted, const char *backend, cJSON *missing) {
-    for (size_t i = 0; i < wanted->count; i++) {
-        const cJSON *entry = entry_of(k->entries, wanted->items[i], backend);
-        if (entry && !is_met(entry))
-            cJSON_AddItemToArray(missing, cJSON_Duplicate(entry, true));
-    }
-}
-
-static const cli_column missing_columns[] = {{"MISSING", "feature", CLI_CELL_TEXT, 0},
-                                             {"BACKEND", "backend", CLI_CELL_TEXT, 0},
-                                             {"VMCTL", "vmctl.level", CLI_CELL_LEVEL, 0},
-                                             {"REASON", "vmctl.reason", CLI_CELL_TEXT, CLI_COLUMN_CUT},
-                                             {"HERE", "here.reason", CLI_CELL_TEXT, CLI_COLUMN_CUT},
-                                             {NULL}};
-static const cli_view missing_view = {.columns = missing_columns, .name_key = "feature"};
-
-/* With no backend named, one that has all of them is enough. */
-static int require(cli *c, const collector *k, const char *backend) {
-    CLI_AUTO_FREE char *copy = cli_strdup(cli_text(&c->args, "require", ""));
-    CLI_AUTO_STRINGS wanted = {0};
-    char *rest = NULL;
-
-    for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
-        if (!entry_of(k->entries, word, NULL)) {
-            const char *nearest = nearest_feature(k->rows, word);
-            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, nearest, "--require: there is no feature \"%s\"", word);
-        }
-        cli_strings_add(&wanted, word);
-    }
-    cJSON *missing = cJSON_CreateArray();
-    bool met = false;
-    for (size_t i = 0; vmctl_backend_name(i) && !met; i++) {
-        if (backend && strcmp(vmctl_backend_name(i), backend) != 0)
-            continue;
-        cJSON *lacks = cJSON_CreateArray();
-        find_missing(k, &wanted, vmctl_backend_name(i), lacks);
-        met = !lacks->child;
-        cJSON *item = NULL;
-        while ((item = cJSON_DetachItemFromArray(lacks, 0)))
-            cJSON_AddItemToArray(missing, item);
-        cJSON_Delete(lacks);
-    }
-    if (!met) {
-        cJSON *item = NULL;
-        cli_output_begin(c, &missing_view);
-        while ((item = cJSON_DetachItemFromArray(missing, 0)))
-            cli_output_add(c, item);
-        cli_output_end(c, false);
-    }
-    cJSON_Delete(missing);
-    return met ? 0 : vmctl_code_exit_status(VMCTL_E_UNSUPPORTED);
-}
-
-static void write_entries(cli *c, collector *k) {
-    static const cli_view view = {.columns = missing_columns, .name_key = "feature"};
+static void write_entries(cli *c, cJSON *entries) {
+    static const cli_view view = {.name_key = "feature"};
     cJSON *entry = NULL;
+    CLI_AUTO_FREE char *before = cli_strdup("");
 
     cli_output_begin(c, &view);
-    if (c->format == CLI_NAME) {
-        /* each feature once */
-        while ((entry = cJSON_DetachItemFromArray(k->rows, 0)))
-            cli_output_add(c, entry);
-    } else {
-        while ((entry = cJSON_DetachItemFromArray(k->entries, 0)))
+    while ((entry = cJSON_DetachItemFromArray(entries, 0))) {
+        bool again = c->format == CLI_NAME && !strcmp(before, cli_get(entry, "feature"));
+        free(before);
+        before = cli_strdup(cli_get(entry, "feature"));
+        if (again)
+            cJSON_Delete(entry); /* each feature once */
+        else
             cli_output_add(c, entry);
     }
     cli_output_end(c, false);
 }
 
-/* --- the verb ----------------------------------------------------------------------------------------------------- */
+static bool for_people(const cli *c) {
+    return c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_MARKDOWN || c->format == CLI_CSV;
+}
 
-/* The endpoint or VM to probe, when one was named. */
-static int find_probe(cli *c, vmctl_caps_options *options, vmctl_vm **vm) {
-    const char *target = cli_text(&c->args, "vm", NULL);
+static int show(cli *c, const cli_subject *subject) {
+    collector k = {cJSON_CreateArray(), cli_text(&c->args, "feature", NULL)};
+    vmctl_error *err = NULL;
     int status = 0;
 
-    if (target) {
-        *vm = cli_vm(c, target, &status);
-        options->vm = *vm;
-        options->connection = *vm ? vmctl_vm_connection(*vm) : NULL;
-    } else if (cli_text(&c->args, "connect", NULL) || cli_text(&c->args, "context", NULL) ||
-               cli_flag(&c->args, "here")) {
-        options->connection = cli_connect(c, NULL, NULL, &status);
-    }
+    if (vmctl_caps(&subject->options, collect, &k, &err) < 0)
+        status = cli_report(c, err, NULL);
+    cli_progress_end();
+    if (!status && !for_people(c))
+        write_entries(c, k.entries);
+    else if (!status && (subject->options.backend || subject->options.connection))
+        write_one(c, k.entries);
+    else if (!status)
+        write_backends(c, k.entries);
+    cJSON_Delete(k.entries);
     return status;
 }
 
-static int caps(cli *c) {
-    vmctl_caps_options options = VMCTL_CAPS_OPTIONS_INIT;
-    vmctl_call call = cli_call(c);
-    vmctl_error *err = NULL;
-    vmctl_vm *vm = NULL;
+/* --- require ------------------------------------------------------------------------------------------------------ */
 
-    options.call = &call;
-    options.feature = cli_text(&c->args, "feature", NULL);
-    options.backend = c->args.operand_count ? c->args.operands[0] : cli_text(&c->args, "backend", NULL);
-    int status = find_probe(c, &options, &vm);
+static int keep_missing(const vmctl_cap *cap, void *user) {
+    cJSON_AddItemToArray(user, cli_tree_cap(cap));
+    return 0;
+}
+
+static void write_missing(cli *c, cJSON *missing) {
+    static const char *const titles[] = {"MISSING", "BACKEND", "PLATFORM", "VMCTL", "HERE", "WHY"};
+    static const cli_grid_kind kinds[] = {CLI_GRID_WORD,  CLI_GRID_WORD,  CLI_GRID_LEVEL,
+                                          CLI_GRID_LEVEL, CLI_GRID_LEVEL, CLI_GRID_TEXT};
+    cli_grid grid;
+
+    if (!for_people(c)) {
+        write_entries(c, missing);
+        return;
+    }
+    cli_grid_begin(&grid, titles, kinds, 6);
+    const cJSON *entry = NULL;
+    cJSON_ArrayForEach(entry, missing) {
+        CLI_AUTO_FREE char *reason = why(entry);
+        char level[16];
+        const char *cells[] = {cli_get(entry, "feature"),
+                               cli_get(entry, "backend"),
+                               cli_platform_level(entry, level),
+                               cli_get(cJSON_GetObjectItem(entry, "vmctl"), "level"),
+                               cli_get(cJSON_GetObjectItem(entry, "here"), "level"),
+                               reason};
+        cli_grid_add(&grid, cells);
+    }
+    cli_grid_write(c, stdout, &grid);
+}
+
+/* Nothing is printed when all is there; what is missing goes to stdout, and the status tells. */
+static int require(cli *c, const cli_subject *subject) {
+    CLI_AUTO_FREE char *copy = cli_strdup(cli_text(&c->args, "require", ""));
+    CLI_AUTO_STRINGS wanted = {0};
+    CLI_AUTO_ERROR *err = NULL;
+    char *rest = NULL;
+
+    for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+        cli_strings_add(&wanted, word);
+    cJSON *missing = cJSON_CreateArray();
+    int rc =
+        vmctl_caps_require(&subject->options, (const char *const *)wanted.items, NULL, keep_missing, missing, &err);
+    cli_progress_end();
+    if (missing->child)
+        write_missing(c, missing);
+    cJSON_Delete(missing);
+    if (rc == 0 || rc == VMCTL_E_UNSUPPORTED || rc == VMCTL_E_UNAVAILABLE)
+        return vmctl_code_exit_status(rc);
+    vmctl_error *reported = err;
+    err = NULL;
+    return cli_report(c, reported, NULL);
+}
+
+/* --- explain ------------------------------------------------------------------------------------------------------ */
+
+typedef struct explaining {
+    const char *words, *before;
+} explaining;
+
+static int explain(const vmctl_cap *cap, void *user) {
+    explaining *e = user;
+    vmctl_feature feature = {.size = sizeof feature};
+
+    if (!cli_caps_selected(e->words, cap->feature))
+        return 0;
+    char *text = vmctl_cap_explain(cap), *rest = NULL;
+    if (vmctl_feature_find(cap->feature, &feature, NULL) == 0 && (!e->before || strcmp(e->before, cap->feature) != 0)) {
+        fputs(e->before ? "\n" : "", stdout);
+        cli_wrap(stdout, "", feature.sentence);
+    }
+    e->before = cap->feature;
+    fputc('\n', stdout);
+    bool first = true;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        size_t blanks = strspn(line, " ");
+        CLI_AUTO_FREE char *indent = cli_printf("%*s", first ? 0 : (int)blanks + 2, "");
+        cli_wrap(stdout, indent, line + blanks);
+        first = false;
+    }
+    vmctl_string_free(text);
+    return 0;
+}
+
+/* --- the verb ----------------------------------------------------------------------------------------------------- */
+
+static int caps(cli *c) {
+    const char *vm = cli_text(&c->args, "vm", NULL), *words = cli_text(&c->args, "feature", NULL);
+    bool endpoint =
+        vm || cli_text(&c->args, "connect", NULL) || cli_text(&c->args, "context", NULL) || cli_flag(&c->args, "here");
+    bool compare = cli_flag(&c->args, "compare") || cli_text(&c->args, "section", NULL);
+    cli_subject subject = {.options = VMCTL_CAPS_OPTIONS_INIT};
+
+    int status = check_selection(c, words);
     if (status)
         return status;
-    if (options.connection && !options.backend)
-        options.backend = vmctl_connection_backend(options.connection);
-    collector k = {cJSON_CreateArray(), cJSON_CreateArray()};
-    if (vmctl_caps(&options, collect, &k, &err) < 0) {
-        status = cli_report(c, err, NULL);
-    } else {
-        /* an alias was named: the entries have the backend's name */
-        const char *backend = options.backend && k.entries->child ? cli_get(k.entries->child, "backend") : NULL;
-        cli_progress_end();
-        if (cli_text(&c->args, "require", NULL))
-            status = require(c, &k, backend);
-        else if (c->format == CLI_TABLE || c->format == CLI_WIDE)
-            write_table(c, &k, backend);
-        else
-            write_entries(c, &k);
+    if (cli_flag(&c->args, "diff")) {
+        if (c->args.operand_count != 2)
+            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl caps --diff libvirt kubevirt",
+                            "--diff: two backends, endpoints or VMs are needed");
+        return cli_caps_diff(c, c->args.operands[0], c->args.operands[1]);
     }
-    cJSON_Delete(k.entries);
-    cJSON_Delete(k.rows);
-    vmctl_vm_free(vm);
+    if (c->args.operand_count > 1)
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl caps --diff A B", "one backend at a time");
+    if (compare)
+        return cli_caps_compare(c, cli_text(&c->args, "section", NULL));
+    if (endpoint)
+        status = cli_subject_open(c, NULL, NULL, vm, &subject);
+    subject.options.backend = c->args.operand_count ? c->args.operands[0] : cli_text(&c->args, "backend", NULL);
+    if (!status && endpoint && !subject.options.connection && !subject.options.backend)
+        subject.options.backend = vmctl_backend_name(0); /* the endpoint's, as far as it is known */
+    if (!status && cli_text(&c->args, "require", NULL)) {
+        status = require(c, &subject);
+    } else if (!status && cli_flag(&c->args, "explain")) {
+        explaining e = {words, NULL};
+        vmctl_error *err = NULL;
+        if (vmctl_caps(&subject.options, explain, &e, &err) < 0)
+            status = cli_report(c, err, NULL);
+    } else if (!status) {
+        status = show(c, &subject);
+    }
+    cli_subject_close(&subject);
     return status;
 }
 
 static const cli_option options[] = {
-    {"feature", 0, CLI_TEXT, "FEATURE", "only this one, such as snapshot.memory"},
+    {"compare", 0, CLI_FLAG, NULL,
+     "the comparison of the four platforms: every row as its source has it, and corrections"},
+    {"diff", 0, CLI_FLAG, NULL, "only what differs between two backends, endpoints (URI or context) or VMs"},
+    {"explain", 0, CLI_FLAG, NULL, "the answers as sentences, with sources and evidence"},
+    {"feature", 0, CLI_TEXT, "FEATURE,...", "only these, such as snapshot.memory, or snapshot for all of them"},
     {"here", 0, CLI_FLAG, NULL, "probe the endpoint that commands go to (as --connect, --context and --vm do)"},
     {"require", 0, CLI_TEXT, "FEATURE,...", "nothing when all of them are there; else what is missing, and status 3"},
+    {"section", 0, CLI_TEXT, "SECTION",
+     "one part of the comparison with its notes: overview, gpu, cpu, io, memory, ..."},
     {"vm", 0, CLI_TEXT, "VM", "probe this VM too", NULL, CLI_HINT_VM},
     {NULL}};
 
 const cli_verb cli_verb_caps = {
     .name = "caps",
     .group = "knowledge",
-    .operands = "[BACKEND]",
-    .summary = "what vmctl can do on each hypervisor, before anything is tried",
-    .help = "Needs no hypervisor and no network. With an endpoint or a VM, what a probe of it found is added.\n"
-            "\n"
-            "  vmctl caps libvirt\n"
-            "  vmctl caps --require lifecycle.create,snapshot.memory kvm",
+    .operands = "[BACKEND | A B]",
+    .summary = "what each platform can do, what vmctl does with it, and what is possible here",
+    .help =
+        "Three answers, kept apart: what the platform is documented to do (can), what vmctl does with it (does), and,\n"
+        "with an endpoint or a VM, what a probe of it found (here). A level with * is a correction of the comparison.\n"
+        "Needs no hypervisor and no network unless an endpoint or a VM is named.\n"
+        "\n"
+        "  vmctl caps libvirt --feature snapshot\n"
+        "  vmctl caps --vm web-1 --require snapshot.memory,migrate.live\n"
+        "  vmctl caps --compare --section gpu -o markdown\n"
+        "  vmctl caps --diff libvirt kubevirt",
     .options = options,
-    .max = 1,
+    .max = 2,
     .hint = CLI_HINT_BACKEND,
+    .formats = "markdown csv",
     .run = caps,
 };

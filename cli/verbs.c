@@ -39,7 +39,7 @@ const cli_option cli_global_options[] = {
     {"namespace", 'n', CLI_TEXT, "NAME", "the namespace, on hypervisors that have them"},
     {"no-wait", 0, CLI_FLAG, NULL, "return as soon as the hypervisor has taken the request, where a verb would wait"},
     {"output", 'o', CLI_CHOICE, "FORMAT", "the result as table, wide, json, jsonl, yaml or name",
-     "table wide json jsonl yaml name spec native"},
+     "table wide json jsonl yaml name spec native markdown csv"},
     {"progress", 0, CLI_CHOICE, "HOW", "progress on stderr: auto (bars on a terminal), bar, plain, json, none",
      "auto bar plain json none"},
     {"quiet", 'q', CLI_FLAG, NULL, "no notes, no progress, no lines that only confirm"},

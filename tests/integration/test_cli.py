@@ -24,7 +24,7 @@ checks = 0
 
 # The verbs of the CLI contract that this version has; what completion says is held against this.
 VERBS = """create apply diff delete start stop restart reset pause resume save rename set edit list get describe render
-events wait console logs display address ssh image pool network caps context host completion version help""".split()
+events wait console logs display address ssh image pool network caps recommend context host completion version help""".split()
 GROUPS = {"image": "list inspect pull convert upload delete", "pool": "list", "network": "list",
           "context": "list add use remove test", "host": "info list",
           "snapshot": "create list get rename revert delete"}

@@ -9,6 +9,7 @@
 
 #include <vmctl/call.h>
 #include <vmctl/caps.h>
+#include <vmctl/compare.h>
 #include <vmctl/connection.h>
 #include <vmctl/device.h>
 #include <vmctl/display.h>
