@@ -101,7 +101,7 @@ static char *marked_text(cli *c, const cJSON *cell, cli_strings *corrections, co
     if (!correction || c->format == CLI_CSV)
         return cli_strdup(text);
     cli_strings_take(corrections,
-                     cli_printf("%s, %s: %s; %s. %s", feature, cli_get(cell, "platform"), cli_get(correction, "level"),
+                     cli_printf("%s, %s: %s; %s (%s)", feature, cli_get(cell, "platform"), cli_get(correction, "level"),
                                 cli_get(correction, "text"), cli_get(correction, "evidence")));
     return cli_printf("%s [%zu]", text, corrections->count);
 }

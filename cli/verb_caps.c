@@ -272,26 +272,33 @@ static int keep_missing(const vmctl_cap *cap, void *user) {
 }
 
 static void write_missing(cli *c, cJSON *missing) {
-    static const char *const titles[] = {"MISSING", "BACKEND", "PLATFORM", "VMCTL", "HERE", "WHY"};
-    static const cli_grid_kind kinds[] = {CLI_GRID_WORD,  CLI_GRID_WORD,  CLI_GRID_LEVEL,
-                                          CLI_GRID_LEVEL, CLI_GRID_LEVEL, CLI_GRID_TEXT};
+    bool here = any_probed(missing);
+    const char *titles[6] = {"MISSING", "BACKEND", "PLATFORM", "VMCTL"};
+    cli_grid_kind kinds[6] = {CLI_GRID_WORD, CLI_GRID_WORD, CLI_GRID_LEVEL, CLI_GRID_LEVEL};
+    size_t columns = 4;
     cli_grid grid;
 
     if (!for_people(c)) {
         write_entries(c, missing);
         return;
     }
-    cli_grid_begin(&grid, titles, kinds, 6);
+    if (here) {
+        titles[columns] = "HERE";
+        kinds[columns++] = CLI_GRID_LEVEL;
+    }
+    titles[columns] = "WHY";
+    kinds[columns++] = CLI_GRID_TEXT;
+    cli_grid_begin(&grid, titles, kinds, columns);
     const cJSON *entry = NULL;
     cJSON_ArrayForEach(entry, missing) {
         CLI_AUTO_FREE char *reason = why(entry);
         char level[16];
-        const char *cells[] = {cli_get(entry, "feature"),
-                               cli_get(entry, "backend"),
-                               cli_platform_level(entry, level),
-                               cli_get(cJSON_GetObjectItem(entry, "vmctl"), "level"),
-                               cli_get(cJSON_GetObjectItem(entry, "here"), "level"),
-                               reason};
+        const char *cells[6] = {cli_get(entry, "feature"), cli_get(entry, "backend"), cli_platform_level(entry, level),
+                                cli_get(cJSON_GetObjectItem(entry, "vmctl"), "level")};
+        size_t n = 4;
+        if (here)
+            cells[n++] = cli_get(cJSON_GetObjectItem(entry, "here"), "level");
+        cells[n] = reason;
         cli_grid_add(&grid, cells);
     }
     cli_grid_write(c, stdout, &grid);
