@@ -1,0 +1,176 @@
+/* Finding VBoxManage and running it. */
+#include "vboxmanage.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "drivers/process/process.h"
+#include "parse.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OUTPUT_LIMIT = 64 * 1024 * 1024, RETRY_FIRST_MS = 50, RETRY_LAST_MS = 500, KILL_AFTER_MS = 2000 };
+
+/* Where VirtualBox is installed on Linux (Oracle's and Debian's packages) and macOS. */
+static const char *const folders[] = {"/usr/lib/virtualbox", "/opt/VirtualBox",
+                                      "/Applications/VirtualBox.app/Contents/MacOS"};
+
+static bool is_script(const char *path) {
+    char begin[2] = "";
+    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, begin, sizeof begin) == (ssize_t)sizeof begin && memcmp(begin, "#!", 2) == 0;
+}
+
+static char *find_installed(void) {
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        VMC_AUTO_FREE char *path = vmc_printf("%s/VBoxManage", folders[i]);
+        if (access(path, X_OK) == 0)
+            return vmc_strdup(path);
+    }
+    return NULL;
+}
+
+static char *find(vmctl_error **err) {
+    char *program = process_find("VBoxManage");
+    /* /usr/bin/VBoxManage is a script of the package that starts the installed one. */
+    if (!program || (vmc_starts_with(program, "/usr/bin/") && is_script(program))) {
+        char *installed = find_installed();
+        if (installed) {
+            free(program);
+            program = installed;
+        }
+    }
+    if (!program) {
+        VMC_AUTO_STR places = {0};
+        for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+            vmc_str_printf(&places, "%s%s", i ? ", " : "", folders[i]);
+        vmc_error(err, VMCTL_E_UNAVAILABLE, "VBoxManage is neither on PATH nor in %s", places.text);
+        vmc_error_next(err, "install VirtualBox (virtualbox.org/wiki/Downloads), or put its folder on PATH");
+    }
+    return program;
+}
+
+int vboxmanage_open(const char *home, const char *ipc, const vmc_deadline *deadline, vboxmanage **out,
+                    vmctl_error **err) {
+    char *program = find(err);
+    if (!program)
+        return VMCTL_E_UNAVAILABLE;
+    vboxmanage *manage = vmc_alloc(sizeof *manage);
+    manage->program = program;
+    manage->home = vmc_strdup(home);
+    manage->ipc = vmc_strdup(ipc);
+    VMC_AUTO_FREE char *text = NULL;
+    const char *const argv[] = {"--version", NULL};
+    const vboxmanage_call call = {.argv = argv, .doing = "asking VBoxManage for its version"};
+    int code = vboxmanage_run(manage, &call, deadline, &text, err);
+    if (code == 0 && vboxmanage_parse_version(text, &manage->version, &manage->major, &manage->minor) < 0) {
+        code = vmc_error(err, VMCTL_E_UNAVAILABLE, "%s does not tell VirtualBox's version", manage->program);
+        vmc_error_hypervisor(err, NULL, text);
+    }
+    if (code < 0) {
+        vboxmanage_close(manage);
+        return code;
+    }
+    *out = manage;
+    return 0;
+}
+
+void vboxmanage_close(vboxmanage *manage) {
+    if (!manage)
+        return;
+    free(manage->program);
+    free(manage->home);
+    free(manage->ipc);
+    free(manage->version);
+    free(manage);
+}
+
+typedef struct listening {
+    const vboxmanage_call *call;
+    const vmc_deadline *deadline;
+    vmc_str output, error;
+    int percent;
+    vmctl_error *why;
+} listening;
+
+static int hear_output(const char *bytes, size_t length, void *user) {
+    listening *to = user;
+    if (to->output.length + length <= OUTPUT_LIMIT)
+        vmc_str_add_n(&to->output, bytes, length);
+    return 0;
+}
+
+/* Progress is on stderr, "0%...10%..." in one line that grows, and errors follow it there. */
+static int hear_error(const char *bytes, size_t length, void *user) {
+    listening *to = user;
+    if (to->error.length + length > OUTPUT_LIMIT)
+        return 0;
+    vmc_str_add_n(&to->error, bytes, length);
+    int percent = to->call->stage ? vboxmanage_parse_progress(to->error.text) : -1;
+    if (percent < 0 || percent == to->percent)
+        return 0;
+    to->percent = percent;
+    return vmc_progress(to->deadline, to->call->vm, to->call->stage, to->call->device, VMCTL_UNIT_PERCENT,
+                        (uint64_t)percent, 100, &to->why);
+}
+
+static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
+                    vmctl_error **err) {
+    VMC_AUTO_STRV argv = {0};
+    VMC_AUTO_STRV environment = {0};
+    vmc_strv_add(&argv, manage->program);
+    for (const char *const *arg = call->argv; *arg; arg++)
+        vmc_strv_add(&argv, *arg);
+    vmc_strv_add(&environment, "LC_ALL=C.UTF-8");
+    if (manage->home)
+        vmc_strv_printf(&environment, "VBOX_USER_HOME=%s", manage->home);
+    if (manage->ipc)
+        vmc_strv_printf(&environment, "VBOX_IPC_SOCKETID=%s", manage->ipc);
+    listening heard = {.call = call, .deadline = deadline, .percent = -1};
+    const process_options options = {
+        .argv = (const char *const *)argv.items,
+        .package = "virtualbox",
+        .environment = (const char *const *)environment.items,
+        .output = hear_output,
+        .error = hear_error,
+        .user = &heard,
+        .grace_ms = KILL_AFTER_MS,
+        .doing = call->doing,
+    };
+    PROCESS_AUTO_RESULT result = {0};
+    int code = process_run(&options, deadline, &result, err);
+    if (heard.why)
+        vmc_error_move(err, &heard.why);
+    const char *said = heard.error.text ? heard.error.text : "";
+    if (code == 0 && (vboxmanage_has_error(said) ||
+                      (result.status != 0 && !vboxmanage_parse_is_answer(heard.output.text ? heard.output.text : ""))))
+        code = vboxmanage_failed(call->doing, result.status, said, err);
+    if (code == 0 && output)
+        *output = vmc_str_take(&heard.output);
+    vmc_str_free(&heard.output);
+    vmc_str_free(&heard.error);
+    return code < 0 ? code : 0;
+}
+
+int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
+                   vmctl_error **err) {
+    int64_t until = vmc_now_ms() + call->busy_ms;
+    int pause = RETRY_FIRST_MS;
+    for (;;) {
+        vmctl_error *why = NULL;
+        int code = run_once(manage, call, deadline, output, &why);
+        /* The lock of a session that ends is gone within moments; one that works keeps it. */
+        bool again = code == VMCTL_E_BUSY && vmctl_error_retryable(why) && vmc_now_ms() + pause < until;
+        if (!again) {
+            vmc_error_move(code < 0 ? err : NULL, &why);
+            return code;
+        }
+        vmctl_error_free(why);
+        code = vmc_deadline_poll(deadline, -1, 0, pause, call->doing, err);
+        if (code < 0)
+            return code;
+        pause = pause * 2 < RETRY_LAST_MS ? pause * 2 : RETRY_LAST_MS;
+    }
+}

@@ -1,0 +1,471 @@
+/* VirtualBox's settings files, by libxml2. */
+#include "settings.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include <ctype.h>
+#include <errno.h>
+#include <libxml/parser.h>
+#include <libxml/xmlreader.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS, UUID_LENGTH = 36 };
+
+/* --- the tree ----------------------------------------------------------------------------------------------------- */
+
+static bool is(const xmlNode *node, const char *name) {
+    return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
+}
+
+/* The element at a path of names below `node`; NULL when there is none. */
+static const xmlNode *at(const xmlNode *node, const char *path) {
+    while (node && *path) {
+        size_t length = strcspn(path, "/");
+        const xmlNode *child = node->children;
+        while (child && !(child->type == XML_ELEMENT_NODE && strlen((const char *)child->name) == length &&
+                          strncmp((const char *)child->name, path, length) == 0))
+            child = child->next;
+        node = child;
+        path += length + (path[length] == '/');
+    }
+    return node;
+}
+
+#define EACH(child, parent, element)                                                                                   \
+    for (const xmlNode *child = (parent) ? (parent)->children : NULL; child; child = child->next)                      \
+        if (is(child, element))
+
+/* Entities are decoded by the parser; an attribute is one text node. */
+static const char *attribute(const xmlNode *node, const char *name) {
+    for (const xmlAttr *a = node ? node->properties : NULL; a; a = a->next)
+        if (strcmp((const char *)a->name, name) == 0)
+            return a->children && a->children->content ? (const char *)a->children->content : "";
+    return NULL;
+}
+
+static char *text_of(const xmlNode *node, const char *name) {
+    return vmc_strdup(attribute(node, name));
+}
+
+static bool truth(const xmlNode *node, const char *name, bool fallback) {
+    const char *value = attribute(node, name);
+    return value ? strcmp(value, "true") == 0 || strcmp(value, "1") == 0 : fallback;
+}
+
+static unsigned number(const xmlNode *node, const char *name, unsigned fallback) {
+    const char *value = attribute(node, name);
+    return value ? (unsigned)strtoul(value, NULL, 10) : fallback;
+}
+
+static char *lower(const char *text) {
+    char *copy = vmc_strdup(text);
+    for (char *c = copy; c && *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return copy;
+}
+
+/* "{8-4-4-4-12}"; anything else gives "". */
+static void read_uuid(const char *text, char out[37]) {
+    out[0] = 0;
+    if (text && *text == '{' && strlen(text) == UUID_LENGTH + 2) {
+        memcpy(out, text + 1, UUID_LENGTH);
+        out[UUID_LENGTH] = 0;
+    }
+}
+
+/* "1.20-linux": the first number must be 1, the second in the range. */
+static bool known_version(const xmlNode *root, unsigned from, unsigned to) {
+    const char *version = attribute(root, "version");
+    if (!version || !vmc_starts_with(version, "1."))
+        return false;
+    unsigned long minor = strtoul(version + 2, NULL, 10);
+    return minor >= from && minor <= to;
+}
+
+static int parse(const char *path, unsigned from, unsigned to, xmlDoc **out, vmctl_error **err) {
+    if (access(path, R_OK) < 0)
+        return vmc_error_errno(err, errno, "cannot read %s", path);
+    xmlDoc *doc = xmlReadFile(path, NULL, XML_FLAGS);
+    const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
+    int code = 0;
+    if (!root || !is(root, "VirtualBox"))
+        code = vmc_error(err, VMCTL_E_INTERNAL, "%s is no settings file of VirtualBox, or is damaged", path);
+    else if (!known_version(root, from, to))
+        code = vmc_error(err, VMCTL_E_UNSUPPORTED, "%s is in a version of the settings that vmctl does not know: %s",
+                         path, attribute(root, "version") ? attribute(root, "version") : "none");
+    if (code < 0) {
+        xmlFreeDoc(doc);
+        return code;
+    }
+    *out = doc;
+    return 0;
+}
+
+/* --- VirtualBox.xml ------------------------------------------------------------------------------------------------ */
+
+char *vboxmanage_home(const char *home) {
+    if (!home || !*home)
+        home = getenv("VBOX_USER_HOME");
+    if (home && *home)
+        return vmc_strdup(home);
+    char *old = vmc_path_absolute(NULL, "~/.VirtualBox");
+    if (old && access(old, F_OK) == 0)
+        return old;
+    free(old);
+    const char *config = getenv("XDG_CONFIG_HOME");
+    return config && *config == '/' ? vmc_printf("%s/VirtualBox", config)
+                                    : vmc_path_absolute(NULL, "~/.config/VirtualBox");
+}
+
+int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_error **err) {
+    VMC_AUTO_FREE char *folder = vboxmanage_home(home);
+    VMC_AUTO_FREE char *path = vmc_printf("%s/VirtualBox.xml", folder);
+    xmlDoc *doc = NULL;
+    int code = parse(path, 12, 12, &doc, err);
+    if (code < 0)
+        return code;
+    const xmlNode *global = at(xmlDocGetRootElement(doc), "Global");
+    EACH(entry, at(global, "MachineRegistry"), "MachineEntry") {
+        const char *settings = attribute(entry, "src");
+        char id[37];
+        read_uuid(attribute(entry, "uuid"), id);
+        if (!*id || !settings)
+            continue;
+        if ((out->count & (out->count + 1)) == 0)
+            out->entries = vmc_realloc(out->entries, 2 * (out->count + 1), sizeof *out->entries);
+        vboxmanage_entry *to = &out->entries[out->count++];
+        memcpy(to->id, id, sizeof id);
+        to->settings = vmc_path_absolute(folder, settings);
+    }
+    const xmlNode *properties = at(global, "SystemProperties");
+    const char *machines = attribute(properties, "defaultMachineFolder");
+    const char *autostart = attribute(properties, "autostartDatabasePath");
+    out->machine_folder = machines && *machines ? vmc_strdup(machines) : NULL;
+    out->autostart_folder = autostart && *autostart ? vmc_strdup(autostart) : NULL;
+    xmlFreeDoc(doc);
+    return 0;
+}
+
+void vboxmanage_registry_free(vboxmanage_registry *registry) {
+    for (size_t i = 0; i < registry->count; i++)
+        free(registry->entries[i].settings);
+    free(registry->entries);
+    free(registry->machine_folder);
+    free(registry->autostart_folder);
+    *registry = (vboxmanage_registry){0};
+}
+
+/* --- .vbox ---------------------------------------------------------------------------------------------------------- */
+
+#define APPEND(list, count)                                                                                            \
+    (*(list = vmc_realloc(list, count + 1, sizeof *(list)), memset(&(list)[count], 0, sizeof *(list)),                 \
+       &(list)[count++]))
+
+static void read_media(vboxmanage_machine *m, const xmlNode *parent, const char *element, const char *parent_id) {
+    EACH(node, parent, element) {
+        vboxmanage_medium *medium = &APPEND(m->media, m->medium_count);
+        const char *location = attribute(node, "location");
+        read_uuid(attribute(node, "uuid"), medium->id);
+        snprintf(medium->parent, sizeof medium->parent, "%s", parent_id);
+        medium->location = vmc_path_absolute(m->folder, location ? location : "");
+        medium->format = text_of(node, "format");
+        medium->type = text_of(node, "type");
+        char id[37];
+        memcpy(id, medium->id, sizeof id); /* the list moves when it grows */
+        read_media(m, node, element, id);
+    }
+}
+
+static void read_attachments(vboxmanage_machine *m, const xmlNode *controller) {
+    EACH(node, controller, "AttachedDevice") {
+        vboxmanage_attachment *to = &APPEND(m->attachments, m->attachment_count);
+        to->controller = text_of(controller, "name");
+        to->kind = text_of(node, "type");
+        to->port = number(node, "port", 0);
+        to->device = number(node, "device", 0);
+        to->discard = truth(node, "discard", false);
+        to->nonrotational = truth(node, "nonrotational", false);
+        to->passthrough = truth(node, "passthrough", false);
+        read_uuid(attribute(at(node, "Image"), "uuid"), to->medium);
+    }
+}
+
+static void read_storage(vboxmanage_machine *m, const xmlNode *controllers) {
+    EACH(node, controllers, "StorageController") {
+        vboxmanage_controller *to = &APPEND(m->controllers, m->controller_count);
+        to->name = text_of(node, "name");
+        to->type = text_of(node, "type");
+        to->ports = number(node, "PortCount", 1);
+        to->host_cache = truth(node, "useHostIOCache", false);
+        read_attachments(m, node);
+    }
+}
+
+static void read_mac(const char *text, char out[18]) {
+    size_t length = 0;
+    for (size_t i = 0; text && text[i] && i < 12 && length < 17; i++) {
+        if (i && i % 2 == 0)
+            out[length++] = ':';
+        out[length++] = (char)tolower((unsigned char)text[i]);
+    }
+    out[length] = 0;
+}
+
+/* The element that says where it leads, and the attribute that names the network. */
+static const struct {
+    const char *element, *mode, *attribute;
+} modes[] = {
+    {"NAT", "nat", NULL},
+    {"BridgedInterface", "bridged", "name"},
+    {"InternalNetwork", "internal", "name"},
+    {"HostOnlyInterface", "hostonly", "name"},
+    {"HostOnlyNetwork", "hostonlynet", "name"},
+    {"NATNetwork", "natnetwork", "name"},
+    {"GenericInterface", "generic", "driver"},
+};
+
+static void read_forwards(vboxmanage_nic *nic, const xmlNode *nat) {
+    EACH(node, nat, "Forwarding") {
+        vboxmanage_forward *to = &APPEND(nic->forwards, nic->forward_count);
+        to->name = text_of(node, "name");
+        to->udp = number(node, "proto", 1) == 0; /* NATProtocol: 0 UDP, 1 TCP */
+        to->host_ip = text_of(node, "hostip");
+        to->guest_ip = text_of(node, "guestip");
+        to->host_port = number(node, "hostport", 0);
+        to->guest_port = number(node, "guestport", 0);
+    }
+}
+
+static void read_nics(vboxmanage_machine *m, const xmlNode *network) {
+    EACH(node, network, "Adapter") {
+        if (!truth(node, "enabled", false))
+            continue;
+        vboxmanage_nic *nic = &APPEND(m->nics, m->nic_count);
+        nic->slot = number(node, "slot", 0);
+        nic->cable = truth(node, "cable", true);
+        nic->type = vmc_strdup(attribute(node, "type") ? attribute(node, "type") : "Am79C973");
+        read_mac(attribute(node, "MACAddress"), nic->mac);
+        for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+            const xmlNode *mode = at(node, modes[i].element);
+            if (!mode || nic->mode)
+                continue;
+            nic->mode = vmc_strdup(modes[i].mode);
+            nic->source = modes[i].attribute ? text_of(mode, modes[i].attribute) : NULL;
+            if (i == 0)
+                read_forwards(nic, mode);
+        }
+        if (!nic->mode)
+            nic->mode = vmc_strdup("null");
+    }
+}
+
+static void read_display(vboxmanage_machine *m, const xmlNode *hardware) {
+    const xmlNode *display = at(hardware, "Display");
+    const xmlNode *remote = at(hardware, "RemoteDisplay");
+    m->graphics = lower(attribute(display, "controller") ? attribute(display, "controller") : "VBoxVGA");
+    m->accelerate_3d = truth(display, "accelerate3D", false);
+    m->vrde = truth(remote, "enabled", false);
+    m->vrde_pack = text_of(remote, "VRDEExtPack");
+    EACH(property, at(remote, "VRDEProperties"), "Property") {
+        const char *name = attribute(property, "name");
+        if (vmc_str_eq(name, "TCP/Ports") && !m->vrde_ports)
+            m->vrde_ports = text_of(property, "value");
+        if (vmc_str_eq(name, "TCP/Address") && !m->vrde_address)
+            m->vrde_address = text_of(property, "value");
+    }
+}
+
+static void read_boot(vboxmanage_machine *m, const xmlNode *boot) {
+    EACH(order, boot, "Order") {
+        unsigned position = number(order, "position", 0);
+        if (position >= 1 && position <= 4 && !m->boot[position - 1])
+            m->boot[position - 1] = text_of(order, "device");
+    }
+}
+
+static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
+    const xmlNode *hardware = at(machine, "Hardware");
+    const xmlNode *platform = at(machine, "Platform"); /* from 1.20 */
+    const xmlNode *firmware = at(hardware, "Firmware");
+    const char *chipset = attribute(at(platform, "Chipset"), "type");
+    if (!chipset)
+        chipset = attribute(at(hardware, "Chipset"), "type");
+    m->cpus = number(at(platform, "CPU"), "count", number(at(hardware, "CPU"), "count", 1));
+    m->memory_mib = number(at(hardware, "Memory"), "RAMSize", 128);
+    m->chipset = lower(chipset ? chipset : "PIIX3");
+    m->firmware = lower(attribute(firmware, "type") ? attribute(firmware, "type") : "BIOS");
+    const char *tpm = attribute(at(hardware, "TrustedPlatformModule"), "type");
+    m->tpm = tpm && strcmp(tpm, "None") != 0 ? vmc_strdup(tpm) : NULL;
+    m->autostart =
+        truth(at(machine, "Hardware/Autostart"), "enabled", truth(at(machine, "Autostart"), "enabled", false));
+    read_display(m, hardware);
+    read_boot(m, at(hardware, "Boot"));
+    read_nics(m, at(hardware, "Network"));
+    const xmlNode *port = NULL;
+    EACH(uart, at(hardware, "UART"), "Port") {
+        if (!port && truth(uart, "enabled", false))
+            port = uart;
+    }
+    m->serial_mode = text_of(port, "hostMode");
+    m->serial_path = text_of(port, "path");
+    const xmlNode *storage = at(hardware, "StorageControllers"); /* from 1.19 */
+    read_storage(m, storage ? storage : at(machine, "StorageControllers"));
+    EACH(folder, at(hardware, "SharedFolders"), "SharedFolder") {
+        vboxmanage_share *share = &APPEND(m->shares, m->share_count);
+        share->name = text_of(folder, "name");
+        share->path = text_of(folder, "hostPath");
+        share->writable = truth(folder, "writable", false);
+    }
+}
+
+static unsigned count_snapshots(const xmlNode *snapshot) {
+    unsigned count = 1;
+    EACH(child, at(snapshot, "Snapshots"), "Snapshot")
+    count += count_snapshots(child);
+    return count;
+}
+
+static void read_machine(vboxmanage_machine *m, const xmlNode *machine) {
+    read_uuid(attribute(machine, "uuid"), m->id);
+    read_uuid(attribute(machine, "currentSnapshot"), m->snapshot);
+    m->name = vmc_strdup(attribute(machine, "name") ? attribute(machine, "name") : "");
+    m->os_type = text_of(machine, "OSType");
+    m->last_change = text_of(machine, "lastStateChange");
+    m->aborted = truth(machine, "aborted", false);
+    const char *state_file = attribute(machine, "stateFile");
+    m->state_file = state_file && *state_file ? vmc_path_absolute(m->folder, state_file) : NULL;
+    const xmlNode *description = at(machine, "Description");
+    xmlChar *words = description ? xmlNodeGetContent(description) : NULL;
+    m->description = vmc_strdup((const char *)words);
+    xmlFree(words);
+    EACH(item, at(machine, "ExtraData"), "ExtraDataItem") {
+        const char *key = attribute(item, "name");
+        const char *value = attribute(item, "value");
+        if (key && value) {
+            vmc_strv_add(&m->extra_keys, key);
+            vmc_strv_add(&m->extra_values, value);
+        }
+    }
+    read_media(m, at(machine, "MediaRegistry/HardDisks"), "HardDisk", "");
+    read_media(m, at(machine, "MediaRegistry/DVDImages"), "Image", "");
+    read_hardware(m, machine);
+    EACH(snapshot, machine, "Snapshot")
+    m->snapshots += count_snapshots(snapshot);
+}
+
+int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_error **err) {
+    xmlDoc *doc = NULL;
+    int code = parse(path, 15, 20, &doc, err);
+    if (code < 0)
+        return code;
+    const xmlNode *machine = at(xmlDocGetRootElement(doc), "Machine");
+    if (!machine || at(xmlDocGetRootElement(doc), "MachineEncrypted")) {
+        xmlFreeDoc(doc);
+        return vmc_error(err, VMCTL_E_UNSUPPORTED, "%s describes no VM, or an encrypted one", path);
+    }
+    vboxmanage_machine *m = vmc_alloc(sizeof *m);
+    m->folder = vmc_path_dirname(path);
+    read_machine(m, machine);
+    xmlFreeDoc(doc);
+    *out = m;
+    return 0;
+}
+
+static void nics_free(vboxmanage_machine *m) {
+    for (size_t i = 0; i < m->nic_count; i++) {
+        vboxmanage_nic *nic = &m->nics[i];
+        for (size_t f = 0; f < nic->forward_count; f++) {
+            free(nic->forwards[f].name);
+            free(nic->forwards[f].host_ip);
+            free(nic->forwards[f].guest_ip);
+        }
+        free(nic->forwards);
+        free(nic->type);
+        free(nic->mode);
+        free(nic->source);
+    }
+    free(m->nics);
+}
+
+static void storage_free(vboxmanage_machine *m) {
+    for (size_t i = 0; i < m->controller_count; i++) {
+        free(m->controllers[i].name);
+        free(m->controllers[i].type);
+    }
+    for (size_t i = 0; i < m->attachment_count; i++) {
+        free(m->attachments[i].controller);
+        free(m->attachments[i].kind);
+    }
+    for (size_t i = 0; i < m->medium_count; i++) {
+        free(m->media[i].location);
+        free(m->media[i].format);
+        free(m->media[i].type);
+    }
+    free(m->controllers);
+    free(m->attachments);
+    free(m->media);
+}
+
+void vboxmanage_machine_free(vboxmanage_machine *m) {
+    if (!m)
+        return;
+    char *const texts[] = {m->name,        m->os_type,      m->description, m->folder,     m->state_file,
+                           m->last_change, m->chipset,      m->firmware,    m->tpm,        m->graphics,
+                           m->boot[0],     m->boot[1],      m->boot[2],     m->boot[3],    m->vrde_pack,
+                           m->vrde_ports,  m->vrde_address, m->serial_mode, m->serial_path};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        free(texts[i]);
+    nics_free(m);
+    storage_free(m);
+    for (size_t i = 0; i < m->share_count; i++) {
+        free(m->shares[i].name);
+        free(m->shares[i].path);
+    }
+    free(m->shares);
+    vmc_strv_free(&m->extra_keys);
+    vmc_strv_free(&m->extra_values);
+    free(m);
+}
+
+const char *vboxmanage_extra(const vboxmanage_machine *machine, const char *key) {
+    for (size_t i = 0; i < machine->extra_keys.count; i++)
+        if (strcmp(machine->extra_keys.items[i], key) == 0)
+            return machine->extra_values.items[i];
+    return NULL;
+}
+
+const vboxmanage_medium *vboxmanage_medium_of(const vboxmanage_machine *machine, const char *id) {
+    for (size_t i = 0; *id && i < machine->medium_count; i++)
+        if (strcasecmp(machine->media[i].id, id) == 0)
+            return &machine->media[i];
+    return NULL;
+}
+
+const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, const vboxmanage_medium *medium) {
+    /* A parent always stands before its children, so this ends. */
+    while (medium && *medium->parent) {
+        const vboxmanage_medium *parent = vboxmanage_medium_of(machine, medium->parent);
+        if (!parent || parent >= medium)
+            break;
+        medium = parent;
+    }
+    return medium;
+}
+
+int vboxmanage_machine_name(const char *path, char **name, vmctl_error **err) {
+    xmlTextReader *reader = xmlReaderForFile(path, NULL, XML_FLAGS);
+    *name = NULL;
+    while (reader && !*name && xmlTextReaderRead(reader) == 1) {
+        if (xmlTextReaderNodeType(reader) != XML_READER_TYPE_ELEMENT ||
+            strcmp((const char *)xmlTextReaderConstLocalName(reader), "Machine") != 0)
+            continue;
+        xmlChar *value = xmlTextReaderGetAttribute(reader, (const xmlChar *)"name");
+        *name = vmc_strdup(value ? (const char *)value : "");
+        xmlFree(value);
+    }
+    xmlFreeTextReader(reader);
+    return *name ? 0 : vmc_error(err, VMCTL_E_NOT_FOUND, "the settings file %s cannot be read", path);
+}

@@ -1,0 +1,130 @@
+/* drivers/vboxmanage/settings.h - VirtualBox's own settings files, read without VBoxSVC: the fast path for everything that is no state.
+ *
+ * VBoxSVC writes them whole at every change, atomically (a new file is renamed over the old one). Nothing here writes them.
+ * Formats: VirtualBox.xml 1.12, .vbox 1.15 to 1.20 (src/VBox/Main/xml/VirtualBox-settings.xsd); others are
+ * refused, so that callers ask VBoxManage instead. An attribute with its default value is absent.
+ */
+#ifndef VMC_VBOXMANAGE_SETTINGS_H
+#define VMC_VBOXMANAGE_SETTINGS_H
+
+#include "base/str.h"
+#include <stdint.h>
+#include <vmctl/error.h>
+
+/* One VM as VirtualBox.xml registers it. */
+typedef struct vboxmanage_entry {
+    char id[37];
+    char *settings; /* path of its .vbox file */
+} vboxmanage_entry;
+
+typedef struct vboxmanage_registry {
+    vboxmanage_entry *entries;
+    size_t count;
+    char *machine_folder;   /* where VMs are made; NULL: VirtualBox's default */
+    char *autostart_folder; /* the autostart database; NULL: none is set */
+} vboxmanage_registry;
+
+/* VirtualBox.xml of a VBOX_USER_HOME. NOT_FOUND when there is none yet, UNSUPPORTED for a version that is not known, INTERNAL when it is
+ * damaged. */
+int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_error **err);
+void vboxmanage_registry_free(vboxmanage_registry *registry);
+/* The folder of VirtualBox.xml: `home`, VBOX_USER_HOME, ~/.VirtualBox where that exists, else the XDG configuration folder. free. */
+char *vboxmanage_home(const char *home);
+
+typedef struct vboxmanage_medium {
+    char id[37];
+    char parent[37]; /* "" for a base */
+    char *location;  /* absolute */
+    char *format;    /* "VDI", "VMDK", "VHD", "RAW" (images of optical drives) */
+    char *type;      /* "Normal", "Shareable", "Readonly", ...; NULL: Normal */
+} vboxmanage_medium;
+
+typedef struct vboxmanage_attachment {
+    char *controller; /* its name */
+    char *kind;       /* "HardDisk", "DVD", "Floppy" */
+    unsigned port, device;
+    char medium[37]; /* its id; "" for an empty drive */
+    bool discard;
+    bool nonrotational;
+    bool passthrough; /* the host's own drive */
+} vboxmanage_attachment;
+
+typedef struct vboxmanage_controller {
+    char *name;
+    char *type; /* "AHCI", "PIIX4", "LsiLogic", "LsiLogicSas", "NVMe", "VirtioSCSI", "USB", ... */
+    unsigned ports;
+    bool host_cache; /* useHostIOCache */
+} vboxmanage_controller;
+
+typedef struct vboxmanage_forward {
+    char *name;
+    bool udp;
+    char *host_ip; /* NULL */
+    unsigned host_port;
+    char *guest_ip; /* NULL */
+    unsigned guest_port;
+} vboxmanage_forward;
+
+typedef struct vboxmanage_nic {
+    unsigned slot; /* from 0 */
+    char mac[18];  /* with colons, lower case */
+    bool cable;
+    char *type;   /* "82540EM", "virtio", "Am79C973", ... */
+    char *mode;   /* "nat", "bridged", "internal", "hostonly", "natnetwork", "generic", "null" */
+    char *source; /* bridge, network; NULL */
+    vboxmanage_forward *forwards;
+    size_t forward_count;
+} vboxmanage_nic;
+
+typedef struct vboxmanage_share {
+    char *name, *path;
+    bool writable;
+} vboxmanage_share;
+
+typedef struct vboxmanage_machine {
+    char id[37];
+    char *name, *os_type, *description;
+    char *folder;      /* of its .vbox file: other relative paths start there */
+    char *state_file;  /* absolute; NULL: not saved */
+    bool aborted;      /* its process died */
+    char *last_change; /* "2026-11-26T15:02:08Z"; NULL */
+    unsigned cpus;
+    uint64_t memory_mib;
+    char *chipset;  /* "piix3", "ich9" */
+    char *firmware; /* "bios", "efi", "efi32", "efi64" */
+    char *tpm;      /* "v2_0", ...; NULL: none */
+    char *graphics; /* "vmsvga", "none", ... */
+    bool accelerate_3d;
+    bool autostart;
+    char *boot[4];                               /* "HardDisk", "DVD", "Network", "Floppy", "None" */
+    char *vrde_pack, *vrde_ports, *vrde_address; /* NULL where not given */
+    bool vrde;
+    char *serial_mode, *serial_path; /* of the first port: "RawFile", "HostPipe", "TCP"; NULL: there is none */
+    unsigned snapshots;
+    char snapshot[37]; /* the current one; "" */
+    vboxmanage_controller *controllers;
+    size_t controller_count;
+    vboxmanage_attachment *attachments;
+    size_t attachment_count;
+    vboxmanage_medium *media;
+    size_t medium_count;
+    vboxmanage_nic *nics; /* those that are enabled */
+    size_t nic_count;
+    vboxmanage_share *shares;
+    size_t share_count;
+    vmc_strv extra_keys, extra_values;
+} vboxmanage_machine;
+
+/* One .vbox file. NOT_FOUND, UNSUPPORTED (another version, an encrypted VM), INTERNAL (damaged). */
+int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_error **err);
+void vboxmanage_machine_free(vboxmanage_machine *machine);
+const char *vboxmanage_extra(const vboxmanage_machine *machine, const char *key); /* NULL: none */
+/* NULL: the medium is registered elsewhere. */
+const vboxmanage_medium *vboxmanage_medium_of(const vboxmanage_machine *machine, const char *id);
+/* The medium that has no parent, from which this one's chain begins. */
+const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, const vboxmanage_medium *medium);
+
+/* Only the name (free), by reading as far as that stands. */
+int vboxmanage_machine_name(const char *path, char **name, vmctl_error **err);
+
+#endif

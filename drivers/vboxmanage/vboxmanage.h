@@ -1,0 +1,52 @@
+/* drivers/vboxmanage/vboxmanage.h - runs VBoxManage: finds it, calls it by argument vector, and turns what it says into codes.
+ *
+ * Exit codes (measured on 7.2): 0 done, 1 failed, 2 syntax. Neither is the whole truth: some failures exit with 0 and an
+ * error on stderr (discardstate of a VM that is off), some answers exit with 1 (snapshot list where there are none). So a
+ * call has failed when stderr has an error, or when it exits with another code than 0 without saying why.
+ * A handle may be used by any number of threads: every call is a process of its own.
+ */
+#ifndef VMC_VBOXMANAGE_H
+#define VMC_VBOXMANAGE_H
+
+#include "base/deadline.h"
+#include "base/str.h"
+
+typedef struct vboxmanage {
+    char *program; /* its path */
+    char *home;    /* VBOX_USER_HOME of its VBoxSVC; NULL: as the environment says */
+    char *ipc;     /* VBOX_IPC_SOCKETID, which tells VBoxSVCs of one user apart; NULL */
+    char *version; /* "7.2.22" */
+    unsigned major, minor;
+} vboxmanage;
+
+/* Looks in PATH, then in VirtualBox's install folders, and asks for the version. UNAVAILABLE when there is none, saying where it looked.
+ * The wrapper scripts of packages are passed by: Debian's writes its warnings to stdout. */
+int vboxmanage_open(const char *home, const char *ipc, const vmc_deadline *deadline, vboxmanage **out,
+                    vmctl_error **err);
+void vboxmanage_close(vboxmanage *manage);
+
+/* One call. */
+typedef struct vboxmanage_call {
+    const char *const *argv; /* without the program; NULL-terminated */
+    const char *doing;       /* for errors: "starting the VM" */
+    const char *vm, *stage;  /* reported with the percents that it prints; stage NULL: none is reported */
+    const char *device;      /* NULL */
+    int64_t busy_ms;         /* tries again so long while another session holds the VM's lock; 0: fails at once */
+} vboxmanage_call;
+
+/* Runs it to its end. *output: its stdout, never NULL after success (free); output may be NULL. Fails as vboxmanage_failed says. */
+int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
+                   vmctl_error **err);
+
+/* --- errors (error.c) ------------------------------------------------------------------------------------------ */
+
+/* Whether stderr tells of an error ("VBoxManage: error: ..."); warnings and progress are none. */
+bool vboxmanage_has_error(const char *error_text);
+
+/* Makes *err of what a call printed, and returns its code: the sentences as the hypervisor's words, its code (VBOX_E_...,
+ * NS_ERROR_..., VERR_...) beside them. NOT_FOUND, INVALID_STATE, BUSY (retryable: another session holds the lock), ALREADY_EXISTS,
+ * UNSUPPORTED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, PERMISSION_DENIED, UNAVAILABLE (VBoxSVC died), DATA_LOSS_PREVENTED (something stands on it), INTERNAL.
+ * Source: VirtualBox's SDK reference (result codes) and include/iprt/err.h by name. */
+int vboxmanage_failed(const char *doing, int status, const char *error_text, vmctl_error **err);
+
+#endif
