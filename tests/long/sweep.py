@@ -1,0 +1,58 @@
+"""What the kill sweeps share: vmctl ended with SIGKILL at its Nth system call, for N = 1, 1 + STEP, ... until it gets through.
+
+strace does the killing; each thread (and each program that vmctl runs) counts for itself, so N comes to the longest of them. A
+script is called as tests/long/kill-VERB [STEP] [BUILD_DIR]; the default build is a Release one, which is ten times as fast. Needs root
+and strace; runs in a machine of its own (tests/integration/world).
+"""
+
+import os
+import pathlib
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/integration"))
+if len(sys.argv) > 2:
+    os.environ["VMCTL_BUILD"] = str(pathlib.Path(sys.argv[2]).resolve())
+else:
+    os.environ.setdefault("VMCTL_BUILD", str(next((b for b in (ROOT / "build", ROOT / "build-clang", ROOT / "build-asan")
+                                                  if (b / "bin/vmctl").exists()), ROOT / "build")))
+import harness  # noqa: E402
+
+GIVE_UP_AFTER = 20
+
+
+def step(default=1):
+    return int(sys.argv[1]) if len(sys.argv) > 1 else default
+
+
+def enter():
+    harness.enter("--kvm", "666", "--daemons")
+    harness.need("strace")
+    return pathlib.Path(os.environ["WORLD"])
+
+
+def difference(before, after):
+    """What world_state gained and lost, as text; empty: nothing."""
+    return "".join(f"  {kind}: left {sorted(set(after[kind]) - set(before[kind]))}, lost {sorted(set(before[kind]) - set(after[kind]))}\n"
+                   for kind in before if before[kind] != after[kind])
+
+
+def sweep(name, argv, settle, prepare=None, every=1, at_least=5):
+    """Runs `vmctl ARGV` killed at each Nth system call, prepare() before and settle(killed) after each; what settle returns is the trouble
+    it found, as text (empty: none). Ends the program: 0 when there was none and at least so many kills were made."""
+    at, rounds, failures, began = 1, 0, 0, time.monotonic()
+    while failures <= GIVE_UP_AFTER:
+        if prepare:
+            prepare()
+        killed = harness.run("strace", "-f", "-qq", "-o", "/dev/null", f"--inject=all:signal=KILL:when={at}", harness.VMCTL, *argv)
+        trouble = settle(killed)
+        rounds += 1
+        if trouble:
+            print(f"at system call {at}: {trouble}", flush=True)
+            failures += 1
+        if killed.status == 0:
+            break
+        at += every
+    print(f"{name}: {rounds} kills up to system call {at}, {failures} failures, {time.monotonic() - began:.0f} s")
+    sys.exit(1 if failures or rounds < at_least else 0)
