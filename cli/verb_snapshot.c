@@ -13,6 +13,8 @@ static const cli_column columns[] = {{"NAME", "name", CLI_CELL_TEXT, CLI_COLUMN_
                                      {"CREATED", "created", CLI_CELL_TEXT, 0},
                                      {"SIZE", "sizeBytes", CLI_CELL_BYTES, CLI_COLUMN_RIGHT},
                                      {"DESCRIPTION", "description", CLI_CELL_TEXT, CLI_COLUMN_CUT},
+                                     {"ID", "id", CLI_CELL_TEXT, CLI_COLUMN_WIDE},
+                                     {"EXTERNAL", "external", CLI_CELL_YES, CLI_COLUMN_WIDE},
                                      {"EXCLUDED", "excluded", CLI_CELL_NAMES, CLI_COLUMN_WIDE},
                                      {NULL}};
 static const cli_view tree_view = {.columns = columns, .parent_key = "parent"};
@@ -141,6 +143,22 @@ static int snapshot_delete(cli *c) {
     return with_vm(c, do_delete);
 }
 
+static int no_snapshot(cli *c, const vmctl_vm *vm, const cJSON *list) {
+    const char *wanted = c->args.operands[1];
+    const char **names = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *names);
+    const cJSON *item = NULL;
+    size_t count = 0;
+
+    if (names)
+        cJSON_ArrayForEach(item, list) names[count++] = cli_get(item, "name");
+    const char *near = names ? vmctl_nearest(wanted, names) : NULL;
+    CLI_AUTO_FREE char *next = near
+                                   ? cli_printf("did you mean %s?", near)
+                                   : cli_printf("vmctl snapshot list %s shows those that are there", vmctl_vm_name(vm));
+    free(names);
+    return cli_fail(c, VMCTL_E_NOT_FOUND, next, "%s has no snapshot %s", vmctl_vm_name(vm), wanted);
+}
+
 /* One of the list. */
 static int snapshot_get(cli *c) {
     vmctl_error *err = NULL;
@@ -163,7 +181,7 @@ static int snapshot_get(cli *c) {
     if (rc < 0)
         status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
     else if (!found)
-        status = cli_fail(c, VMCTL_E_NOT_FOUND, NULL, "%s has no snapshot %s", vmctl_vm_name(vm), c->args.operands[1]);
+        status = no_snapshot(c, vm, list);
     cJSON_Delete(list);
     vmctl_vm_free(vm);
     return status;

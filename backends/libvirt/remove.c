@@ -3,6 +3,7 @@
 
 #include "domain_xml.h"
 #include "rpc.h"
+#include "snapshot.h"
 #include "storage.h"
 #include <string.h>
 
@@ -15,6 +16,7 @@ typedef struct removal {
     const vmc_deadline *deadline;
     libvirt_domain_facts *facts;
     vmc_strv documents; /* of all domains, asked when the first disk is about to go */
+    vmc_strv overlays;  /* what external snapshots, whoever took them, made on top of its own disks */
 } removal;
 
 /* domain -> out (XML for the next start), number (1: active), found (persistent) */
@@ -77,8 +79,28 @@ static int remove_file(const removal *r, const char *what, const char *path, vmc
     return 0;
 }
 
-static int remove_own(removal *r, vmctl_error **err) {
+static int find_overlays(removal *r, vmctl_error **err) {
+    vmc_cleanup(libvirt_snapshots_free) libvirt_snapshots snapshots = {0};
+    if (!r->facts->own_files.count)
+        return 0;
+    int code = libvirt_snapshots_read(r->conn, r->vm, r->deadline, &snapshots, err);
+    libvirt_snapshots_files(&snapshots, &r->facts->own_files, &r->overlays);
+    return code;
+}
+
+static int remove_overlays(removal *r, vmctl_error **err) {
     int code = 0;
+    for (size_t i = r->overlays.count; code == 0 && r->options->disks != VMCTL_DELETE_KEEP_DISKS && i-- > 0;) {
+        bool shared = false;
+        code = is_shared(r, r->overlays.items[i], &shared, err);
+        if (code == 0 && !shared)
+            code = remove_file(r, "disk", r->overlays.items[i], err);
+    }
+    return code;
+}
+
+static int remove_own(removal *r, vmctl_error **err) {
+    int code = remove_overlays(r, err);
     for (size_t i = 0; code == 0 && i < r->facts->own_files.count; i++) {
         const char *path = r->facts->own_files.items[i];
         bool disk = is_disk(path);
@@ -102,7 +124,7 @@ static int remove_others(removal *r, vmctl_error **err) {
     for (size_t i = 0; code == 0 && i < r->facts->info.device_count; i++) {
         const vmctl_device *device = &r->facts->info.devices[i];
         if (device->kind != VMCTL_DEVICE_DISK || !device->source || *device->source != '/' ||
-            vmc_strv_has(&r->facts->own_files, device->source))
+            vmc_strv_has(&r->facts->own_files, device->source) || vmc_strv_has(&r->overlays, device->source))
             continue;
         bool shared = false;
         code = is_shared(r, device->source, &shared, err);
@@ -139,7 +161,9 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
         code = libvirt_domain_facts_read(rpc->out, &r.facts, err);
     if (code < 0 || !r.facts)
         return code;
-    code = remove_own(&r, err);
+    code = persistent ? find_overlays(&r, err) : 0;
+    if (code == 0)
+        code = remove_own(&r, err);
     if (code == 0 && options->disks == VMCTL_DELETE_ALL_DISKS)
         code = remove_others(&r, err);
     if (code == 0 && r.facts->serial_log && r.facts->info.managed) {
@@ -155,5 +179,6 @@ int libvirt_remove(void *conn, void *vm_, const vmctl_delete_options *options, v
         code = libvirt_rpc_run(r.conn, &deadline, "removing the domain", work_undefine, rpc, err);
     libvirt_domain_facts_free(r.facts);
     vmc_strv_free(&r.documents);
+    vmc_strv_free(&r.overlays);
     return code;
 }
