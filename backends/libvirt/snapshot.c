@@ -89,6 +89,11 @@ static int parse(const char *xml, libvirt_snapshot *out, vmctl_error **err) {
     }
     if (!out->name)
         out->name = vmc_strdup(out->id);
+    LIBVIRT_XML_EACH(nic, libvirt_xml_child(domain, "devices"), "interface") {
+        const char *network = libvirt_xml_attr_at(nic, "source", "network");
+        if (network && libvirt_xml_attr_is(nic, "type", "network") && !vmc_strv_has(&out->networks, network))
+            vmc_strv_add(&out->networks, network);
+    }
     LIBVIRT_XML_EACH(disk, libvirt_xml_child(root, "disks"), "disk")
     read_disk(out, domain, disk);
     return 0;
@@ -108,6 +113,7 @@ static void snapshot_clear(libvirt_snapshot *snapshot) {
     free(snapshot->parent);
     free(snapshot->description);
     free(snapshot->memory_file);
+    vmc_strv_free(&snapshot->networks);
 }
 
 void libvirt_snapshots_free(libvirt_snapshots *snapshots) {
@@ -172,6 +178,10 @@ const libvirt_snapshot *libvirt_snapshots_find(const libvirt_snapshots *snapshot
     else
         vmc_error_next(err, "it has none; vmctl snapshot create %s %s takes one", vm, name);
     return NULL;
+}
+
+const libvirt_snapshot *libvirt_snapshots_parent(const libvirt_snapshots *snapshots, const libvirt_snapshot *snapshot) {
+    return by_id(snapshots, snapshot->parent);
 }
 
 bool libvirt_snapshots_descends(const libvirt_snapshots *snapshots, const libvirt_snapshot *from,

@@ -38,6 +38,7 @@ typedef struct libvirt_snapshot {
     bool has_domain;   /* its document tells what the VM was */
     int quiesced;      /* 1, -1 not known */
     char *memory_file; /* external memory; NULL */
+    vmc_strv networks; /* libvirt's, that its NICs are on */
     libvirt_snapshot_disk *disks;
     size_t disk_count;
 } libvirt_snapshot;
@@ -58,6 +59,7 @@ const libvirt_snapshot *libvirt_snapshots_find(const libvirt_snapshots *snapshot
                                                vmctl_error **err);
 /* The same without an error. */
 const libvirt_snapshot *libvirt_snapshots_named(const libvirt_snapshots *snapshots, const char *name);
+const libvirt_snapshot *libvirt_snapshots_parent(const libvirt_snapshots *snapshots, const libvirt_snapshot *snapshot);
 bool libvirt_snapshots_descends(const libvirt_snapshots *snapshots, const libvirt_snapshot *from,
                                 const libvirt_snapshot *ancestor);
 /* One as the caller is told it; returns what `each` returned. */
@@ -131,7 +133,7 @@ int libvirt_snapshot_redefine(libvirt_conn *conn, const libvirt_vm *vm, xmlDoc *
                               vmctl_error **err);
 
 /* --- undoing (snapshot_undo.c) ---------------------------------------------------------------------------------------
- * Journal: "snapshot" UUID SECONDS ID (taken at about that time and no other), "frozen" UUID (file systems that must be thawed), "stale-save" UUID (a
+ * Journal: "snapshot" UUID SECONDS ID (taken at about that time and no other), "freeze" UUID (file systems that must be thawed), "stale-save" UUID (a
  * saved memory that a domain which runs again must not be started from). */
 int libvirt_snapshot_undo(libvirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 int libvirt_thaw_undo(libvirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);

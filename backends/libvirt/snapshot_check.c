@@ -242,18 +242,31 @@ char *libvirt_snapshot_left_out(const char *domain_xml) {
     return vmc_strdup(uefi && tpm ? "its UEFI variables and its TPM" : uefi ? "its UEFI variables" : "its TPM");
 }
 
+/* What a person does where libvirt merges nothing: QEMU merges each overlay into what it stands on, then the snapshot is only a word. */
+static char *merge_by_hand(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot) {
+    VMC_AUTO_STRV steps = {0};
+    if (!scene->active)
+        vmc_strv_printf(&steps, "vmctl start %s", scene->vm->name);
+    for (size_t i = 0; i < snapshot->disk_count; i++)
+        if (snapshot->disks[i].overlay)
+            vmc_strv_printf(&steps, "virsh blockcommit %s %s --active --pivot --delete", scene->vm->name,
+                            snapshot->disks[i].target);
+    vmc_strv_printf(&steps, "virsh snapshot-delete %s %s --metadata", scene->vm->name, snapshot->id);
+    return vmc_strv_join(&steps, "; ");
+}
+
 /* --- going back -------------------------------------------------------------------------------------------------- */
 
 /* Whether the file is what another overlay stands on: of the present disks, or of a snapshot of this VM. */
 static bool is_under(const libvirt_snapshot_scene *scene, const xmlNode *domain, const char *path, const char **overlay,
-                     const char **snapshot) {
+                     const libvirt_snapshot **snapshot) {
     for (size_t i = 0; i < scene->snapshots.count; i++) {
         const libvirt_snapshot *other = &scene->snapshots.items[i];
         for (size_t d = 0; d < other->disk_count; d++) {
             if (other->disks[d].part != LIBVIRT_PART_EXTERNAL || !vmc_str_eq(other->disks[d].source, path))
                 continue;
             *overlay = other->disks[d].overlay;
-            *snapshot = other->name;
+            *snapshot = other;
             return true;
         }
     }
@@ -291,20 +304,26 @@ int libvirt_snapshot_check_revert(const libvirt_snapshot_scene *scene, const lib
     int code = libvirt_xml_parse(scene->xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
     for (size_t i = 0; code == 0 && i < snapshot->disk_count; i++) {
         const libvirt_snapshot_disk *disk = &snapshot->disks[i];
-        const char *overlay = NULL, *other = NULL;
+        const char *overlay = NULL;
+        const libvirt_snapshot *other = NULL;
         if (disk->part != LIBVIRT_PART_INTERNAL || !disk->source ||
             !is_under(scene, xmlDocGetRootElement(doc), disk->source, &overlay, &other))
             continue;
         code = vmc_error(err, VMCTL_E_DATA_LOSS_PREVENTED,
                          "going back to %s would write to %s, on which %s stands, and what that holds would be lost",
                          snapshot->name, disk->source, overlay ? overlay : "an overlay");
-        if (other)
+        const libvirt_snapshot *parent = other ? libvirt_snapshots_parent(&scene->snapshots, other) : NULL;
+        VMC_AUTO_FREE char *steps = parent && parent->internal ? merge_by_hand(scene, other) : NULL;
+        if (steps)
+            code = vmc_error_next(err, "%s", steps);
+        else if (other)
             code = vmc_error_next(
                 err, "delete the external snapshot first, which merges the two: vmctl snapshot delete %s %s", vm,
-                other);
+                other->name);
         else
-            code = vmc_error_next(err, "merge the overlay into it first: virsh blockcommit %s %s --active --pivot", vm,
-                                  disk->target);
+            code = vmc_error_next(err,
+                                  "merge the overlay into it first: virsh blockcommit %s %s --active --pivot --delete",
+                                  vm, disk->target);
     }
     return code;
 }
@@ -348,10 +367,31 @@ int libvirt_snapshot_check_files(const libvirt_snapshot_scene *scene, const libv
 
 /* --- deleting ---------------------------------------------------------------------------------------------------- */
 
+/* libvirt deletes an internal snapshot only in the files that the VM is on now. */
+static int check_delete_internal(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
+                                 vmctl_error **err) {
+    for (size_t i = 0; i < scene->snapshots.count; i++) {
+        const libvirt_snapshot *other = &scene->snapshots.items[i];
+        for (size_t d = 0; d < other->disk_count; d++) {
+            const libvirt_snapshot_disk *over = &other->disks[d];
+            for (size_t k = 0; over->overlay && k < snapshot->disk_count; k++) {
+                if (snapshot->disks[k].part != LIBVIRT_PART_INTERNAL ||
+                    !vmc_str_eq(snapshot->disks[k].source, over->source))
+                    continue;
+                vmc_error(err, VMCTL_E_UNSUPPORTED, "snapshot %s is in %s, on which %s stands now", snapshot->name,
+                          over->source, over->overlay);
+                VMC_AUTO_FREE char *steps = merge_by_hand(scene, other);
+                return vmc_error_next(err, "%s", steps);
+            }
+        }
+    }
+    return 0;
+}
+
 int libvirt_snapshot_check_delete(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
                                   const bool *gone, vmctl_error **err) {
     if (!snapshot->external)
-        return 0;
+        return check_delete_internal(scene, snapshot, err);
     if (scene->libvirt_version < LIBVIRT_9_0) {
         VMC_AUTO_FREE char *version = version_text(scene->libvirt_version);
         vmc_error(err, VMCTL_E_UNSUPPORTED, "%s is an external snapshot, which %s cannot delete (9.0 and newer can)",
@@ -372,6 +412,14 @@ int libvirt_snapshot_check_delete(const libvirt_snapshot_scene *scene, const lib
                                       other->name, scene->vm->name, snapshot->name);
             }
         }
+    }
+    const libvirt_snapshot *parent = libvirt_snapshots_parent(&scene->snapshots, snapshot);
+    if (parent && parent->internal) {
+        vmc_error(err, VMCTL_E_UNSUPPORTED,
+                  "%s is an external snapshot on top of the internal one %s, which libvirt does not merge",
+                  snapshot->name, parent->name);
+        VMC_AUTO_FREE char *steps = merge_by_hand(scene, snapshot);
+        return vmc_error_next(err, "%s", steps);
     }
     return 0;
 }

@@ -111,7 +111,7 @@ static int take(const making *m, char **document, vmctl_error **err) {
 static int take_frozen(const making *m, char **document, vmctl_error **err) {
     const char *vm = m->scene.vm->name;
     size_t mark = 0;
-    int code = vmc_journal_add(m->journal, "frozen", m->scene.vm->uuid, &mark, err);
+    int code = vmc_journal_add(m->journal, "freeze", m->scene.vm->uuid, &mark, err);
     if (code == 0)
         code =
             vmc_progress(m->scene.deadline, vm, "freezing the guest's file systems", NULL, VMCTL_UNIT_NONE, 0, 0, err);

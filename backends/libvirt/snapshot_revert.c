@@ -95,6 +95,43 @@ static void tell_later_disks(const reverting *r) {
     }
 }
 
+/* name (of a network) -> found; number (1: it was started) */
+static int work_network(libvirt_rpc *rpc) {
+    if (rpc->network)
+        virNetworkFree(rpc->network);
+    rpc->number = 0;
+    rpc->network = virNetworkLookupByName(rpc->virt, rpc->name);
+    if (!rpc->network)
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_NETWORK);
+    rpc->found = true;
+    if (virNetworkIsActive(rpc->network) == 1)
+        return 0;
+    rpc->number = 1;
+    return virNetworkCreate(rpc->network) == 0 || virNetworkIsActive(rpc->network) == 1 ? 0 : -1;
+}
+
+/* What `start` does for the networks of now; without them QEMU would be ended and not come back. */
+static int ready_networks(const reverting *r, vmctl_error **err) {
+    const vmc_deadline *deadline = r->scene.deadline;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(r->scene.conn);
+    int code = 0;
+    for (size_t i = 0; code == 0 && r->runs && i < r->snapshot->networks.count; i++) {
+        const char *name = r->snapshot->networks.items[i];
+        VMC_AUTO_FREE char *doing = vmc_printf("starting the network %s", name);
+        free(rpc->name);
+        rpc->name = vmc_strdup(name);
+        code = libvirt_rpc_run(r->scene.conn, deadline, doing, work_network, rpc, err);
+        if (code == 0 && !rpc->found) {
+            vmc_error(err, VMCTL_E_NOT_FOUND, "snapshot %s has a NIC on the network %s, which is gone",
+                      r->snapshot->name, name);
+            code = vmc_error_next(err, "define a network of that name (virsh net-define)");
+        } else if (code == 0 && rpc->number) {
+            vmc_note(deadline, VMCTL_NOTE_INFO, "started the network %s", name);
+        }
+    }
+    return code;
+}
+
 static int keep_marker(const reverting *r, vmctl_error **err) {
     LIBVIRT_AUTO_XML *doc = NULL;
     const libvirt_snapshot_scene *scene = &r->scene;
@@ -226,7 +263,7 @@ static int go_back(const reverting *r, vmctl_error **err) {
     else if (scene->saved)
         code = vmc_journal_add(r->journal, "stale-save", scene->vm->uuid, &save_mark, err);
     if (code == 0 && frozen)
-        code = vmc_journal_add(r->journal, "frozen", scene->vm->uuid, &frozen_mark, err);
+        code = vmc_journal_add(r->journal, "freeze", scene->vm->uuid, &frozen_mark, err);
     if (code < 0)
         return code;
     code = revert(r, frozen || (scene->saved && r->runs), err);
@@ -263,6 +300,9 @@ int libvirt_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_
         code = libvirt_snapshot_check_files(&r.scene, r.snapshot, err);
     if (code == 0) {
         r.runs = r.snapshot->memory || options->start;
+        code = ready_networks(&r, err);
+    }
+    if (code == 0) {
         tell_later_disks(&r);
         code = keep_marker(&r, err);
     }

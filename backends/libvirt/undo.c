@@ -6,7 +6,7 @@
  *   added, added-volume        the same two, unless a VM uses it by now: for a change of a VM that stays
  *   domain UUID NAME           by the UUID that was chosen before it was defined
  *   log PATH                   what the host writes as soon as the domain starts
- *   snapshot, frozen, stale-save   see snapshot.h
+ *   snapshot, freeze, stale-save   see snapshot.h
  */
 #include "ops.h"
 
@@ -138,7 +138,7 @@ int libvirt_undo(void *conn_, const char *kind, const char *detail, const vmctl_
         return undo_domain(conn, detail, &deadline, err);
     if (strcmp(kind, "snapshot") == 0)
         return libvirt_snapshot_undo(conn, detail, &deadline, err);
-    if (strcmp(kind, "frozen") == 0)
+    if (strcmp(kind, "freeze") == 0)
         return libvirt_thaw_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "stale-save") == 0)
         return libvirt_stale_save_undo(conn, detail, &deadline, err);
