@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """A real Debian 12: created from a vm.yaml, waited for stage by stage, logged into; one boot for all of the tests."""
 
+import json
 import os
 import pathlib
 import re
 import subprocess
 
 import harness
-from harness import run, vmctl
+from harness import run, virsh, vmctl
 
 if "WORLD" not in os.environ:
     # Made outside of the private machine, which has no network; kept between runs.
@@ -82,14 +83,58 @@ rng: true
         for stage in ("running", "agent", "address", "port:22"):
             self.assertLess(self.ok(vmctl("wait", "web-1", "--for", stage, "--timeout", "30s")).seconds, 10, stage)
 
-    def test_5_a_guest_that_listens_stops_by_itself(self):
+    def agent(self, command, **arguments):
+        request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
+        return json.loads(self.ok(virsh("qemu-agent-command", "web-1", request, "--timeout", "30")).out)["return"]
+
+    def write(self, path):
+        handle = self.agent("guest-file-open", path=path, mode="w")
+        self.agent("guest-file-write", handle=handle, **{"buf-b64": "Z28K"})
+        self.agent("guest-file-flush", handle=handle)
+        self.agent("guest-file-close", handle=handle)
+
+    def test_5_a_quiesced_snapshot_is_frozen_and_the_guest_is_not(self):
+        made = self.one(vmctl("snapshot", "create", "web-1", "quiet", "--quiesce", "-o", "json"))
+        self.assertEqual((made["quiesced"], made["memory"]), (True, True))
+        self.assertEqual(self.agent("guest-fsfreeze-status"), "thawed")
+        self.write("/root/later")
+        # virsh brings the memory back as it was taken: with its file systems frozen.
+        self.ok(virsh("snapshot-revert", "web-1", "quiet"))
+        self.assertEqual(self.agent("guest-fsfreeze-status"), "frozen")
+        self.ok(vmctl("snapshot", "revert", "web-1", "quiet"))
+        self.assertEqual(self.agent("guest-fsfreeze-status"), "thawed")
+        self.write("/root/again")
+        gone = self.virsh_fails("qemu-agent-command", "web-1", '{"execute": "guest-file-open", "arguments": {"path": "/root/later"}}')
+        self.assertIn("No such file", gone.err)
+        self.ok(vmctl("snapshot", "delete", "web-1", "quiet"))
+
+    def test_6_what_a_killed_vmctl_froze_is_thawed(self):
+        trace = ["strace", "-f", "-qq", "-o", "/dev/null", "--inject=fdatasync,fsync:signal=KILL:when={}"]
+        self.agent("guest-fsfreeze-freeze")
+        self.assertEqual(self.agent("guest-fsfreeze-status"), "frozen")
+        journal = pathlib.Path(os.environ["HOME"]) / ".local/state/vmctl/journal"
+        journal.mkdir(parents=True, exist_ok=True)
+        run(*[part.format(1) for part in trace], harness.VMCTL, "snapshot", "create", "web-1", "never")
+        left, = journal.iterdir()
+        left.write_text("vmctl-journal 1\nendpoint qemu:///system\noperation test\n"
+                        f"add 0 freeze {virsh('domuuid', 'web-1').out.strip()}\n")
+        self.ok(vmctl("snapshot", "create", "web-1", "after"))
+        self.assertEqual(self.agent("guest-fsfreeze-status"), "thawed")
+        self.ok(vmctl("snapshot", "delete", "web-1", "after"))
+
+    def virsh_fails(self, *arguments):
+        result = virsh(*arguments)
+        self.assertNotEqual(result.status, 0, str(result))
+        return result
+
+    def test_7_a_guest_that_listens_stops_by_itself(self):
         stopped = self.ok(vmctl("stop", "web-1", "--grace", "60s", timeout=120))
         self.assertLess(stopped.seconds, 45)
         self.assertNotIn("powered off", stopped.err)
         log = self.ok(vmctl("logs", "web-1")).out
         self.assertIsNotNone(re.search(r"reboot: Power down", log) or re.search(r"Reached target.*[Pp]ower", log), log[-2000:])
 
-    def test_6_gone_without_a_trace(self):
+    def test_8_gone_without_a_trace(self):
         self.ok(vmctl("delete", "web-1"))
         left = [f for f in harness.files("/var/lib/libvirt", "/etc/libvirt/qemu") if "web-1" in f]
         self.assertEqual(left, [])
