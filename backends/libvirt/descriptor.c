@@ -69,7 +69,7 @@ static const vmctl_slot_claim slots[] = {
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list), YES(metrics_list),
     YES(image_list), YES(image_upload), YES(image_delete),
     NO(export_ova, NO_OVA), NO(import_ova, NO_OVA),
-    NO(probe, "probing an endpoint arrives with the whole of caps"),
+    YES(probe),
 };
 
 static const vmctl_key_claim keys[] = {

@@ -22,7 +22,10 @@ typedef struct life_args life_args;
 typedef struct life_verb {
     const char *doing;
     int (*act)(life_args *args); /* 0, -1: libvirt's error, 1: it already is so */
+    unsigned possible;           /* STATE(...) of the states in which it is, or already is so; 0: in all */
 } life_verb;
+
+#define STATE(name) (1u << VIR_DOMAIN_##name)
 
 struct life_args {
     const life_verb *verb;
@@ -57,13 +60,10 @@ static int act_start(life_args *args) {
     switch (args->state) {
     case VIR_DOMAIN_SHUTOFF:
         return virDomainCreateWithFlags(args->domain, args->flags);
-    case VIR_DOMAIN_RUNNING:
-    case VIR_DOMAIN_BLOCKED:
-        return 1;
     case VIR_DOMAIN_PAUSED:
         return args->flags & VIR_DOMAIN_START_PAUSED ? 1 : refuse(args);
     default:
-        return refuse(args);
+        return 1;
     }
 }
 
@@ -80,35 +80,27 @@ static int act_shutdown(life_args *args) {
         return 1;
     case VIR_DOMAIN_SHUTDOWN:
         return 0;
-    case VIR_DOMAIN_RUNNING:
-    case VIR_DOMAIN_BLOCKED:
-        return virDomainShutdownFlags(args->domain, args->flags);
     default:
-        return refuse(args);
+        return virDomainShutdownFlags(args->domain, args->flags);
     }
 }
 
 static int act_reset(life_args *args) {
-    return is_off(args) ? refuse(args) : virDomainReset(args->domain, 0);
+    return virDomainReset(args->domain, 0);
 }
 
 static int act_pause(life_args *args) {
-    if (args->state == VIR_DOMAIN_PAUSED)
-        return 1;
-    return is_off(args) ? refuse(args) : virDomainSuspend(args->domain);
+    return args->state == VIR_DOMAIN_PAUSED ? 1 : virDomainSuspend(args->domain);
 }
 
 static int act_resume(life_args *args) {
     switch (args->state) {
-    case VIR_DOMAIN_RUNNING:
-    case VIR_DOMAIN_BLOCKED:
-        return 1;
     case VIR_DOMAIN_PAUSED:
         return virDomainResume(args->domain);
     case VIR_DOMAIN_PMSUSPENDED:
         return virDomainPMWakeup(args->domain, 0);
     default:
-        return refuse(args);
+        return 1;
     }
 }
 
@@ -121,8 +113,6 @@ static int act_save(life_args *args) {
 }
 
 static int act_rename(life_args *args) {
-    if (!is_off(args))
-        return refuse(args);
     char uuid[VIR_UUID_STRING_BUFLEN];
     if (virDomainGetUUIDString(args->domain, uuid) < 0 || virDomainRename(args->domain, args->name, 0) < 0)
         return -1;
@@ -141,21 +131,30 @@ static int act_is_transient(life_args *args) {
     return persistent < 0 ? -1 : persistent == 0;
 }
 
-static const life_verb verb_start = {"starting the domain", act_start};
+static const life_verb verb_start = {"starting the domain", act_start,
+                                     STATE(SHUTOFF) | STATE(RUNNING) | STATE(BLOCKED) | STATE(PAUSED)};
 static const life_verb verb_destroy = {"powering the domain off", act_destroy};
-static const life_verb verb_shutdown = {"asking the guest to shut down", act_shutdown};
-static const life_verb verb_reset = {"resetting the domain", act_reset};
-static const life_verb verb_pause = {"pausing the domain", act_pause};
-static const life_verb verb_resume = {"resuming the domain", act_resume};
+static const life_verb verb_shutdown = {"asking the guest to shut down", act_shutdown,
+                                        STATE(SHUTOFF) | STATE(SHUTDOWN) | STATE(RUNNING) | STATE(BLOCKED)};
+static const life_verb verb_reset = {"resetting the domain", act_reset, ~STATE(SHUTOFF)};
+static const life_verb verb_pause = {"pausing the domain", act_pause, ~STATE(SHUTOFF)};
+static const life_verb verb_resume = {"resuming the domain", act_resume,
+                                      STATE(RUNNING) | STATE(BLOCKED) | STATE(PAUSED) | STATE(PMSUSPENDED)};
 static const life_verb verb_save = {"saving the domain's memory", act_save};
-static const life_verb verb_rename = {"renaming the domain", act_rename};
+static const life_verb verb_rename = {"renaming the domain", act_rename, STATE(SHUTOFF)};
 static const life_verb verb_is_transient = {"asking whether the domain is kept", act_is_transient};
 static const life_verb verb_look = {"asking for the domain's state", act_look};
+
+static bool is_possible(const life_verb *verb, int state) {
+    return !verb->possible || (verb->possible & (1u << state));
+}
 
 static int life_work(void *opaque) {
     life_args *args = opaque;
     if (virDomainGetState(args->domain, &args->state, &args->reason, 0) < 0)
         return -1;
+    if (!is_possible(args->verb, args->state))
+        return refuse(args);
     return args->verb->act(args);
 }
 
@@ -196,6 +195,38 @@ static int run(libvirt_conn *conn, const libvirt_vm *vm, const life_verb *verb, 
     }
     life_drop(args);
     return code < 0 ? code : 0;
+}
+
+static const life_verb *verb_of(vmctl_slot slot) {
+    switch (slot) {
+    case VMCTL_SLOT_start:
+        return &verb_start;
+    case VMCTL_SLOT_stop:
+    case VMCTL_SLOT_restart:
+        return &verb_shutdown;
+    case VMCTL_SLOT_reset:
+        return &verb_reset;
+    case VMCTL_SLOT_pause:
+        return &verb_pause;
+    case VMCTL_SLOT_resume:
+        return &verb_resume;
+    case VMCTL_SLOT_save:
+        return &verb_save;
+    case VMCTL_SLOT_rename:
+        return &verb_rename;
+    default:
+        return &verb_look;
+    }
+}
+
+int libvirt_life_check(const libvirt_vm *vm, vmctl_slot slot, int vir_state, int vir_reason, bool saved,
+                       vmctl_error **err) {
+    life_args args = {.verb = verb_of(slot), .state = vir_state, .reason = vir_reason, .saved = saved};
+    bool nothing_to_start = slot == VMCTL_SLOT_start && vir_state == VIR_DOMAIN_PAUSED;
+    bool nothing_to_save = slot == VMCTL_SLOT_save && vir_state == VIR_DOMAIN_SHUTOFF && !saved;
+    if (is_possible(args.verb, vir_state) && !nothing_to_start && !nothing_to_save)
+        return 0;
+    return refused(&args, vm, err);
 }
 
 int libvirt_vm_state(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, int *vir_state,

@@ -80,6 +80,10 @@ int libvirt_image_upload(void *conn, const char *path, const vmctl_image_upload_
                          vmctl_error **err);
 int libvirt_image_delete(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
 
+/* probe.c */
+int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
+                  void *user, vmctl_error **err);
+
 /* --- between the files ------------------------------------------------------------------------------------ */
 
 /* lookup.c: the handle of a domain, whose reference it takes over. Never NULL. */
@@ -103,6 +107,11 @@ int libvirt_keys_check(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadl
 /* state.c: libvirt's state and reason (virDomainState, and its reason) in common terms; saved: a managed save image is
  * there. *reason is constant, NULL when there is nothing to say. */
 vmctl_state libvirt_state(int state, int reason, bool saved, const char **text);
+
+/* life.c: whether the slot (start, stop, restart, reset, pause, resume, save, rename) is possible in the domain's state: INVALID_STATE with the words
+ * that the operation itself would refuse with. state: libvirt_vm_state's; saved: a managed save image is there. */
+int libvirt_life_check(const libvirt_vm *vm, vmctl_slot slot, int vir_state, int vir_reason, bool saved,
+                       vmctl_error **err);
 
 /* life.c: the domain's state now. *vir_state may be NULL. */
 int libvirt_vm_state(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, int *vir_state,

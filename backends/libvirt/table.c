@@ -51,6 +51,8 @@ static const vmctl_backend_ops libvirt_ops = {
     .image_list = libvirt_image_list,
     .image_upload = libvirt_image_upload,
     .image_delete = libvirt_image_delete,
+
+    .probe = libvirt_probe,
 };
 
 VMCTL_BACKEND_MODULE(libvirt, libvirt_ops)

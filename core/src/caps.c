@@ -4,6 +4,7 @@
 #include "feature_list.h"
 #include "internal.h"
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const level_names[] = {
@@ -221,7 +222,10 @@ static void proof_of(vmctl_cap *cap) {
         return;
     size_t row = row_of(t, first_proof, cap->feature, cap->backend);
     const char *against = vmc_cell(t, row, AGAINST);
-    cap->proof = proof_from_name(vmc_cell(t, row, PROOF));
+    if (row < t->rows)
+        cap->proof = proof_from_name(vmc_cell(t, row, PROOF));
+    else if (cap->proof != VMCTL_PROOF_SPECIFICATION) /* which no run can show */
+        cap->proof = VMCTL_PROOF_NONE;
     cap->proof_against = *against ? against : NULL;
 }
 
@@ -246,6 +250,12 @@ static void vmctl_answer(const vmctl_backend_descriptor *descriptor, const vmc_f
 
 /* --- here -------------------------------------------------------------------------------------------------------- */
 
+/* What the probe told about one feature. */
+typedef struct found {
+    vmctl_level level;
+    char *reason, *remedy; /* NULL */
+} found;
+
 typedef struct asking {
     const char *only;                 /* a backend's name; NULL: all */
     const vmc_registry_entry *probed; /* whose endpoint or VM it is; NULL: nothing is probed */
@@ -253,72 +263,90 @@ typedef struct asking {
     void *handle;
     const char *unreachable;
     vmctl_call call;
+    found *found; /* by feature; NULL: nothing was probed */
 } asking;
 
-/* What cannot be found out is unknown, with the reason in *why: the other features have their answers all the same. */
-static int probe(const asking *a, vmctl_cap *cap, vmctl_error **why) {
-    cap->here = VMCTL_LEVEL_UNKNOWN;
-    cap->here_reason = a->unreachable;
-    if (!a->connection) {
-        cap->probed = true;
+static int keep_found(const vmctl_here *here, void *user) {
+    asking *a = user;
+    const vmc_feature *feature = vmc_feature_find(here->feature);
+    if (!feature)
         return 0;
+    found *f = &a->found[feature - vmc_features];
+    free(f->reason);
+    free(f->remedy);
+    *f = (found){here->level, vmc_strdup(here->reason), vmc_strdup(here->remedy)};
+    return 0;
+}
+
+/* Once for all features that are wanted. What cannot be found out is unknown, with the reason: every feature has its other answers all the
+ * same. */
+static int probe(asking *a, const char *const *features, vmctl_error **err) {
+    if (!a->connection || !a->connection->ops->probe)
+        return 0;
+    vmctl_error *why = NULL;
+    a->found = vmc_alloc(VMC_FEATURE_COUNT * sizeof *a->found);
+    int rc = a->connection->ops->probe(a->connection->conn, a->handle, features, &a->call, keep_found, a, &why);
+    if (rc == VMCTL_E_CANCELLED) {
+        vmc_error_move(err, &why);
+        return rc;
     }
-    int rc = 0;
-    if (a->connection->ops->probe)
-        rc = a->connection->ops->probe(a->connection->conn, a->handle, cap->feature, &a->call, cap, why);
-    if (rc < 0) {
-        cap->here = VMCTL_LEVEL_UNKNOWN;
-        cap->here_reason = *why ? vmctl_error_message(*why) : "the probe failed without a reason";
-        cap->here_remedy = *why ? vmctl_error_next(*why) : NULL;
-    } else if (cap->here == VMCTL_LEVEL_UNKNOWN && !cap->here_reason && cap->vmctl > VMCTL_LEVEL_NO) {
+    for (size_t i = 0; rc < 0 && i < VMC_FEATURE_COUNT; i++)
+        if (a->found[i].level == VMCTL_LEVEL_UNKNOWN && !a->found[i].reason)
+            a->found[i].reason = vmc_strdup(why ? vmctl_error_message(why) : "the probe failed without a reason");
+    vmctl_error_free(why);
+    return 0;
+}
+
+static void asking_end(asking *a) {
+    for (size_t i = 0; a->found && i < VMC_FEATURE_COUNT; i++) {
+        free(a->found[i].reason);
+        free(a->found[i].remedy);
+    }
+    free(a->found);
+}
+
+static void here_answer(const asking *a, const vmc_feature *feature, vmctl_cap *cap) {
+    const found *f = a->found ? &a->found[feature - vmc_features] : NULL;
+    cap->here = f ? f->level : VMCTL_LEVEL_UNKNOWN;
+    cap->here_reason = f ? f->reason : a->unreachable;
+    cap->here_remedy = f ? f->remedy : NULL;
+    if (cap->here == VMCTL_LEVEL_UNKNOWN && !cap->here_reason && cap->vmctl > VMCTL_LEVEL_NO)
         cap->here_reason = "nothing asks for it beforehand; doing it would answer";
-    }
     cap->probed = cap->here != VMCTL_LEVEL_UNKNOWN || cap->here_reason;
-    return rc == VMCTL_E_CANCELLED ? rc : 0;
 }
 
 /* One feature of one backend: entry is NULL where this build has no such backend. */
-static int tell(const asking *a, const vmc_feature *feature, const char *platform, const char *backend,
-                const vmc_registry_entry *entry, vmctl_cap_fn each, void *user, bool *stop, vmctl_error **err) {
+static void tell(const asking *a, const vmc_feature *feature, const char *platform, const char *backend,
+                 const vmc_registry_entry *entry, vmctl_cap_fn each, void *user, bool *stop) {
     vmctl_cap cap = {.size = sizeof cap,
                      .feature = feature->id,
                      .title = feature->title,
                      .backend = backend,
                      .platform_name = platform};
-    vmctl_error *why = NULL;
-    int rc = 0;
     platform_answer(feature, &cap);
     if (entry)
         vmctl_answer(entry->descriptor, feature, &cap);
     else
         cap.vmctl = VMCTL_LEVEL_NO, cap.vmctl_reason = "this build has no such backend";
     if (entry && entry == a->probed)
-        rc = probe(a, &cap, &why);
-    if (rc == 0)
-        *stop = each(&cap, user) != 0;
-    else
-        vmc_error_move(err, &why);
-    vmctl_error_free(why);
-    return rc;
+        here_answer(a, feature, &cap);
+    *stop = each(&cap, user) != 0;
 }
 
-static int tell_feature(const asking *a, const vmc_feature *feature, vmctl_cap_fn each, void *user, bool *stop,
-                        vmctl_error **err) {
-    int rc = 0;
-    for (size_t p = 0; rc == 0 && !*stop && p < vmc_data_platforms.rows; p++) {
+static void tell_feature(const asking *a, const vmc_feature *feature, vmctl_cap_fn each, void *user, bool *stop) {
+    for (size_t p = 0; !*stop && p < vmc_data_platforms.rows; p++) {
         const char *backend = vmc_platform_backend(p);
         if (!a->only || strcmp(a->only, backend) == 0)
-            rc = tell(a, feature, vmc_platform_name(p), backend, vmc_backend_by_name(backend), each, user, stop, err);
+            tell(a, feature, vmc_platform_name(p), backend, vmc_backend_by_name(backend), each, user, stop);
     }
     /* Backends beside the four platforms. */
     const vmc_registry_entry *entry;
-    for (size_t b = 0; rc == 0 && !*stop && (entry = vmc_backend_at(b)); b++) {
+    for (size_t b = 0; !*stop && (entry = vmc_backend_at(b)); b++) {
         const char *name = entry->descriptor->name;
         if (vmc_platform_find(name) < 0 && (!a->only || strcmp(a->only, name) == 0))
-            rc = tell(a, feature, entry->descriptor->platform ? entry->descriptor->platform : name, name, entry, each,
-                      user, stop, err);
+            tell(a, feature, entry->descriptor->platform ? entry->descriptor->platform : name, name, entry, each, user,
+                 stop);
     }
-    return rc;
 }
 
 static int no_backend(const char *name, vmctl_error **err) {
@@ -348,16 +376,11 @@ const char *vmctl_backend_resolve(const char *given) {
     return platform < 0 ? NULL : vmc_platform_backend((size_t)platform);
 }
 
-static int prepare(const vmctl_caps_options *o, asking *a, const vmc_feature **feature, vmctl_error **err) {
+static int prepare(const vmctl_caps_options *o, asking *a, vmctl_error **err) {
     if (o->backend) {
         a->only = vmctl_backend_resolve(o->backend);
         if (!a->only)
             return no_backend(o->backend, err);
-    }
-    if (o->feature) {
-        *feature = vmc_feature_find(o->feature);
-        if (!*feature)
-            return no_feature(o->feature, err);
     }
     a->connection = o->vm ? o->vm->connection : o->connection;
     a->handle = o->vm ? o->vm->handle : NULL;
@@ -375,23 +398,32 @@ static int prepare(const vmctl_caps_options *o, asking *a, const vmc_feature **f
     return rc;
 }
 
+/* features: NULL-terminated; NULL: all. */
+static int tell_all(const vmctl_caps_options *o, const char *const *features, vmctl_cap_fn each, void *user,
+                    vmctl_error **err) {
+    asking a = {0};
+    bool stop = false;
+    int rc = prepare(o, &a, err);
+    for (size_t i = 0; rc == 0 && features && features[i]; i++)
+        if (!vmc_feature_find(features[i]))
+            rc = no_feature(features[i], err);
+    if (rc == 0)
+        rc = probe(&a, features, err);
+    for (size_t i = 0; rc == 0 && !stop && (features ? features[i] != NULL : i < vmc_feature_count); i++)
+        tell_feature(&a, features ? vmc_feature_find(features[i]) : &vmc_features[i], each, user, &stop);
+    if (rc < 0)
+        vmc_error_where(err, "cannot tell what is possible", NULL, NULL, a.connection ? a.connection->uri : NULL);
+    asking_end(&a);
+    return rc;
+}
+
 int vmctl_caps(const vmctl_caps_options *options, vmctl_cap_fn each, void *user, vmctl_error **err) {
     vmctl_caps_options o = VMCTL_CAPS_OPTIONS_INIT;
     int rc = vmc_options_copy(&o, options, err);
     if (rc == 0 && !each)
         rc = vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
-    asking a = {0};
-    const vmc_feature *one = NULL;
-    if (rc == 0)
-        rc = prepare(&o, &a, &one, err);
-    bool stop = false;
-    if (rc == 0 && one)
-        rc = tell_feature(&a, one, each, user, &stop, err);
-    for (size_t i = 0; rc == 0 && !one && !stop && i < vmc_feature_count; i++)
-        rc = tell_feature(&a, &vmc_features[i], each, user, &stop, err);
-    if (rc < 0)
-        vmc_error_where(err, "cannot tell what is possible", NULL, NULL, a.connection ? a.connection->uri : NULL);
-    return rc;
+    const char *const one[] = {o.feature, NULL};
+    return rc < 0 ? rc : tell_all(&o, o.feature ? one : NULL, each, user, err);
 }
 
 /* --- require ------------------------------------------------------------------------------------------------------- */
@@ -404,6 +436,7 @@ typedef struct requiring {
     vmctl_cap_fn missing;
     void *user;
     size_t lacking;
+    bool missed;     /* whatever the endpoint would say */
     bool unanswered; /* it was asked whether it is possible here, and the endpoint did not answer */
     bool unreachable;
     bool stop;
@@ -414,25 +447,13 @@ static int judge(const vmctl_cap *cap, void *user) {
     bool met = vmctl_cap_met(cap);
     bool unanswered = met && r->unreachable && cap->here == VMCTL_LEVEL_UNKNOWN;
     r->unanswered |= unanswered;
+    r->missed |= !met;
     if (met && !unanswered)
         return 0;
     r->lacking++;
     if (r->missing && !r->stop)
         r->stop = r->missing(cap, r->user) != 0;
     return 0;
-}
-
-/* All features on one backend. */
-static int require_of(const vmctl_caps_options *options, const char *const *features, const char *backend, requiring *r,
-                      vmctl_error **err) {
-    vmctl_caps_options o = *options;
-    o.backend = backend;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && features[i]; i++) {
-        o.feature = features[i];
-        rc = vmctl_caps(&o, judge, r, err);
-    }
-    return rc;
 }
 
 int vmctl_caps_require(const vmctl_caps_options *options, const char *const *features, const char **backend,
@@ -453,7 +474,8 @@ int vmctl_caps_require(const vmctl_caps_options *options, const char *const *fea
     for (size_t b = 0; only ? b == 0 : (entry = vmc_backend_at(b)) != NULL; b++) {
         const char *name = only ? only : entry->descriptor->name;
         requiring r = {.missing = missing, .user = user, .unreachable = unreachable};
-        rc = require_of(&o, features, name, &r, err);
+        o.backend = name;
+        rc = tell_all(&o, features, judge, &r, err);
         if (rc < 0)
             return rc;
         if (r.lacking == 0) {
@@ -461,7 +483,7 @@ int vmctl_caps_require(const vmctl_caps_options *options, const char *const *fea
                 *backend = vmctl_backend_resolve(name);
             return 0;
         }
-        unanswered |= r.unanswered;
+        unanswered |= r.unanswered && !r.missed;
     }
     if (unanswered)
         return vmc_error(err, VMCTL_E_UNAVAILABLE, "whether it is possible here cannot be found out: %s",

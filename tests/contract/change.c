@@ -263,7 +263,7 @@ static void apply_refuses_another_image(void **state) {
 }
 
 static const contract_test tests[] = {
-    TEST("change.memory", "change spec", memory_and_cpus_of_a_stopped_vm),
+    TEST("memory.size cpu.count", "change spec", memory_and_cpus_of_a_stopped_vm),
     TEST("change.memory", "change restart", memory_of_a_running_vm_waits_for_a_restart),
     TEST("change.live", "change", live_refuses_what_needs_a_restart),
     TEST("network.link", "change", a_link_goes_down_and_up_at_once),

@@ -466,6 +466,19 @@ static int after_test(void **state) {
     return differences ? -1 : 0;
 }
 
+/* For tests/proofs: on what the tests that follow are shown. Versions without their patch level, which changes with every update. */
+static int tell_versions(const vmctl_host *host, void *user) {
+    (void)user;
+    const char *kind = getenv("VMCTL_CONTRACT_KIND"), *api = host->api_version, *version = host->hypervisor_version;
+    printf("PROOF: %s\t%s\t%s %.*s, %s %.*s\n", profile->backend, kind ? kind : "real", profile->backend,
+           (int)(api ? strcspn(api, ".") + 1 + strcspn(api + strcspn(api, ".") + 1, ".") : 0), api ? api : "",
+           host->hypervisor ? host->hypervisor : "",
+           (int)(version ? strcspn(version, ".") + 1 + strcspn(version + strcspn(version, ".") + 1, ".") : 0),
+           version ? version : "");
+    fflush(stdout);
+    return 0;
+}
+
 /* The first VM brings what stays: the default pool, the default network. */
 static int warm_up(void **state) {
     (void)state;
@@ -478,6 +491,7 @@ static int warm_up(void **state) {
         if (strcmp(profiles[i].backend, vmctl_connection_backend(conn)) == 0)
             profile = &profiles[i];
     assert_non_null(profile);
+    MUST(vmctl_host_info(conn, NULL, tell_versions, NULL, &err));
     vmctl_vm *vm = make("contract-warm-up", "%s", "networks: [{name: out, type: nat}]");
     start(vm);
     vmctl_delete_options gone = VMCTL_DELETE_OPTIONS_INIT;

@@ -1,7 +1,7 @@
 /* contract.h - one suite of tests against the public API, for any backend.
  *
- * Every test names the feature and the slots of the backend table that it proves; the descriptor's claim of a `real`
- * proof must have one here (tests/integration/test_claims.py). The guest is the boot sector of tests/guests: what it
+ * Every test names the features and the slots of the backend table that it proves; the descriptor's claim of a `real`
+ * proof must have one here (tests/unit/test_claims.c), and a run writes which were shown against what (tests/proofs). The guest is the boot sector of tests/guests: what it
  * prints on the serial port tells a running VM from a paused, a resumed and a restarted one. A test may make any VMs and
  * images; afterwards the endpoint must be as it was before, or the test has failed.
  */
@@ -21,7 +21,7 @@
 #include <vmctl/vmctl.h>
 
 typedef struct contract_test {
-    const char *feature; /* "lifecycle.create" */
+    const char *feature; /* "lifecycle.create"; several are separated by blanks */
     const char *slots;   /* "create start": what of the backend table it exercises and observes */
     const char *name;
     void (*run)(void **state);

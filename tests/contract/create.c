@@ -105,6 +105,32 @@ static void a_volume_is_used_in_place_and_stays(void **state) {
     MUST(vmctl_image_delete(conn, "existing.img", NULL, &err));
 }
 
+static int take_default_pool(const vmctl_pool *pool, void *user) {
+    seen_device *out = user;
+    if (pool->is_default) {
+        snprintf(out->name, sizeof out->name, "%s", pool->name);
+        snprintf(out->source, sizeof out->source, "%s", pool->path ? pool->path : "");
+    }
+    return 0;
+}
+
+static void a_disk_goes_to_the_named_pool(void **state) {
+    (void)state;
+    seen_device pool = {0};
+    MUST(vmctl_pool_list(conn, NULL, take_default_pool, &pool, &err));
+    assert_string_not_equal(pool.name, "");
+    vmctl_vm *vm = make("disk-p", "disks: [{name: root, image: %s, pool: %s}]", guest_image, pool.name);
+    seen facts;
+    look(vm, &facts);
+    assert_int_equal(strncmp(device(&facts, "root")->source, pool.source, strlen(pool.source)), 0);
+    vmctl_vm_free(vm);
+    vmctl_spec *elsewhere = spec_of("disk-q", "disks: [{name: root, image: %s, pool: no-such-pool}]", guest_image);
+    int rc = vmctl_create(conn, elsewhere, NULL, NULL, &err);
+    vmctl_spec_free(elsewhere);
+    FAILS(VMCTL_E_NOT_FOUND, rc);
+    assert_non_null(strstr(failure, "no-such-pool"));
+}
+
 static void blank_disks_in_both_formats(void **state) {
     (void)state;
     vmctl_vm *vm = make("disk-h",
@@ -378,11 +404,13 @@ static const contract_test tests[] = {
     TEST("storage.image", "create", an_image_is_never_changed),
     TEST("storage.backing", "create remove", an_overlay_on_a_backing_file),
     TEST("storage.volume", "create remove image_upload image_delete", a_volume_is_used_in_place_and_stays),
+    TEST("storage.pool", "create pool_list", a_disk_goes_to_the_named_pool),
     TEST("storage.blank", "create", blank_disks_in_both_formats),
     TEST("storage.cdrom", "create", a_cdrom_and_an_empty_drive),
-    TEST("storage.bus", "create native", a_disk_on_every_bus),
+    TEST("storage.bus.virtio storage.bus.scsi storage.bus.sata storage.bus.ide storage.bus.usb", "create native",
+         a_disk_on_every_bus),
     TEST("storage.disks", "create get", several_disks_on_one_bus),
-    TEST("storage.cache", "create native", disk_options_arrive),
+    TEST("storage.cache look.native", "create native", disk_options_arrive),
     TEST("storage.readonly", "create get", a_read_only_disk),
     TEST("boot.order", "create start", boot_order_chooses_the_disk),
     TEST("boot.kernel", "create start", a_kernel_boots_directly),

@@ -382,7 +382,7 @@ static const contract_test tests[] = {
     TEST("cpu.topology", "create start", cpu_topology),
     TEST("cpu.max", "create", cpu_maximum),
     TEST("accel.tcg", "create start", software_cpu),
-    TEST("display.vnc", "create start display_list", vnc_answers),
+    TEST("display.vnc display.virtual display.address", "create start display_list", vnc_answers),
     TEST("display.spice", "create start display_list", spice_answers),
     TEST("display.none", "create display_list", no_display_is_none),
     TEST("share.virtiofs", "create start", virtiofs_share),
@@ -391,6 +391,6 @@ static const contract_test tests[] = {
     TEST("device.rng", "create start", random_numbers),
     TEST("device.watchdog", "create start", watchdog_action),
     TEST("lifecycle.autostart", "create get", autostart_is_set),
-    TEST("lifecycle.marker", "create get", the_marker_tells_where_it_came_from),
+    TEST("lifecycle.lease", "create get", the_marker_tells_where_it_came_from),
 };
 const contract_group group_devices = {"devices", tests, sizeof tests / sizeof tests[0]};

@@ -380,7 +380,7 @@ static const contract_test tests[] = {
     TEST("lifecycle.create", "open create get list lookup release", create_makes_a_stopped_vm),
     TEST("lifecycle.create", "create start", create_can_start),
     TEST("lifecycle.create", "create undo", a_failing_start_undoes_the_create),
-    TEST("lifecycle.start", "start serial_log", start_boots_the_guest),
+    TEST("lifecycle.start firmware.bios", "start serial_log", start_boots_the_guest),
     TEST("lifecycle.start", "start", start_of_a_running_vm_is_a_note),
     TEST("lifecycle.start", "start resume", start_can_begin_paused),
     TEST("lifecycle.stop", "stop", stop_by_force),

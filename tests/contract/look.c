@@ -494,7 +494,7 @@ static const contract_test tests[] = {
     TEST("console.serial", "console_open", console_of_a_stopped_vm_is_refused),
     TEST("console.serial", "console_open", console_ends_with_the_vm),
     TEST("console.log", "serial_log", logs_can_be_cut_and_followed),
-    TEST("host.info", "host_info host_list", host_facts),
-    TEST("host.pools", "pool_list network_list", pools_and_networks),
+    TEST("host.info host.list", "host_info host_list", host_facts),
+    TEST("host.pools host.networks", "pool_list network_list", pools_and_networks),
 };
 const contract_group group_look = {"look", tests, sizeof tests / sizeof tests[0]};

@@ -114,7 +114,7 @@ static void an_image_in_use_stays(void **state) {
 }
 
 static const contract_test tests[] = {
-    TEST("image.upload", "image_upload image_list image_delete", upload_list_delete),
+    TEST("image.upload image.list", "image_upload image_list image_delete", upload_list_delete),
     TEST("image.upload", "image_upload", upload_tells_its_progress),
     TEST("image.upload", "image_upload undo", a_cancelled_upload_leaves_nothing),
     TEST("image.delete", "image_delete", an_image_in_use_stays),

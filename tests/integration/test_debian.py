@@ -65,6 +65,7 @@ rng: true
         self.assertRegex(address.out, r"192\.168\.\d+\.\d+")
         vm = self.one(vmctl("get", "web-1", "-o", "json"))
         self.assertTrue(any(a["source"] in ("agent", "lease") for a in vm["addresses"]), vm)
+        harness.proves("guest.addresses")
 
     def test_3_ssh_runs_a_command_and_its_status_is_ours(self):
         options = ["-i", str(self.key)]

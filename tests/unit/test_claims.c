@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "data.h"
 #include "feature_list.h"
 #include "registry.h"
 #include "schema.h"
@@ -40,24 +41,120 @@ static const vmctl_slot_claim *claim_of(const vmctl_backend_descriptor *descript
     return NULL;
 }
 
+/* How often descriptor and table disagree; `loud` says where. */
+static int disagreements(const vmctl_backend_descriptor *descriptor, const vmctl_backend_ops *ops, bool loud) {
+    int wrong = 0;
+    for (vmctl_slot slot = 0; slot < VMCTL_SLOT_COUNT; slot++) {
+        const vmctl_slot_claim *claim = claim_of(descriptor, slot);
+        bool claimed = claim && claim->level > VMCTL_LEVEL_NO;
+        if (claimed == filled(ops, slot))
+            continue;
+        if (loud)
+            print_error("%s: %s is %s and %s\n", descriptor->name, slot_names[slot],
+                        claimed ? "claimed" : "not claimed", filled(ops, slot) ? "filled" : "not filled");
+        wrong++;
+    }
+    return wrong;
+}
+
 static void claims_and_table_agree(void **state) {
     (void)state;
-    int wrong = 0;
     for (const vmc_registry_entry *entry = vmc_registry; entry->descriptor; entry++) {
         const vmctl_backend_ops *ops = entry->entry();
         assert_int_equal(ops->size, sizeof *ops);
         assert_int_equal(ops->abi, VMCTL_BACKEND_ABI);
+        assert_int_equal(disagreements(entry->descriptor, ops, true), 0);
+    }
+}
+
+/* The check itself: it sees each slot that is emptied, and each that is filled without a claim. */
+static void an_emptied_or_unclaimed_slot_is_seen(void **state) {
+    (void)state;
+    for (const vmc_registry_entry *entry = vmc_registry; entry->descriptor; entry++) {
         for (vmctl_slot slot = 0; slot < VMCTL_SLOT_COUNT; slot++) {
-            const vmctl_slot_claim *claim = claim_of(entry->descriptor, slot);
-            bool claimed = claim && claim->level > VMCTL_LEVEL_NO;
-            if (claimed != filled(ops, slot)) {
-                print_error("%s: %s is %s and %s\n", entry->descriptor->name, slot_names[slot],
-                            claimed ? "claimed" : "not claimed", filled(ops, slot) ? "filled" : "not filled");
-                wrong++;
-            }
+            vmctl_backend_ops ops = *entry->entry();
+            void (*function)(void) = filled(&ops, slot) ? NULL : (void (*)(void))abort;
+            memcpy((char *)&ops + slot_offsets[slot], &function, sizeof function);
+            assert_int_equal(disagreements(entry->descriptor, &ops, false), 1);
         }
     }
-    assert_int_equal(wrong, 0);
+}
+
+/* --- proofs -------------------------------------------------------------------------------------------------------- */
+
+/* A row for a feature of a backend, in a table like proofs.tsv. */
+static const char *proof_in(const vmc_table *proofs, const char *feature, const char *backend) {
+    for (size_t row = vmc_row(proofs, 0, 0, feature); row < proofs->rows; row = vmc_row(proofs, row + 1, 0, feature))
+        if (strcmp(vmc_cell(proofs, row, 1), backend) == 0)
+            return vmc_cell(proofs, row, 2);
+    return NULL;
+}
+
+typedef struct proof_check {
+    const vmc_table *proofs;
+    const char *backend;
+    int wrong;
+    bool loud;
+} proof_check;
+
+static int check_proof(const vmctl_cap *cap, void *user) {
+    proof_check *check = user;
+    bool shown = proof_in(check->proofs, cap->feature, cap->backend) || cap->proof == VMCTL_PROOF_SPECIFICATION;
+    if (shown == (cap->vmctl > VMCTL_LEVEL_NO))
+        return 0;
+    if (check->loud)
+        print_error("%s: %s is %s, and %s\n", cap->backend, cap->feature, vmctl_level_name(cap->vmctl),
+                    shown ? "a test shows it: claim it (descriptor.c), then run tests/proofs"
+                          : "nothing shows it: name it in a contract test and run tests/proofs, or claim it as untried "
+                            "(SPECIFICATION)");
+    check->wrong++;
+    return 0;
+}
+
+static int wrong_proofs(const vmc_table *proofs, const char *backend, bool loud) {
+    proof_check check = {.proofs = proofs, .backend = backend, .loud = loud};
+    vmctl_caps_options options = VMCTL_CAPS_OPTIONS_INIT;
+    options.backend = backend;
+    assert_int_equal(vmctl_caps(&options, check_proof, &check, NULL), 0);
+    return check.wrong;
+}
+
+static void yes_has_a_proof_and_no_has_none(void **state) {
+    (void)state;
+    const vmc_table *t = &vmc_data_proofs;
+    for (const vmc_registry_entry *entry = vmc_registry; entry->descriptor; entry++)
+        assert_int_equal(wrong_proofs(t, entry->descriptor->name, true), 0);
+    for (size_t row = 0; row < t->rows; row++) {
+        static const char *const kinds[] = {"real", "simulator", "recorded"}; /* a specification is no run */
+        bool known = false;
+        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+            known |= strcmp(vmc_cell(t, row, 2), kinds[k]) == 0;
+        assert_true(known);
+        assert_non_null(vmc_feature_find(vmc_cell(t, row, 0)));
+        assert_non_null(vmctl_backend_resolve(vmc_cell(t, row, 1)));
+        assert_true(*vmc_cell(t, row, 3));
+    }
+}
+
+/* The check itself: a proof that is taken away, and one of what vmctl does not do. */
+static void a_missing_and_a_false_proof_are_seen(void **state) {
+    (void)state;
+    const vmc_table *t = &vmc_data_proofs;
+    assert_true(t->rows > 0);
+    const char *backend = vmc_cell(t, 0, 1);
+    size_t cells = (t->rows + 2) * t->columns;
+    const char **copy = calloc(cells, sizeof *copy);
+    vmc_table changed = {copy, t->rows, t->columns};
+    memcpy(copy, t->cells, (t->rows + 1) * t->columns * sizeof *copy);
+    copy[t->columns] = "no.such.feature"; /* the first row's */
+    assert_int_equal(wrong_proofs(&changed, backend, false), 1);
+    memcpy(copy, t->cells, (t->rows + 1) * t->columns * sizeof *copy);
+    copy[(t->rows + 1) * t->columns] = "limits.vms"; /* a fact: vmctl does nothing with it */
+    copy[(t->rows + 1) * t->columns + 1] = backend;
+    copy[(t->rows + 1) * t->columns + 2] = copy[(t->rows + 1) * t->columns + 3] = "real";
+    changed.rows++;
+    assert_int_equal(wrong_proofs(&changed, backend, false), 1);
+    free(copy);
 }
 
 static void claims_are_complete(void **state) {
@@ -143,6 +240,9 @@ static void real_proofs_have_a_contract_test(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(claims_and_table_agree),
+        cmocka_unit_test(an_emptied_or_unclaimed_slot_is_seen),
+        cmocka_unit_test(yes_has_a_proof_and_no_has_none),
+        cmocka_unit_test(a_missing_and_a_false_proof_are_seen),
         cmocka_unit_test(claims_are_complete),
         cmocka_unit_test(real_proofs_have_a_contract_test),
     };

@@ -131,6 +131,17 @@ typedef struct vmctl_marker {
  * NULL: it stands as it was written. */
 VMCTL_API const char *vmc_spec_origin(const vmctl_spec *spec, const char *path);
 
+/* What a probe found about one feature. Strings are valid during the callback. */
+typedef struct vmctl_here {
+    size_t size;
+    const char *feature;
+    vmctl_level level;
+    const char *reason; /* for every level but YES; the words of the refusal, where an operation would be refused */
+    const char *remedy; /* NULL */
+} vmctl_here;
+
+typedef int (*vmctl_here_fn)(const vmctl_here *here, void *user);
+
 typedef struct vmctl_backend_ops {
     size_t size;
     uint32_t abi; /* VMCTL_BACKEND_ABI */
@@ -239,8 +250,11 @@ typedef struct vmctl_backend_ops {
                       const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
                       vmctl_error **err);
 
-    /* Fills `here`, here_reason and here_remedy for one feature; vm NULL: of the endpoint. The strings belong to the connection. */
-    int (*probe)(void *conn, void *vm, const char *feature, const vmctl_call *call, vmctl_cap *cap, vmctl_error **err);
+    /* What is possible here; changes nothing. `each` is called once for each feature that the backend can say something about, among
+     * `features` (NULL-terminated; NULL: all). vm NULL: of the endpoint. What cannot be found out is UNKNOWN with the reason, not a failure
+     * of the whole. */
+    int (*probe)(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
+                 void *user, vmctl_error **err);
 } vmctl_backend_ops;
 
 /* A stream around one end of a socket pair. `finish` is called by vmctl_stream_close, ends the pumping and tells why the other side ended. */

@@ -1,0 +1,155 @@
+/* backends/libvirt/probe.c - the slot `probe`: asks once for what the wanted features need, and tells about each. */
+#include "probe.h"
+
+#include "ops.h"
+#include "rpc.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROBE_MS = 20000 };
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+void libvirt_answer_say(libvirt_answer *out, vmctl_level level, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    free(out->reason);
+    out->level = level;
+    out->reason = vmc_vprintf(format, args);
+    va_end(args);
+}
+
+void libvirt_answer_yes(libvirt_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+}
+
+void libvirt_answer_remedy(libvirt_answer *out, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    free(out->remedy);
+    out->remedy = vmc_vprintf(format, args);
+    va_end(args);
+}
+
+/* The hypervisor did not answer: this says nothing about the feature. */
+static bool is_no_answer(int code) {
+    return code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE ||
+           code == VMCTL_E_INTERNAL || code == VMCTL_E_UNAUTHENTICATED;
+}
+
+void libvirt_answer_check(libvirt_answer *out, int code, vmctl_error *why) {
+    if (code >= 0) {
+        libvirt_answer_yes(out);
+    } else {
+        libvirt_answer_say(out, is_no_answer(code) ? VMCTL_LEVEL_UNKNOWN : VMCTL_LEVEL_NO, "%s",
+                           why ? vmctl_error_message(why) : "it was refused without a reason");
+        if (why && vmctl_error_next(why))
+            libvirt_answer_remedy(out, "%s", vmctl_error_next(why));
+    }
+    vmctl_error_free(why);
+}
+
+/* --- what was asked ------------------------------------------------------------------------------------------------- */
+
+static void cannot_tell(libvirt_answer *out, const vmctl_error *why) {
+    libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s", why ? vmctl_error_message(why) : "libvirt gave no answer");
+}
+
+const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_answer *out) {
+    if (!asked->host.done)
+        libvirt_capabilities_get(asked->conn, asked->deadline, &asked->host.of, &asked->host.why);
+    asked->host.done = true;
+    if (!asked->host.of)
+        cannot_tell(out, asked->host.why);
+    return asked->host.of;
+}
+
+/* out: the host's capabilities */
+static int work_capabilities(libvirt_rpc *rpc) {
+    rpc->out = virConnectGetCapabilities(rpc->virt);
+    return rpc->out ? 0 : -1;
+}
+
+const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *out) {
+    if (!asked->capabilities.done) {
+        LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(asked->conn);
+        if (libvirt_rpc_run(asked->conn, asked->deadline, "asking what the host is", work_capabilities, rpc,
+                            &asked->capabilities.why) == 0)
+            libvirt_xml_parse(rpc->out, "libvirt's capabilities", "capabilities", VMCTL_E_INTERNAL,
+                              &asked->capabilities.doc, NULL, &asked->capabilities.why);
+    }
+    asked->capabilities.done = true;
+    if (!asked->capabilities.doc)
+        cannot_tell(out, asked->capabilities.why);
+    return asked->capabilities.doc ? xmlDocGetRootElement(asked->capabilities.doc) : NULL;
+}
+
+const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, libvirt_answer *out) {
+    if (!asked->scene.done &&
+        libvirt_snapshot_look(asked->conn, asked->vm, asked->deadline, &asked->scene.of, &asked->scene.why) == 0)
+        libvirt_xml_parse(asked->scene.of.xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &asked->scene.doc, NULL,
+                          &asked->scene.why);
+    asked->scene.done = true;
+    if (!asked->scene.doc)
+        cannot_tell(out, asked->scene.why);
+    return asked->scene.doc ? &asked->scene.of : NULL;
+}
+
+const xmlNode *libvirt_asked_domain(libvirt_asked *asked, libvirt_answer *out) {
+    return libvirt_asked_scene(asked, out) ? xmlDocGetRootElement(asked->scene.doc) : NULL;
+}
+
+static void asked_end(libvirt_asked *asked) {
+    vmctl_error_free(asked->host.why);
+    vmctl_error_free(asked->capabilities.why);
+    vmctl_error_free(asked->scene.why);
+    libvirt_xml_free(&asked->capabilities.doc);
+    libvirt_xml_free(&asked->scene.doc);
+    if (asked->scene.done)
+        libvirt_snapshot_scene_free(&asked->scene.of);
+}
+
+/* --- the slot ------------------------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const char *const *features, const char *feature) {
+    for (size_t i = 0; features && features[i]; i++)
+        if (strcmp(features[i], feature) == 0)
+            return true;
+    return !features;
+}
+
+static const libvirt_probe_entry *entry_of(const libvirt_probe_entry *table, const char *feature) {
+    while (table->feature && strcmp(table->feature, feature) != 0)
+        table++;
+    return table->feature ? table : NULL;
+}
+
+/* true: the caller wants no more. */
+static bool tell(libvirt_asked *asked, const libvirt_probe_entry *entry, vmctl_here_fn each, void *user) {
+    libvirt_answer answer = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
+    entry->ask(asked, &answer);
+    vmctl_here here = {sizeof here, entry->feature, answer.level, answer.reason, answer.remedy};
+    bool told = answer.level != VMCTL_LEVEL_UNKNOWN || answer.reason;
+    bool enough = told && each(&here, user) != 0;
+    free(answer.reason);
+    free(answer.remedy);
+    return enough;
+}
+
+int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
+                  void *user, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(call, PROBE_MS);
+    libvirt_asked asked = {.conn = conn, .vm = vm, .deadline = &deadline};
+    bool enough = false;
+    if (asked.conn->test_driver)
+        return 0; /* its answers are made up: nothing is known of a hypervisor */
+    /* What is known of the VM is nearer than what is known of its host. */
+    for (const libvirt_probe_entry *entry = libvirt_vm_probes; vm && !enough && entry->feature; entry++)
+        if (is_wanted(features, entry->feature))
+            enough = tell(&asked, entry, each, user);
+    for (const libvirt_probe_entry *entry = libvirt_host_probes; !enough && entry->feature; entry++)
+        if (is_wanted(features, entry->feature) && !(vm && entry_of(libvirt_vm_probes, entry->feature)))
+            enough = tell(&asked, entry, each, user);
+    asked_end(&asked);
+    return vmctl_cancel_triggered(call->cancel) ? vmc_error(err, VMCTL_E_CANCELLED, "cancelled while probing") : 0;
+}

@@ -1,0 +1,335 @@
+/* backends/libvirt/probe_host.c - what the endpoint's host has. Sources: libvirt's formatcaps.html and formatdomaincaps.html. */
+#include "pool.h"
+#include "probe.h"
+#include "rpc.h"
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define VERSION(major, minor) ((major)*1000000UL + (minor)*1000UL)
+
+/* --- the CPU ------------------------------------------------------------------------------------------------------ */
+
+static void ask_kvm(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    if (host->features.kvm) {
+        libvirt_answer_yes(out);
+        return;
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "KVM cannot be used: %s", host->accel_reason);
+    if (host->accel_remedy)
+        libvirt_answer_remedy(out, "%s; or accel: tcg", host->accel_remedy);
+    else
+        libvirt_answer_remedy(out, "accel: tcg emulates the CPU in software");
+}
+
+static void ask_tcg(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    if (!root)
+        return;
+    LIBVIRT_XML_EACH(guest, root, "guest") {
+        LIBVIRT_XML_EACH(domain, libvirt_xml_child(guest, "arch"), "domain") {
+            if (libvirt_xml_attr_is(domain, "type", "qemu"))
+                libvirt_answer_yes(out);
+        }
+    }
+    if (out->level != VMCTL_LEVEL_YES)
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "libvirt has no QEMU that emulates a CPU");
+}
+
+static void ask_archs(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    VMC_AUTO_STRV archs = {0};
+    if (!root)
+        return;
+    LIBVIRT_XML_EACH(guest, root, "guest") {
+        const char *name = libvirt_xml_attr_at(guest, "arch", "name");
+        if (name && !vmc_strv_has(&archs, name))
+            vmc_strv_add(&archs, name);
+    }
+    VMC_AUTO_FREE char *all = vmc_strv_join(&archs, ", ");
+    if (archs.count > 0)
+        libvirt_answer_say(out, archs.count > 2 ? VMCTL_LEVEL_YES : VMCTL_LEVEL_LIMITED, "%s", all);
+    else
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "libvirt has no QEMU");
+    if (archs.count < 3)
+        libvirt_answer_remedy(out, "other architectures: install qemu-system-arm, qemu-system-misc, ...");
+}
+
+static void ask_machine(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    const libvirt_capabilities *host = root ? libvirt_asked_host(asked, out) : NULL;
+    if (!host)
+        return;
+    size_t count = 0;
+    LIBVIRT_XML_EACH(guest, root, "guest") {
+        const xmlNode *arch = libvirt_xml_child(guest, "arch");
+        if (libvirt_xml_attr_is(arch, "name", host->features.arch ? host->features.arch : "x86_64"))
+            count += libvirt_xml_count(arch, "machine");
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_YES, "%zu types; the default is %s", count,
+                       host->machine ? host->machine : "libvirt's");
+}
+
+/* --- firmware and devices ------------------------------------------------------------------------------------------ */
+
+static void ask_feature(libvirt_asked *asked, libvirt_answer *out, size_t offset, const char *reason,
+                        const char *remedy) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    if (*(const bool *)((const char *)&host->features + offset)) {
+        libvirt_answer_yes(out);
+        return;
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s", reason);
+    libvirt_answer_remedy(out, "%s", remedy);
+}
+
+#define ASK_FEATURE(name, member, reason, remedy)                                                                      \
+    static void ask_##name(libvirt_asked *asked, libvirt_answer *out) {                                                \
+        ask_feature(asked, out, offsetof(libvirt_host_features, member), reason, remedy);                              \
+    }
+
+ASK_FEATURE(uefi, uefi, "libvirt finds no UEFI firmware on that host", "install ovmf there")
+ASK_FEATURE(secure_boot, secure_boot, "libvirt finds no UEFI firmware with secure boot on that host",
+            "install ovmf there; secure boot needs machine: q35")
+ASK_FEATURE(tpm, tpm, "libvirt finds no TPM emulator on that host", "install swtpm and swtpm-tools there")
+ASK_FEATURE(virtiofs, virtiofs, "that libvirt or QEMU has no virtiofs", "type: 9p shares the folder too")
+ASK_FEATURE(vnc, vnc, "that QEMU is built without VNC", "display: spice, or the serial console")
+ASK_FEATURE(spice, spice, "that QEMU is built without SPICE",
+            "install qemu-system-modules-spice there, or display: vnc")
+
+static void ask_nvme(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    unsigned long version = host->features.libvirt_version;
+    if (version >= VERSION(11, 5))
+        libvirt_answer_yes(out);
+    else
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "NVMe disks need libvirt 11.5, and this is %lu.%lu", version / 1000000,
+                           version / 1000 % 1000);
+}
+
+static void ask_vlan(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    unsigned long version = host->features.libvirt_version;
+    if (version >= VERSION(11, 0))
+        libvirt_answer_yes(out);
+    else
+        libvirt_answer_say(
+            out, VMCTL_LEVEL_LIMITED,
+            "on Open vSwitch networks only: VLANs on Linux bridges need libvirt 11.0, and this is %lu.%lu",
+            version / 1000000, version / 1000 % 1000);
+}
+
+static void ask_hugepages(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    if (!root)
+        return;
+    LIBVIRT_XML_EACH(cell, libvirt_xml_find(root, "host/topology/cells"), "cell") {
+        LIBVIRT_XML_EACH(pages, cell, "pages") {
+            unsigned long long size = 0, count = 0;
+            VMC_AUTO_FREE char *text = libvirt_xml_content(pages);
+            if (libvirt_xml_number(libvirt_xml_attr(pages, "size"), &size) && size > 4 &&
+                libvirt_xml_number(text, &count) && count > 0) {
+                libvirt_answer_yes(out);
+                return;
+            }
+        }
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "the host has no huge pages reserved");
+    libvirt_answer_remedy(out, "sysctl vm.nr_hugepages=N there, N pages of 2 MiB");
+}
+
+/* --- GPUs ------------------------------------------------------------------------------------------------------------ */
+
+static void ask_iommu(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    if (!root)
+        return;
+    if (libvirt_xml_attr_is(libvirt_xml_find(root, "host/iommu"), "support", "yes")) {
+        libvirt_answer_yes(out);
+        return;
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "the host has no IOMMU, without which no PCI device can be passed through");
+    libvirt_answer_remedy(out,
+                          "enable VT-d or AMD-Vi in its firmware, and boot it with intel_iommu=on (or amd_iommu=on)");
+}
+
+static bool has_render_node(void) {
+    DIR *dir = opendir("/dev/dri");
+    bool found = false;
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));)
+        found = vmc_starts_with(entry->d_name, "renderD");
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+static void ask_opengl(libvirt_asked *asked, libvirt_answer *out) {
+    if (!asked->conn->local) {
+        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN,
+                           "whether that host has a render node cannot be seen from here; ls /dev/dri there would");
+    } else if (has_render_node()) {
+        libvirt_answer_yes(out);
+    } else {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "the host has no render node (/dev/dri/renderD*)");
+        libvirt_answer_remedy(out, "a GPU with a driver of the host is needed; display.gl: false does without");
+    }
+}
+
+/* --- networks and storage ---------------------------------------------------------------------------------------------- */
+
+/* name -> found, number (1: active) */
+static int work_network(libvirt_rpc *rpc) {
+    rpc->network = virNetworkLookupByName(rpc->virt, rpc->name);
+    rpc->found = rpc->network != NULL;
+    if (!rpc->network)
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_NETWORK);
+    int active = virNetworkIsActive(rpc->network);
+    rpc->number = active == 1;
+    return active < 0 ? -1 : 0;
+}
+
+static void ask_nat(libvirt_asked *asked, libvirt_answer *out) {
+    if (asked->conn->session) {
+        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED,
+                           "a session has no networks of its own: nat becomes user networking");
+        return;
+    }
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(asked->conn);
+    vmctl_error *why = NULL;
+    rpc->name = vmc_strdup("default");
+    int code = libvirt_rpc_run(asked->conn, asked->deadline, "looking for the network", work_network, rpc, &why);
+    if (code < 0) {
+        libvirt_answer_check(out, code, why);
+        return;
+    }
+    libvirt_answer_yes(out);
+    if (!rpc->found || !rpc->number)
+        libvirt_answer_say(out, VMCTL_LEVEL_YES, "the network default is %s; the first VM on it brings it up",
+                           rpc->found ? "not active" : "not there");
+}
+
+/* QEMU's own program that puts an ordinary user's NIC on a bridge: -netdev bridge's helper=. */
+static bool has_bridge_helper(void) {
+    static const char *const places[] = {"/usr/lib/qemu/qemu-bridge-helper", "/usr/libexec/qemu-bridge-helper"};
+    struct stat info;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (stat(places[i], &info) == 0 && (info.st_mode & S_ISUID))
+            return true;
+    return false;
+}
+
+static bool has_bridge(void) {
+    DIR *dir = opendir("/sys/class/net");
+    bool found = false;
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
+        VMC_AUTO_FREE char *path = vmc_printf("/sys/class/net/%s/bridge", entry->d_name);
+        found = *entry->d_name != '.' && access(path, F_OK) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+static void ask_bridge(libvirt_asked *asked, libvirt_answer *out) {
+    if (!asked->conn->local) {
+        libvirt_answer_say(
+            out, VMCTL_LEVEL_UNKNOWN,
+            "which bridges that host has cannot be seen from here; ip link show type bridge there would");
+    } else if (asked->conn->session && !has_bridge_helper()) {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO,
+                           "qemu-bridge-helper is not set-user-ID root, so a session cannot use bridges");
+        libvirt_answer_remedy(
+            out, "chmod u+s /usr/lib/qemu/qemu-bridge-helper, and allow the bridge in /etc/qemu/bridge.conf");
+    } else if (!has_bridge()) {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "the host has no bridge");
+        libvirt_answer_remedy(out, "make one (ip link add br0 type bridge), or type: nat");
+    } else {
+        libvirt_answer_yes(out);
+    }
+}
+
+static void ask_pool(libvirt_asked *asked, libvirt_answer *out) {
+    libvirt_pool *pool = NULL;
+    vmctl_error *why = NULL;
+    int code = libvirt_pool_find(asked->conn, NULL, asked->deadline, &pool, &why);
+    libvirt_answer_check(out, code, why);
+    if (code < 0)
+        return;
+    if (!pool->virt || !pool->active)
+        libvirt_answer_say(out, VMCTL_LEVEL_YES, "the pool %s is %s; the first disk brings it", pool->name,
+                           pool->virt ? "not active" : "not there yet");
+    libvirt_pool_free(pool);
+}
+
+/* --- migration ------------------------------------------------------------------------------------------------------------ */
+
+static void ask_migration(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    if (!root)
+        return;
+    const xmlNode *features = libvirt_xml_find(root, "host/migration_features");
+    if (libvirt_xml_child(features, "live")) {
+        libvirt_answer_yes(out);
+        return;
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "that libvirt migrates no running VMs");
+}
+
+static void ask_snapshot_disk(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    unsigned long version = host->features.libvirt_version;
+    if (version >= VERSION(9, 9))
+        libvirt_answer_yes(out);
+    else
+        libvirt_answer_say(
+            out, VMCTL_LEVEL_LIMITED,
+            "of a running VM with its memory only: libvirt %lu.%lu reverts no snapshot of the disks alone",
+            version / 1000000, version / 1000 % 1000);
+}
+
+static void ask_per_vm(libvirt_asked *asked, libvirt_answer *out) {
+    (void)asked;
+    libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "it depends on the VM; caps --vm VM tells");
+}
+
+/* The endpoint answered: these calls of libvirt have no further condition. */
+static void ask_nothing(libvirt_asked *asked, libvirt_answer *out) {
+    (void)asked;
+    libvirt_answer_yes(out);
+}
+
+const libvirt_probe_entry libvirt_host_probes[] = {
+    {"lifecycle.create", ask_pool},  {"look.list", ask_nothing},
+    {"look.get", ask_nothing},       {"look.spec", ask_nothing},
+    {"look.native", ask_nothing},    {"look.events", ask_nothing},
+    {"look.metrics", ask_nothing},   {"memory.hugepages", ask_hugepages},
+    {"machine.arch", ask_archs},     {"machine.type", ask_machine},
+    {"accel.kvm", ask_kvm},          {"accel.tcg", ask_tcg},
+    {"firmware.uefi", ask_uefi},     {"firmware.secureboot", ask_secure_boot},
+    {"firmware.tpm", ask_tpm},       {"storage.image", ask_pool},
+    {"storage.pool", ask_pool},      {"storage.bus.nvme", ask_nvme},
+    {"network.nat", ask_nat},        {"network.bridge", ask_bridge},
+    {"network.vlan", ask_vlan},      {"share.virtiofs", ask_virtiofs},
+    {"gpu.passthrough", ask_iommu},  {"gpu.vgpu", ask_iommu},
+    {"gpu.multi", ask_iommu},        {"gpu.hotplug", ask_iommu},
+    {"gpu.prepare", ask_iommu},      {"snapshot.disk", ask_snapshot_disk},
+    {"snapshot.memory", ask_per_vm}, {"snapshot.quiesce", ask_per_vm},
+    {"migrate.live", ask_migration}, {"display.vnc", ask_vnc},
+    {"display.spice", ask_spice},    {"display.opengl", ask_opengl},
+    {"host.info", ask_nothing},      {"host.list", ask_nothing},
+    {"host.pools", ask_nothing},     {"host.networks", ask_nothing},
+    {"image.list", ask_nothing},     {NULL, NULL},
+};

@@ -1,0 +1,151 @@
+/* backends/libvirt/probe_vm.c - what is possible with one VM as it is now, in the words of the operations' own checks. */
+#include "probe.h"
+
+#include "ops.h"
+#include <string.h>
+
+/* --- its life -------------------------------------------------------------------------------------------------------- */
+
+static void ask_life(libvirt_asked *asked, vmctl_slot slot, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return;
+    int code = libvirt_life_check(asked->vm, slot, scene->vir_state, scene->vir_reason, scene->saved, &why);
+    libvirt_answer_check(out, code, why);
+}
+
+#define ASK_LIFE(slot)                                                                                                 \
+    static void ask_##slot(libvirt_asked *asked, libvirt_answer *out) {                                                \
+        ask_life(asked, VMCTL_SLOT_##slot, out);                                                                       \
+    }
+
+ASK_LIFE(start)
+ASK_LIFE(stop)
+ASK_LIFE(restart)
+ASK_LIFE(reset)
+ASK_LIFE(pause)
+ASK_LIFE(resume)
+ASK_LIFE(save)
+ASK_LIFE(rename)
+
+/* --- snapshots ---------------------------------------------------------------------------------------------------------- */
+
+static void ask_snapshot(libvirt_asked *asked, vmctl_snapshot_memory memory, bool quiesce, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    libvirt_snapshot_kind kind;
+    vmctl_error *why = NULL;
+    if (!scene)
+        return;
+    int code = libvirt_snapshot_check_idle(scene, &why);
+    if (code == 0)
+        code = libvirt_snapshot_check_create(scene, memory, quiesce, &kind, &why);
+    libvirt_answer_check(out, code, why);
+}
+
+static void ask_snapshot_disk(libvirt_asked *asked, libvirt_answer *out) {
+    ask_snapshot(asked, VMCTL_MEMORY_WITHOUT, false, out);
+}
+
+static void ask_snapshot_memory(libvirt_asked *asked, libvirt_answer *out) {
+    ask_snapshot(asked, VMCTL_MEMORY_WITH, false, out);
+}
+
+static void ask_snapshot_quiesce(libvirt_asked *asked, libvirt_answer *out) {
+    ask_snapshot(asked, VMCTL_MEMORY_AUTO, true, out);
+}
+
+/* --- the guest ------------------------------------------------------------------------------------------------------------ */
+
+static const xmlNode *agent_channel(const xmlNode *domain) {
+    LIBVIRT_XML_EACH(channel, libvirt_xml_child(domain, "devices"), "channel") {
+        const xmlNode *target = libvirt_xml_child(channel, "target");
+        if (libvirt_xml_attr_is(target, "name", "org.qemu.guest_agent.0"))
+            return target;
+    }
+    return NULL;
+}
+
+static void ask_channel(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    if (!domain)
+        return;
+    const xmlNode *channel = agent_channel(domain);
+    if (channel && libvirt_xml_attr_is(channel, "state", "connected")) {
+        libvirt_answer_yes(out);
+    } else if (channel) {
+        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "the guest's agent is not connected");
+        libvirt_answer_remedy(out, "start qemu-guest-agent in the guest; vmctl wait %s --for agent", asked->vm->name);
+    } else {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no channel for a guest agent", asked->vm->name);
+        libvirt_answer_remedy(out, "vmctl set %s guestAgent=true", asked->vm->name);
+    }
+}
+
+/* --- growing ---------------------------------------------------------------------------------------------------------------- */
+
+static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    const xmlNode *cpus = domain ? libvirt_xml_child(domain, "vcpu") : NULL;
+    unsigned long long most = 0, now = 0;
+    VMC_AUTO_FREE char *text = libvirt_xml_content(cpus);
+    if (!domain)
+        return;
+    if (!libvirt_xml_number(text, &most))
+        most = 1;
+    if (!libvirt_xml_number(libvirt_xml_attr(cpus, "current"), &now))
+        now = most;
+    if (now < most) {
+        libvirt_answer_say(out, VMCTL_LEVEL_YES, "%llu CPUs now, up to %llu", now, most);
+    } else {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has all %llu CPUs that it was defined for", asked->vm->name, most);
+        libvirt_answer_remedy(out, "vmctl set %s cpus.max=N, which counts from its next start", asked->vm->name);
+    }
+}
+
+static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    if (!domain)
+        return;
+    const xmlNode *balloon = libvirt_xml_find(domain, "devices/memballoon");
+    if (balloon && !libvirt_xml_attr_is(balloon, "model", "none")) {
+        libvirt_answer_yes(out);
+        return;
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no balloon device", asked->vm->name);
+}
+
+static void ask_console(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    const xmlNode *domain = scene ? libvirt_asked_domain(asked, out) : NULL;
+    if (!domain)
+        return;
+    const xmlNode *devices = libvirt_xml_child(domain, "devices");
+    if (!libvirt_xml_child(devices, "serial") && !libvirt_xml_child(devices, "console")) {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no serial port", asked->vm->name);
+    } else if (!scene->active) {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s is stopped", asked->vm->name);
+        libvirt_answer_remedy(out, "vmctl start %s", asked->vm->name);
+    } else {
+        libvirt_answer_yes(out);
+    }
+}
+
+const libvirt_probe_entry libvirt_vm_probes[] = {
+    {"lifecycle.start", ask_start},
+    {"lifecycle.stop", ask_stop},
+    {"lifecycle.restart", ask_restart},
+    {"lifecycle.reset", ask_reset},
+    {"lifecycle.pause", ask_pause},
+    {"lifecycle.resume", ask_resume},
+    {"lifecycle.save", ask_save},
+    {"lifecycle.rename", ask_rename},
+    {"cpu.hotplug", ask_cpu_hotplug},
+    {"memory.balloon", ask_balloon},
+    {"guest.channel", ask_channel},
+    {"snapshot.disk", ask_snapshot_disk},
+    {"snapshot.memory", ask_snapshot_memory},
+    {"snapshot.quiesce", ask_snapshot_quiesce},
+    {"console.serial", ask_console},
+    {NULL, NULL},
+};

@@ -1,0 +1,149 @@
+/* caps.c - what a probe says is possible here: the words of the refusal, and nothing is changed by asking. */
+#include "contract.h"
+
+typedef struct answers {
+    int count, yes, no, unknown;
+    vmctl_level level; /* of `feature` */
+    const char *feature;
+    char reason[512], remedy[512];
+} answers;
+
+static int take(const vmctl_cap *cap, void *user) {
+    answers *a = user;
+    a->count++;
+    if (!cap->probed)
+        return 0;
+    a->yes += cap->here == VMCTL_LEVEL_YES || cap->here == VMCTL_LEVEL_LIMITED;
+    a->no += cap->here == VMCTL_LEVEL_NO;
+    a->unknown += cap->here == VMCTL_LEVEL_UNKNOWN;
+    if (cap->here != VMCTL_LEVEL_YES) {
+        assert_non_null(cap->here_reason);
+        assert_string_not_equal(cap->here_reason, "");
+    }
+    if (!a->feature || strcmp(a->feature, cap->feature) != 0)
+        return 0;
+    a->level = cap->here;
+    snprintf(a->reason, sizeof a->reason, "%s", cap->here_reason ? cap->here_reason : "");
+    snprintf(a->remedy, sizeof a->remedy, "%s", cap->here_remedy ? cap->here_remedy : "");
+    return 0;
+}
+
+static answers ask(vmctl_vm *vm, const char *feature) {
+    answers a = {.feature = feature};
+    vmctl_caps_options options = VMCTL_CAPS_OPTIONS_INIT;
+    options.connection = conn;
+    options.vm = vm;
+    options.feature = feature;
+    MUST(vmctl_caps(&options, take, &a, &err));
+    return a;
+}
+
+/* FNV-1a of a whole file. */
+static uint64_t checksum(const char *path) {
+    uint64_t sum = 0xcbf29ce484222325u;
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    for (int byte; (byte = fgetc(file)) != EOF;)
+        sum = (sum ^ (uint64_t)byte) * 0x100000001b3u;
+    fclose(file);
+    return sum;
+}
+
+/* The operation was refused: with the reason and the remedy that the probe gave. */
+static void same_words(const answers *a) {
+    assert_int_equal(a->level, VMCTL_LEVEL_NO);
+    if (!strstr(failure, a->reason) || !*a->remedy || !strstr(failure, a->remedy)) {
+        print_error("the probe: %s (%s)\nthe refusal: %s\n", a->reason, a->remedy, failure);
+        fail();
+    }
+}
+
+static void a_snapshot_of_a_raw_disk(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("cap-a", "disks: [{name: root, image: %s, format: raw}]", guest_image);
+    wait_line(vm, 1);
+    seen facts;
+    look(vm, &facts);
+    uint64_t before = checksum(device(&facts, "root")->source);
+    answers memory = ask(vm, "snapshot.memory");
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.memory = VMCTL_MEMORY_WITH;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "one", &options, &err));
+    same_words(&memory);
+    assert_non_null(strstr(memory.reason, "root"));
+    assert_true(checksum(device(&facts, "root")->source) == before);
+    vmctl_vm_free(vm);
+    /* The same VM on qcow2 can. */
+    vm = make_started("cap-b", "disks: [{name: root, image: %s, format: qcow2}]", guest_image);
+    assert_int_equal(ask(vm, "snapshot.memory").level, VMCTL_LEVEL_YES);
+    MUST(vmctl_snapshot_create(vm, "one", &options, &err));
+    MUST(vmctl_snapshot_delete(vm, "one", NULL, &err));
+    vmctl_vm_free(vm);
+}
+
+static void life_in_every_state(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("cap-c", "%s", "");
+    answers pause = ask(vm, "lifecycle.pause"), reset = ask(vm, "lifecycle.reset");
+    assert_int_equal(ask(vm, "lifecycle.start").level, VMCTL_LEVEL_YES);
+    assert_int_equal(ask(vm, "lifecycle.rename").level, VMCTL_LEVEL_YES);
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_pause(vm, NULL, &err));
+    same_words(&pause);
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_reset(vm, NULL, &err));
+    same_words(&reset);
+    start(vm);
+    answers rename = ask(vm, "lifecycle.rename");
+    assert_int_equal(ask(vm, "lifecycle.pause").level, VMCTL_LEVEL_YES);
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_rename(vm, "cap-d", NULL, &err));
+    same_words(&rename);
+    MUST(vmctl_vm_pause(vm, NULL, &err));
+    answers again = ask(vm, "lifecycle.start");
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_start(vm, NULL, &err));
+    same_words(&again);
+    assert_int_equal(ask(vm, "lifecycle.resume").level, VMCTL_LEVEL_YES);
+    vmctl_vm_free(vm);
+}
+
+static void asking_changes_nothing(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("cap-e", "%s", "guestAgent: true");
+    char *before = world(), *xml = NULL, *after_xml = NULL;
+    MUST(vmctl_vm_native(vm, NULL, &xml, &err));
+    answers host = ask(NULL, NULL), all = ask(vm, NULL);
+    assert_true(host.yes > 10);
+    assert_true(all.yes > 10 && all.no > 0);
+    assert_int_equal(host.count, all.count);
+    char *after = world();
+    MUST(vmctl_vm_native(vm, NULL, &after_xml, &err));
+    assert_string_equal(before, after);
+    assert_string_equal(xml, after_xml);
+    free(before);
+    free(after);
+    vmctl_string_free(xml);
+    vmctl_string_free(after_xml);
+    vmctl_vm_free(vm);
+}
+
+static void what_is_possible_can_be_required(void **state) {
+    (void)state;
+    const char *const met[] = {"lifecycle.start", "look.list", NULL}, *const unmet[] = {"lifecycle.pause", NULL};
+    vmctl_vm *vm = make("cap-f", "%s", "");
+    answers missing = {0};
+    vmctl_caps_options options = VMCTL_CAPS_OPTIONS_INIT;
+    const char *backend = NULL;
+    options.vm = vm;
+    MUST(vmctl_caps_require(&options, met, &backend, take, &missing, &err));
+    assert_string_equal(backend, vmctl_connection_backend(conn));
+    assert_int_equal(missing.count, 0);
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_caps_require(&options, unmet, NULL, take, &missing, &err));
+    assert_int_equal(missing.no, 1);
+    vmctl_vm_free(vm);
+}
+
+static const contract_test tests[] = {
+    TEST("snapshot.memory", "probe snapshot_create", a_snapshot_of_a_raw_disk),
+    TEST("lifecycle.pause", "probe pause resume", life_in_every_state),
+    TEST("look.get", "probe", asking_changes_nothing),
+    TEST("look.get", "probe", what_is_possible_can_be_required),
+};
+const contract_group group_caps = {"caps", tests, sizeof tests / sizeof tests[0]};
