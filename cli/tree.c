@@ -250,7 +250,7 @@ cJSON *cli_tree_event(const vmctl_event *event) {
     CLI_AUTO_FREE char *time =
         cli_printf("%.*s.%03dZ", (int)strcspn(seconds, "Z"), seconds, (int)(event->time_ms % 1000));
 
-    cli_put(tree, "time", time);
+    cli_put(tree, "time", event->time_ms ? time : NULL);
     cli_put(tree, "kind", vmctl_event_kind_name(event->kind));
     cli_put(tree, "name", event->name);
     cli_put(tree, "id", event->id);

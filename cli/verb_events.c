@@ -24,12 +24,21 @@ static void write_event(cli *c, FILE *to, const cJSON *event) {
 
 static const cli_view view = {.text = write_event};
 
+/* Those that the hypervisor remembers have no times, and come by name. */
+static const cli_column columns[] = {{"NAME", "name", CLI_CELL_TEXT, CLI_COLUMN_CUT},
+                                     {"KIND", "kind", CLI_CELL_TEXT, CLI_COLUMN_WIDE},
+                                     {"STATE", "state", CLI_CELL_STATE, 0},
+                                     {"DETAIL", "detail", CLI_CELL_TEXT, CLI_COLUMN_CUT},
+                                     {"TIME", "time", CLI_CELL_TEXT, CLI_COLUMN_WIDE},
+                                     {NULL}};
+static const cli_view recorded_view = {.columns = columns, .sorted = true};
+
 static int on_event(const vmctl_event *event, void *user) {
     listener *l = user;
 
     if (event->kind == VMCTL_EVENT_CONNECTED)
         cli_note(l->c, VMCTL_NOTE_INFO, "listening");
-    if (!event->name || event->kind == VMCTL_EVENT_TICK ||
+    if (!event->name || event->kind == VMCTL_EVENT_TICK || event->kind == VMCTL_EVENT_CONNECTED ||
         (l->kinds && !cli_has_word(l->kinds, vmctl_event_kind_name(event->kind))))
         return 0;
     cli_output_add(l->c, cli_tree_event(event));
@@ -55,7 +64,9 @@ static int events(cli *c) {
     call.progress = NULL;
     options.call = &call;
     options.vm = name;
-    cli_output_begin(c, &view);
+    /* what is to be waited for is to come */
+    options.recorded = !cli_flag(&c->args, "follow") && l.wanted < 0 && c->deadline_ms < 0;
+    cli_output_begin(c, options.recorded ? &recorded_view : &view);
     int rc = vmctl_events(connection, &options, on_event, &l, &err);
     bool over = rc == 0 || rc == VMCTL_E_TIMEOUT || rc == VMCTL_E_CANCELLED;
     cli_output_end(c, !over);
@@ -78,7 +89,7 @@ static int events(cli *c) {
 
 static const cli_option options[] = {
     {"count", 0, CLI_INTEGER, "N", "end after so many events (status 8 when --timeout comes first)"},
-    {"follow", 0, CLI_FLAG, NULL, "go on until ^C or --timeout; this is what it does anyway"},
+    {"follow", 'f', CLI_FLAG, NULL, "what happens from now on, until ^C or --timeout"},
     {"kind", 0, CLI_CHOICE, "KIND", "only this kind", "state defined deleted agent device job other"},
     {NULL}};
 
@@ -86,9 +97,13 @@ const cli_verb cli_verb_events = {
     .name = "events",
     .group = "look",
     .operands = "[VM]",
-    .summary = "what happens to VMs, as it happens",
-    .help = "Each event is written at once; -o jsonl is the form for programs.\n"
+    .summary = "what happened to VMs; with --follow, what happens",
+    .help = "Without --follow, --count or --timeout: what the hypervisor remembers, which may be no more than the "
+            "state of\n"
+            "each VM and how it came to it. With one of them each event is written at once, and none is lost when the\n"
+            "hypervisor's daemon goes away and comes back; -o jsonl is the form for programs.\n"
             "\n"
+            "  vmctl events --follow -o jsonl\n"
             "  vmctl events web-1 --kind state --count 1 --timeout 5m",
     .options = options,
     .max = 1,

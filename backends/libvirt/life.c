@@ -420,7 +420,7 @@ static int stop(libvirt_conn *conn, libvirt_vm *vm, const vmctl_stop_options *op
         return code;
     libvirt_listener *listener = NULL;
     if (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED || state == VIR_DOMAIN_SHUTDOWN) {
-        code = libvirt_listener_open(conn, true, deadline, &listener, NULL);
+        code = libvirt_listener_open(conn, LIBVIRT_LISTEN_LIFECYCLE, deadline, &listener, NULL);
         if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
             return vmc_deadline_check(deadline, "listening to the hypervisor", err);
     }

@@ -39,6 +39,7 @@ void libvirt_event_free(libvirt_event *event) {
         return;
     free(event->name);
     free(event->detail);
+    free(event->alias);
     free(event);
 }
 
@@ -48,22 +49,31 @@ static int64_t wall_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Takes detail over. */
-static void push(libvirt_listener *l, virDomainPtr domain, vmctl_event_kind kind, vmctl_state state, char *detail) {
+/* What is to be told; takes detail over. */
+static libvirt_event *new_event(virDomainPtr domain, vmctl_event_kind kind, char *detail) {
     libvirt_event *event = vmc_alloc(sizeof *event);
     event->kind = kind;
     event->time_ms = wall_ms();
-    event->state = state;
     event->detail = detail;
     if (domain) {
         event->name = vmc_strdup(virDomainGetName(domain));
         virDomainGetUUIDString(domain, event->uuid);
     }
+    return event;
+}
+
+static void push_event(libvirt_listener *l, libvirt_event *event) {
     pthread_mutex_lock(&l->mutex);
     *l->last = event;
     l->last = &event->next;
     eventfd_write(l->fd, 1);
     pthread_mutex_unlock(&l->mutex);
+}
+
+static void push(libvirt_listener *l, virDomainPtr domain, vmctl_event_kind kind, vmctl_state state, char *detail) {
+    libvirt_event *event = new_event(domain, kind, detail);
+    event->state = state;
+    push_event(l, event);
 }
 
 libvirt_event *libvirt_listener_next(libvirt_listener *l) {
@@ -150,8 +160,10 @@ static int on_lifecycle(virConnectPtr virt, virDomainPtr domain, int event, int 
                                                             : "changed";
         break;
     case VIR_DOMAIN_EVENT_UNDEFINED:
+        if (detail == VIR_DOMAIN_EVENT_UNDEFINED_RENAMED)
+            return 0; /* it is still there: "defined, renamed" follows */
         kind = VMCTL_EVENT_DELETED;
-        text = detail == VIR_DOMAIN_EVENT_UNDEFINED_RENAMED ? "renamed" : "removed";
+        text = "removed";
         break;
     case VIR_DOMAIN_EVENT_STARTED:
         state = VMCTL_STATE_RUNNING;
@@ -214,12 +226,48 @@ static const char *device_name(const char *alias) {
 
 static void on_device_added(virConnectPtr virt, virDomainPtr domain, const char *alias, void *opaque) {
     (void)virt;
-    push(opaque, domain, VMCTL_EVENT_DEVICE, VMCTL_STATE_UNKNOWN, vmc_printf("%s added", device_name(alias)));
+    libvirt_event *event = new_event(domain, VMCTL_EVENT_DEVICE, vmc_printf("%s added", device_name(alias)));
+    event->alias = vmc_strdup(alias);
+    push_event(opaque, event);
 }
 
 static void on_device_removed(virConnectPtr virt, virDomainPtr domain, const char *alias, void *opaque) {
     (void)virt;
-    push(opaque, domain, VMCTL_EVENT_DEVICE, VMCTL_STATE_UNKNOWN, vmc_printf("%s removed", device_name(alias)));
+    libvirt_event *event = new_event(domain, VMCTL_EVENT_DEVICE, vmc_printf("%s removed", device_name(alias)));
+    event->alias = vmc_strdup(alias);
+    event->removed = true;
+    push_event(opaque, event);
+}
+
+static void on_removal_failed(virConnectPtr virt, virDomainPtr domain, const char *alias, void *opaque) {
+    (void)virt;
+    libvirt_event *event =
+        new_event(domain, VMCTL_EVENT_DEVICE, vmc_printf("%s stays: the guest refused", device_name(alias)));
+    event->alias = vmc_strdup(alias);
+    event->refused = true;
+    push_event(opaque, event);
+}
+
+static void on_tray(virConnectPtr virt, virDomainPtr domain, const char *alias, int reason, void *opaque) {
+    (void)virt;
+    bool opened = reason == VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN;
+    libvirt_event *event = new_event(domain, VMCTL_EVENT_DEVICE,
+                                     vmc_printf("%s tray %s", device_name(alias), opened ? "opened" : "closed"));
+    event->alias = vmc_strdup(alias);
+    push_event(opaque, event);
+}
+
+/* Title, description, or an application's own, such as vmctl's labels. */
+static void on_metadata(virConnectPtr virt, virDomainPtr domain, int type, const char *uri, void *opaque) {
+    (void)virt, (void)type, (void)uri;
+    push(opaque, domain, VMCTL_EVENT_DEFINED, VMCTL_STATE_UNKNOWN, vmc_strdup("changed"));
+}
+
+static void on_balloon(virConnectPtr virt, virDomainPtr domain, unsigned long long actual, void *opaque) {
+    (void)virt;
+    libvirt_event *event = new_event(domain, VMCTL_EVENT_OTHER, vmc_printf("the guest has %llu MiB", actual / 1024));
+    event->number = actual;
+    push_event(opaque, event);
 }
 
 static void on_agent(virConnectPtr virt, virDomainPtr domain, int state, int reason, void *opaque) {
@@ -228,9 +276,33 @@ static void on_agent(virConnectPtr virt, virDomainPtr domain, int state, int rea
     push(opaque, domain, VMCTL_EVENT_AGENT, VMCTL_STATE_UNKNOWN, vmc_strdup(up ? "connected" : "disconnected"));
 }
 
+static const char *job_text(int operation) {
+    static const char *const texts[] = {
+        [VIR_DOMAIN_JOB_OPERATION_START] = "start",
+        [VIR_DOMAIN_JOB_OPERATION_SAVE] = "save",
+        [VIR_DOMAIN_JOB_OPERATION_RESTORE] = "restore",
+        [VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN] = "migration from another host",
+        [VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT] = "migration to another host",
+        [VIR_DOMAIN_JOB_OPERATION_SNAPSHOT] = "snapshot",
+        [VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT] = "revert to a snapshot",
+        [VIR_DOMAIN_JOB_OPERATION_DUMP] = "memory dump",
+        [VIR_DOMAIN_JOB_OPERATION_BACKUP] = "backup",
+        [VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE] = "deletion of a snapshot",
+    };
+    const char *text = operation >= 0 && (size_t)operation < sizeof texts / sizeof texts[0] ? texts[operation] : NULL;
+    return text ? text : "job";
+}
+
 static void on_job(virConnectPtr virt, virDomainPtr domain, virTypedParameterPtr params, int count, void *opaque) {
-    (void)virt, (void)params, (void)count;
-    push(opaque, domain, VMCTL_EVENT_JOB, VMCTL_STATE_UNKNOWN, vmc_strdup("completed"));
+    (void)virt;
+    int operation = -1, success = 1;
+    const char *why = NULL;
+    virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
+    virTypedParamsGetBoolean(params, count, VIR_DOMAIN_JOB_SUCCESS, &success);
+    virTypedParamsGetString(params, count, VIR_DOMAIN_JOB_ERRMSG, &why);
+    push(opaque, domain, VMCTL_EVENT_JOB, VMCTL_STATE_UNKNOWN,
+         vmc_printf("%s: %s%s%s", job_text(operation), success ? "completed" : "failed", why ? ": " : "",
+                    why ? why : ""));
 }
 
 static void on_block_job(virConnectPtr virt, virDomainPtr domain, const char *disk, int type, int status,
@@ -257,7 +329,7 @@ static void on_close(virConnectPtr virt, int reason, void *opaque) {
 
 typedef struct register_args {
     libvirt_listener *listener;
-    bool lifecycle_only;
+    libvirt_listen what;
 } register_args;
 
 static void register_drop(void *opaque) {
@@ -280,15 +352,20 @@ static int register_work(void *opaque) {
     static const struct {
         int id;
         virConnectDomainEventGenericCallback callback;
+        bool all, guest; /* of LIBVIRT_LISTEN_ALL, of LIBVIRT_LISTEN_GUEST */
     } others[] = {
-        {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot)},
-        {VIR_DOMAIN_EVENT_ID_WATCHDOG, VIR_DOMAIN_EVENT_CALLBACK(on_watchdog)},
-        {VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
-        {VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent)},
-        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job)},
-        {VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, VIR_DOMAIN_EVENT_CALLBACK(on_block_job)},
+        {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot), true, false},
+        {VIR_DOMAIN_EVENT_ID_WATCHDOG, VIR_DOMAIN_EVENT_CALLBACK(on_watchdog), true, false},
+        {VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error), true, false},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added), true, false},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed), true, true},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed), true, true},
+        {VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_tray), true, false},
+        {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata), true, false},
+        {VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_balloon), false, true},
+        {VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent), true, false},
+        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job), true, false},
+        {VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, VIR_DOMAIN_EVENT_CALLBACK(on_block_job), true, false},
     };
     register_args *args = opaque;
     libvirt_listener *l = args->listener;
@@ -296,15 +373,15 @@ static int register_work(void *opaque) {
         return -1;
     /* Without a function that frees: drivers that know no such callback say yes and forget it. None runs after it is unregistered. */
     l->close_callback = virConnectRegisterCloseCallback(l->conn->virt, on_close, l, NULL) == 0;
-    if (args->lifecycle_only)
-        return 0;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        subscribe(l, others[i].id, others[i].callback); /* a driver without one of them has only the rest */
+        if ((args->what == LIBVIRT_LISTEN_ALL && others[i].all) ||
+            (args->what == LIBVIRT_LISTEN_GUEST && others[i].guest))
+            subscribe(l, others[i].id, others[i].callback); /* a driver without one of them has only the rest */
     virResetLastError();
     return 0;
 }
 
-int libvirt_listener_open(const libvirt_conn *conn, bool lifecycle_only, const vmc_deadline *deadline,
+int libvirt_listener_open(const libvirt_conn *conn, libvirt_listen what, const vmc_deadline *deadline,
                           libvirt_listener **out, vmctl_error **err) {
     libvirt_conn *own = NULL;
     int code = libvirt_conn_sibling(conn, true, deadline, &own, err);
@@ -318,7 +395,7 @@ int libvirt_listener_open(const libvirt_conn *conn, bool lifecycle_only, const v
     l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     register_args *args = vmc_alloc(sizeof *args);
     args->listener = l;
-    args->lifecycle_only = lifecycle_only;
+    args->what = what;
     __atomic_add_fetch(&l->references, 1, __ATOMIC_ACQ_REL);
     code = libvirt_call(own, deadline, "registering for events", register_work, args, register_drop, err);
     if (code != VMCTL_E_TIMEOUT && code != VMCTL_E_CANCELLED)

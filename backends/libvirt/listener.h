@@ -16,11 +16,19 @@ typedef struct libvirt_event {
     char uuid[VIR_UUID_STRING_BUFLEN];
     vmctl_state state;
     char *detail;
+    char *alias;               /* DEVICE: libvirt's name of the device; NULL */
+    bool removed, refused;     /* DEVICE: the guest let it go; it said that it will not */
+    unsigned long long number; /* OTHER with a balloon's: KiB that the guest has now; 0 */
 } libvirt_event;
 
-/* Listens on a connection of its own to the same endpoint. lifecycle_only: state changes alone, in fewer round trips; else
- * everything of all domains, and the loss of the connection. */
-int libvirt_listener_open(const libvirt_conn *conn, bool lifecycle_only, const vmc_deadline *deadline,
+typedef enum libvirt_listen {
+    LIBVIRT_LISTEN_ALL = 0,
+    LIBVIRT_LISTEN_LIFECYCLE = 1, /* state changes alone, in fewer round trips */
+    LIBVIRT_LISTEN_GUEST = 2      /* these, and what the guest does with its devices and its memory */
+} libvirt_listen;
+
+/* Listens on a connection of its own to the same endpoint, to all domains; the loss of the connection is an event too. */
+int libvirt_listener_open(const libvirt_conn *conn, libvirt_listen what, const vmc_deadline *deadline,
                           libvirt_listener **out, vmctl_error **err);
 /* The listener's connection: for questions whose answers must not be older than the events. */
 libvirt_conn *libvirt_listener_conn(libvirt_listener *listener);

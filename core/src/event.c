@@ -1,4 +1,5 @@
 #include "internal.h"
+#include <stdlib.h>
 
 static const char *const kind_names[] = {
     [VMCTL_EVENT_STATE] = "state",         [VMCTL_EVENT_DEFINED] = "defined", [VMCTL_EVENT_DELETED] = "deleted",
@@ -14,14 +15,20 @@ typedef struct listener {
     vmctl_event_fn each;
     void *user;
     const char *vm;
+    char *id; /* of the VM, once an event told it: it may be renamed */
 } listener;
 
 /* Backends may tell more than was asked for. What is about no VM goes to everybody. */
 static int pass_on(const vmctl_event *event, void *user) {
-    const listener *l = user;
+    listener *l = user;
     bool about_a_vm = event->name || event->id;
-    if (l->vm && about_a_vm && !vmc_str_eq(event->name, l->vm) && !vmc_str_eq(event->id, l->vm))
+    bool named = vmc_str_eq(event->name, l->vm);
+    if (l->vm && about_a_vm && !named && !vmc_str_eq(event->id, l->vm) && !(l->id && vmc_str_eq(event->id, l->id)))
         return 0;
+    if (l->vm && named && event->id && !vmc_str_eq(event->id, l->id)) {
+        free(l->id);
+        l->id = vmc_strdup(event->id);
+    }
     return l->each(event, l->user);
 }
 
@@ -32,14 +39,16 @@ int vmctl_events(vmctl_connection *connection, const vmctl_event_options *option
     if (rc < 0)
         return rc;
     vmc_op op;
-    rc = vmc_op_begin(&op, connection, NULL, VMCTL_SLOT_events, o.call, VMC_NO_LIMIT, false, err);
+    rc = vmc_op_begin(&op, connection, NULL, VMCTL_SLOT_events, o.call, o.recorded ? VMC_ASK_MS : VMC_NO_LIMIT, false,
+                      err);
     o.call = &op.call;
     if (rc == 0 && !each)
         rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
     if (rc == 0) {
-        listener l = {each, user, o.vm};
+        listener l = {each, user, o.vm, NULL};
         rc = op.ops->events(op.conn, &o, pass_on, &l, &op.why);
-        if (rc == VMCTL_E_TIMEOUT)
+        free(l.id);
+        if (rc == VMCTL_E_TIMEOUT && !o.recorded)
             rc = 0;
     }
     return vmc_op_end(&op, rc, "listen to events");

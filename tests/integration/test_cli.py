@@ -314,7 +314,7 @@ def test_standard_files():
 
 def test_signals():
     for number in (signal.SIGINT, signal.SIGTERM):
-        for args in ([*TEST, "events"], [*TEST, "list", "-w", "-o", "json"], [*TEST, "wait", "test", "--for", "stopped"]):
+        for args in ([*TEST, "events", "--follow"], [*TEST, "list", "-w", "-o", "json"], [*TEST, "wait", "test", "--for", "stopped"]):
             child = subprocess.Popen([VMCTL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
             time.sleep(1)
             child.send_signal(number)

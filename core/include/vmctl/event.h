@@ -24,8 +24,8 @@ VMCTL_API const char *vmctl_event_kind_name(vmctl_event_kind kind); /* "state", 
 typedef struct vmctl_event {
     size_t size;
     vmctl_event_kind kind;
-    int64_t time_ms;  /* milliseconds since 1970 UTC, when it arrived */
-    const char *name; /* NULL for CONNECTED */
+    int64_t time_ms;  /* milliseconds since 1970 UTC, when it arrived; 0: not known */
+    const char *name; /* NULL: about no VM. CONNECTED: of options.vm, when it is there */
     const char *id;
     vmctl_state state;
     const char *detail;
@@ -37,15 +37,17 @@ typedef int (*vmctl_event_fn)(const vmctl_event *event, void *user);
 typedef struct vmctl_event_options {
     size_t size;
     const vmctl_call *call; /* default deadline: none; the end of the deadline is no error here */
-    const char *vm;         /* only this one (name or id); NULL: all */
+    const char *vm;         /* only this one (name or id), also after it was renamed; NULL: all */
     unsigned tick_ms;       /* also call back (kind TICK) when nothing happened for so long; 0: never */
+    bool recorded;          /* not what happens, but what the hypervisor remembers, and then return */
 } vmctl_event_options;
 
 #define VMCTL_EVENT_OPTIONS_INIT                                                                                       \
-    { sizeof(vmctl_event_options), NULL, NULL, 0 }
+    { sizeof(vmctl_event_options), NULL, NULL, 0, false }
 
-/* Listens until the callback, the cancel token or the deadline ends it. Nothing between CONNECTED
- * and the end is lost. The callback runs in the caller's thread and may use the connection. */
+/* Listens until the callback, the cancel token or the deadline ends it. Nothing between CONNECTED and the end is lost: after the
+ * endpoint was lost and found, what changed meanwhile is told as events (some may then come twice). The callback runs in the
+ * caller's thread and may use the connection. A hypervisor that keeps no record remembers the state of each VM and how it came to it. */
 VMCTL_API int vmctl_events(vmctl_connection *connection, const vmctl_event_options *options, vmctl_event_fn each,
                            void *user, vmctl_error **err);
 
