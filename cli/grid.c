@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { GAP = 2, LEAST = 6 };
+enum { GAP = 2, LEAST = 6, NOTE_LEAST = 36, NOTE_INDENT = 4 };
 
 size_t cli_width(void) {
     const char *given = getenv("COLUMNS");
@@ -104,19 +104,19 @@ static size_t shrink(size_t *widths, const size_t *least, size_t columns, size_t
     return total;
 }
 
-static void choose_widths(const cli_grid *grid, size_t limit, size_t *widths) {
-    size_t total = (grid->columns - 1) * GAP, pieces[CLI_GRID_COLUMNS], least[CLI_GRID_COLUMNS];
+static void choose_widths(const cli_grid *grid, size_t columns, size_t limit, size_t *widths) {
+    size_t total = (columns - 1) * GAP, pieces[CLI_GRID_COLUMNS], least[CLI_GRID_COLUMNS];
 
-    for (size_t i = 0; i < grid->columns; i++) {
-        bool text = grid->kinds[i] == CLI_GRID_TEXT;
+    for (size_t i = 0; i < columns; i++) {
+        bool text = grid->kinds[i] == CLI_GRID_TEXT || grid->kinds[i] == CLI_GRID_NOTE;
         widths[i] = column_width(grid, i, widest_line);
         pieces[i] = text ? column_width(grid, i, widest_piece) : widths[i];
         least[i] = text ? LEAST : widths[i];
         total += widths[i];
     }
     if (limit) {
-        total = shrink(widths, pieces, grid->columns, total, limit);
-        shrink(widths, least, grid->columns, total, limit); /* then words are torn apart */
+        total = shrink(widths, pieces, columns, total, limit);
+        shrink(widths, least, columns, total, limit); /* then words are torn apart */
     }
 }
 
@@ -156,16 +156,16 @@ static const char *color_of(const char *text) {
     return NULL;
 }
 
-static void write_row(cli *c, FILE *to, const cli_grid *grid, char *const *row, const size_t *widths) {
+static void write_row(cli *c, FILE *to, const cli_grid *grid, size_t columns, char *const *row, const size_t *widths) {
     const char *rest[CLI_GRID_COLUMNS];
     bool more = true;
 
-    for (size_t i = 0; i < grid->columns; i++)
+    for (size_t i = 0; i < columns; i++)
         rest[i] = row[i];
     while (more) {
         size_t owed = 0; /* blanks before the next text: none at the end of a line */
         more = false;
-        for (size_t i = 0; i < grid->columns; i++) {
+        for (size_t i = 0; i < columns; i++) {
             const char *text = rest[i];
             size_t bytes = line_length(text, widths[i], &rest[i]), width = width_of(text, bytes);
             const char *color =
@@ -179,15 +179,32 @@ static void write_row(cli *c, FILE *to, const cli_grid *grid, char *const *row, 
     }
 }
 
-static void write_table(cli *c, FILE *to, const cli_grid *grid) {
-    size_t widths[CLI_GRID_COLUMNS];
+/* How many columns stand side by side: the last one does not where it would be too narrow. */
+static size_t side_by_side(const cli_grid *grid) {
+    size_t limit = cli_width(), last = grid->columns - 1, before = 0;
 
-    choose_widths(grid, cli_width(), widths);
+    if (!limit || last == 0 || grid->kinds[last] != CLI_GRID_NOTE)
+        return grid->columns;
+    for (size_t i = 0; i < last; i++)
+        before += column_width(grid, i, widest_line) + GAP;
+    size_t wanted = column_width(grid, last, widest_line);
+    return before + (wanted < NOTE_LEAST ? wanted : NOTE_LEAST) <= limit ? grid->columns : last;
+}
+
+static void write_table(cli *c, FILE *to, const cli_grid *grid) {
+    size_t widths[CLI_GRID_COLUMNS], columns = side_by_side(grid);
+
+    choose_widths(grid, columns, cli_width(), widths);
     for (size_t r = 0; r < grid->row_count; r++) {
-        if (is_heading(grid, grid->rows[r]))
+        if (is_heading(grid, grid->rows[r])) {
             fprintf(to, "\n%s\n", grid->rows[r][0]);
-        else
-            write_row(c, to, grid, grid->rows[r], widths);
+            continue;
+        }
+        write_row(c, to, grid, columns, grid->rows[r], widths);
+        if (columns < grid->columns && r > 0 && *grid->rows[r][columns]) {
+            CLI_AUTO_FREE char *indent = cli_printf("%*s", NOTE_INDENT, "");
+            cli_wrap(to, indent, grid->rows[r][columns]);
+        }
     }
 }
 

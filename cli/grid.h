@@ -10,6 +10,7 @@ typedef enum cli_grid_kind {
     CLI_GRID_TEXT,  /* wrapped when there is no room */
     CLI_GRID_WORD,  /* never wrapped */
     CLI_GRID_LEVEL, /* never wrapped, coloured by the level that it begins with */
+    CLI_GRID_NOTE,  /* the last column: wrapped, and below its row where a column of it would be too narrow to read */
 } cli_grid_kind;
 
 typedef struct cli_grid {

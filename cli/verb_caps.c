@@ -73,15 +73,16 @@ bool cli_caps_selected(const char *words, const char *feature) {
     return !words;
 }
 
-static const char *nearest_feature(const char *word) {
-    const char *names[512];
+/* An id, or what stands before its first dot. NULL: none is near. free. */
+static char *nearest_feature(const char *word) {
+    CLI_AUTO_STRINGS names = {0};
     vmctl_feature feature = {.size = sizeof feature};
-    size_t n = 0;
 
-    while (n + 1 < sizeof names / sizeof *names && vmctl_feature_at(n, &feature))
-        names[n++] = feature.id;
-    names[n] = NULL;
-    return vmctl_nearest(word, names);
+    for (size_t i = 0; vmctl_feature_at(i, &feature); i++) {
+        cli_strings_add(&names, feature.id);
+        cli_strings_take(&names, cli_strndup(feature.id, strcspn(feature.id, ".")));
+    }
+    return cli_strdup(vmctl_nearest(word, (const char *const *)names.items));
 }
 
 /* 0, or the exit status for a word that selects nothing. */
@@ -93,9 +94,10 @@ static int check_selection(cli *c, const char *words) {
         bool found = false;
         for (size_t i = 0; !found && vmctl_feature_at(i, &feature); i++)
             found = cli_caps_selected(word, feature.id);
-        if (!found)
-            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, nearest_feature(word), "--feature: there is no feature \"%s\"",
-                            word);
+        if (!found) {
+            CLI_AUTO_FREE char *near = nearest_feature(word);
+            return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, near, "--feature: there is no feature \"%s\"", word);
+        }
         p += length;
     }
     return 0;
@@ -145,7 +147,7 @@ static void write_backends(cli *c, const cJSON *entries) {
     size_t columns = backends + 1;
     if (c->format == CLI_WIDE) {
         cli_strings_add(&titles, "WHAT IT IS");
-        kinds[columns++] = CLI_GRID_TEXT;
+        kinds[columns++] = CLI_GRID_NOTE;
     }
     cli_grid grid;
     cli_grid_begin(&grid, (const char *const *)titles.items, kinds, columns);
@@ -170,12 +172,13 @@ static bool any_probed(const cJSON *entries) {
     return false;
 }
 
-/* The reason that matters most: of what is not possible here, else of what vmctl leaves out. */
+/* The reason that matters most: of what is not possible here, else of what vmctl leaves out. Why something is not known takes
+ * more than a table (--explain, JSON). */
 static char *why(const cJSON *entry) {
     const cJSON *here = cJSON_GetObjectItem(entry, "here"), *ours = cJSON_GetObjectItem(entry, "vmctl");
-    const char *reason = cli_get(here, "reason"), *remedy = cli_get(here, "remedy");
+    const char *reason = cli_get(here, "reason"), *remedy = cli_get(here, "remedy"), *level = cli_get(here, "level");
 
-    if (*reason && strcmp(cli_get(here, "level"), "yes") != 0 && strcmp(cli_get(ours, "level"), "no") != 0)
+    if ((!strcmp(level, "no") || !strcmp(level, "limited")) && strcmp(cli_get(ours, "level"), "no") != 0)
         return cli_printf("%s%s%s", reason, *remedy ? "; try: " : "", remedy);
     return cli_strdup(cli_get(ours, "reason"));
 }
@@ -195,10 +198,10 @@ static void write_one(cli *c, const cJSON *entries) {
     titles[columns] = "PROVEN BY";
     kinds[columns++] = wide ? CLI_GRID_TEXT : CLI_GRID_WORD;
     titles[columns] = "WHY";
-    kinds[columns++] = CLI_GRID_TEXT;
+    kinds[columns++] = wide ? CLI_GRID_TEXT : CLI_GRID_NOTE;
     if (wide) {
         titles[columns] = "THE PLATFORM";
-        kinds[columns++] = CLI_GRID_TEXT;
+        kinds[columns++] = CLI_GRID_NOTE;
     }
     cli_grid_begin(&grid, titles, kinds, columns);
     const cJSON *entry = NULL;
@@ -287,7 +290,7 @@ static void write_missing(cli *c, cJSON *missing) {
         kinds[columns++] = CLI_GRID_LEVEL;
     }
     titles[columns] = "WHY";
-    kinds[columns++] = CLI_GRID_TEXT;
+    kinds[columns++] = CLI_GRID_NOTE;
     cli_grid_begin(&grid, titles, kinds, columns);
     const cJSON *entry = NULL;
     cJSON_ArrayForEach(entry, missing) {
