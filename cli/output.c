@@ -3,8 +3,10 @@
 #include "tree.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const cli_view *view_now;
 static cJSON *rows; /* of a table, until the end */
@@ -144,6 +146,10 @@ int cli_output_finish(cli *c, int status) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
     int why = errno;
+    struct pollfd reader = {STDOUT_FILENO, POLLOUT, 0};
+    /* an earlier write failed, and its errno is gone: a pipe that nobody reads any more says so itself */
+    if (!why && poll(&reader, 1, 0) == 1 && (reader.revents & POLLERR))
+        why = EPIPE;
     int code = why == ENOSPC || why == EDQUOT || why == EFBIG ? VMCTL_E_RESOURCE_EXHAUSTED : VMCTL_E_UNAVAILABLE;
     /* a reader that has seen enough, as in `| head`, needs no message; its status tells */
     if (why == EPIPE)
