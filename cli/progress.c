@@ -16,6 +16,8 @@ typedef struct cli_track {
     char *device;
     vmctl_unit unit;
     uint64_t done, total;
+    uint64_t bytes_per_second;
+    int64_t remaining_ms, downtime_ms;
     int64_t told_ms; /* when it was last written */
     int told_percent;
     int64_t since_ms; /* when its stage began */
@@ -41,11 +43,23 @@ static int percent(const cli_track *t) {
     return t->total ? (int)((double)t->done * 100.0 / (double)t->total) : -1;
 }
 
+/* ", 45 MiB/s, 3 s left, downtime 30 ms": what is known of it. */
+static char *pace(const cli_track *t) {
+    CLI_AUTO_FREE char *rate = t->bytes_per_second ? cli_human_bytes((double)t->bytes_per_second) : NULL;
+    CLI_AUTO_FREE char *left =
+        t->remaining_ms > 0 ? cli_printf(", %lld s left", (long long)(t->remaining_ms + 999) / 1000) : cli_strdup("");
+    CLI_AUTO_FREE char *downtime =
+        t->downtime_ms > 0 ? cli_printf(", downtime %lld ms", (long long)t->downtime_ms) : cli_strdup("");
+
+    return cli_printf("%s%s%s%s%s", rate ? ", " : "", rate ? rate : "", rate ? "/s" : "", left, downtime);
+}
+
 static char *amount(const cli_track *t) {
     if (t->unit == VMCTL_UNIT_BYTES && (t->done || t->total)) {
         CLI_AUTO_FREE char *done = cli_human_bytes((double)t->done);
         CLI_AUTO_FREE char *total = t->total ? cli_human_bytes((double)t->total) : NULL;
-        return cli_printf("%s%s%s", done, total ? " of " : "", total ? total : "");
+        CLI_AUTO_FREE char *speed = pace(t);
+        return cli_printf("%s%s%s%s", done, total ? " of " : "", total ? total : "", speed);
     }
     if (t->unit == VMCTL_UNIT_ITEMS && t->total)
         return cli_printf("%llu of %llu", (unsigned long long)t->done, (unsigned long long)t->total);
@@ -209,6 +223,12 @@ static void tell_json(cli_track *t, bool new_stage) {
         if (t->total)
             cli_put_number(p, "total", (double)t->total);
     }
+    if (t->bytes_per_second)
+        cli_put_number(p, "bytesPerSecond", (double)t->bytes_per_second);
+    if (t->remaining_ms > 0)
+        cli_put_number(p, "remainingMs", (double)t->remaining_ms);
+    if (t->downtime_ms > 0)
+        cli_put_number(p, "downtimeMs", (double)t->downtime_ms);
     CLI_AUTO_FREE char *text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);
     if (text)
@@ -233,6 +253,9 @@ static int on_progress(const vmctl_progress *progress, void *user) {
     t->unit = progress->unit;
     t->done = progress->done;
     t->total = progress->total;
+    t->bytes_per_second = progress->bytes_per_second;
+    t->remaining_ms = progress->remaining_ms;
+    t->downtime_ms = progress->downtime_ms;
     if (c->progress == CLI_PROGRESS_PLAIN) {
         tell_plain(t, new_stage);
     } else if (c->progress == CLI_PROGRESS_JSON) {

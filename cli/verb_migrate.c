@@ -34,21 +34,29 @@ static int open_target(cli *c, const char *to, vmctl_connection **target) {
     return vmctl_connect(&options, target, &err) < 0 ? cli_report(c, err, NULL) : 0;
 }
 
+/* People read the obstacles on stderr; programs find them in the result. */
+static void tell(cli *c, const cJSON *obstacles) {
+    const cJSON *item = NULL;
+
+    if (c->format != CLI_TABLE && c->format != CLI_WIDE)
+        return;
+    cJSON_ArrayForEach(item, obstacles) {
+        const char *remedy = cli_get(item, "remedy");
+        CLI_AUTO_FREE char *text =
+            cli_printf("%s%s: %s%s%s", cJSON_IsTrue(cJSON_GetObjectItem(item, "fatal")) ? "in the way: " : "",
+                       cli_get(item, "what"), cli_get(item, "reason"), *remedy ? "; " : "", remedy);
+        cli_note(c, VMCTL_NOTE_WARNING, text);
+    }
+}
+
 static void show(cli *c, vmctl_vm *vm, cJSON *obstacles, const char *outcome, const char *to) {
     cJSON *result = cli_tree_identity(vm);
 
     cli_put(result, "outcome", outcome);
     cli_put(result, "detail", to);
-    cJSON_AddItemToObject(result, "obstacles", obstacles);
     cli_progress_end();
-    const cJSON *item = NULL;
-    if (c->format == CLI_TABLE || c->format == CLI_WIDE)
-        cJSON_ArrayForEach(item, obstacles) {
-            const char *remedy = cli_get(item, "remedy");
-            CLI_AUTO_FREE char *text =
-                cli_printf("%s: %s%s%s", cli_get(item, "what"), cli_get(item, "reason"), *remedy ? "; " : "", remedy);
-            cli_note(c, VMCTL_NOTE_WARNING, text);
-        }
+    tell(c, obstacles);
+    cJSON_AddItemToObject(result, "obstacles", obstacles);
     cli_output_one(c, &cli_view_outcome, result);
 }
 
@@ -63,16 +71,26 @@ static int move(cli *c, vmctl_vm *vm, vmctl_connection *target, const char *to) 
                    : cli_flag(&c->args, "offline") ? VMCTL_MIGRATE_OFFLINE
                                                    : VMCTL_MIGRATE_AUTO;
     options.storage = cli_flag(&c->args, "storage");
+    options.tunnelled = cli_flag(&c->args, "tunnelled");
+    options.postcopy = cli_flag(&c->args, "postcopy");
+    options.auto_converge = cli_flag(&c->args, "auto-converge");
+    options.unsafe = cli_flag(&c->args, "unsafe");
     options.bandwidth_bytes = (uint64_t)cli_number(&c->args, "bandwidth", 0);
+    options.migrate_uri = cli_text(&c->args, "migrate-uri", NULL);
     options.dry_run = cli_flag(&c->args, "dry-run");
     options.obstacle = on_obstacle;
     options.user = obstacles;
-    if (vmctl_vm_migrate(vm, target, target ? NULL : to + 5, &options, &err) < 0) {
-        cJSON_Delete(obstacles);
-        return cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
+    if (vmctl_vm_migrate(vm, target, target ? NULL : to + 5, &options, &err) == 0) {
+        show(c, vm, obstacles, options.dry_run ? "can be moved" : "moved", to);
+        return 0;
     }
-    show(c, vm, obstacles, options.dry_run ? "can be moved" : "moved", to);
-    return 0;
+    if (options.dry_run && cJSON_GetArraySize(obstacles) > 0) {
+        show(c, vm, obstacles, "cannot be moved", to);
+    } else {
+        tell(c, obstacles);
+        cJSON_Delete(obstacles);
+    }
+    return cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
 }
 
 static int migrate(cli *c) {
@@ -107,12 +125,17 @@ static int migrate(cli *c) {
 
 static const cli_option options[] = {
     {"abort", 0, CLI_FLAG, NULL, "stop a migration that is under way; the VM goes on where it was"},
+    {"auto-converge", 0, CLI_FLAG, NULL, "slow the guest down if its memory changes faster than it can be sent"},
     {"bandwidth", 0, CLI_SIZE, "SIZE", "at most so much a second, such as 100MiB"},
     {"dry-run", 0, CLI_FLAG, NULL, "look for obstacles, move nothing"},
     {"live", 0, CLI_FLAG, NULL, "running all the time"},
+    {"migrate-uri", 0, CLI_TEXT, "URI", "where the target's hypervisor listens: tcp://10.0.0.2, unix:///dir/socket"},
     {"offline", 0, CLI_FLAG, NULL, "stopped"},
-    {"storage", 0, CLI_FLAG, NULL, "copy the disks too"},
+    {"postcopy", 0, CLI_FLAG, NULL, "go on there after the first round and fetch the rest of the memory then"},
+    {"storage", 0, CLI_FLAG, NULL, "copy the disks too; those at the source stay as copies"},
     {"to", 0, CLI_TEXT, "WHERE", "a context, a URI, or host:NAME of this endpoint", NULL, CLI_HINT_CONTEXT},
+    {"tunnelled", 0, CLI_FLAG, NULL, "the memory goes through the connection of the two daemons"},
+    {"unsafe", 0, CLI_FLAG, NULL, "both hosts have the disks, though it cannot be seen"},
     {NULL}};
 
 const cli_verb cli_verb_migrate = {

@@ -443,14 +443,24 @@ static char *host_in(const char *authority, size_t length) {
     return length ? vmc_strndup(authority, colon ? (size_t)(colon - authority) : length) : NULL;
 }
 
+/* A socket at another place than libvirt's own may be forwarded from another machine or belong to a container: that daemon's files are
+ * not known to be this machine's. */
+static bool own_socket(const char *query) {
+    const char *socket = strstr(query, "socket=");
+    if (!socket)
+        return true;
+    socket += strlen("socket=");
+    return vmc_starts_with(socket, "/run/libvirt/") || vmc_starts_with(socket, "/var/run/libvirt/");
+}
+
 /* What the URI says: "qemu+ssh://root@lab/system". */
 static void read_uri(libvirt_conn *conn) {
     const char *after = strstr(conn->uri, "://");
     size_t scheme = strcspn(conn->uri, "+:");
     const char *host = after ? after + 3 : "";
     const char *path = host + strcspn(host, "/?");
-    conn->local = path == host;
-    conn->session = conn->local && vmc_starts_with(path, "/session");
+    conn->local = path == host && own_socket(path);
+    conn->session = path == host && vmc_starts_with(path, "/session");
     conn->test_driver = scheme == 4 && strncmp(conn->uri, "test", 4) == 0;
     conn->host = conn->local ? own_host() : host_in(host, (size_t)(path - host));
 }

@@ -28,7 +28,6 @@ static const char *const schemes[] = {"qemu", "test", NULL};
 
 #define NO_HOTPLUG   "attaching and detaching arrive with hotplug; vmctl apply and vmctl set change a VM's devices"
 #define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
-#define NO_MIGRATION "migration arrives with its own release; virsh migrate does it until then"
 #define NO_GUEST     "guest operations arrive with their own release; virsh qemu-agent-command reaches the agent until then"
 #define NO_OVA       "OVA import and export arrive with their own release"
 #define NO_PLACEMENT "the libvirt URI names the host, and a host has no such place"
@@ -62,7 +61,13 @@ static const vmctl_slot_claim slots[] = {
     NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
     NO(cdrom_change, "changing media arrives with hotplug; vmctl set disk.NAME.cdrom=FILE changes one"),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
-    NO(migrate, NO_MIGRATION), NO(migrate_abort, NO_MIGRATION),
+    YES(migrate), YES(migrate_abort),
+    {VMCTL_SLOT_migrate, "migrate.tunnelled", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL,
+     "the memory of a running VM; QEMU copies disks over a connection of its own"},
+    {VMCTL_SLOT_migrate, "migrate.postcopy", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL,
+     "where both hosts let QEMU use userfaultfd; not tunnelled"},
+    {VMCTL_SLOT_migrate, "migrate.platform", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE,
+     "moving to another hypervisor arrives with its own release; virt-v2v does it until then"},
     YES(events), YES(console_open), YES(serial_log), YES(display_list), YES(screenshot), YES(send_keys),
     NO(guest_exec, NO_GUEST), NO(guest_copy_in, NO_GUEST), NO(guest_copy_out, NO_GUEST), NO(guest_freeze, NO_GUEST),
     NO(guest_thaw, NO_GUEST), NO(guest_set_password, NO_GUEST),

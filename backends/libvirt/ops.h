@@ -52,6 +52,11 @@ int libvirt_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_
 int libvirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_snapshot_delete_options *options,
                             vmctl_error **err);
 
+/* migrate.c */
+int libvirt_migrate(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
+                    vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);
+int libvirt_migrate_abort(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+
 /* events.c, console.c, serial_log.c, display.c */
 int libvirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);
 int libvirt_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,

@@ -36,6 +36,9 @@ static const vmctl_backend_ops libvirt_ops = {
     .snapshot_revert = libvirt_snapshot_revert,
     .snapshot_delete = libvirt_snapshot_delete,
 
+    .migrate = libvirt_migrate,
+    .migrate_abort = libvirt_migrate_abort,
+
     .events = libvirt_events,
     .console_open = libvirt_console_open,
     .serial_log = libvirt_serial_log,

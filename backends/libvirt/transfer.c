@@ -1,4 +1,5 @@
-/* backends/libvirt/transfer.c - the bytes of a local file or of memory into a volume, through a stream of the daemon. */
+/* backends/libvirt/transfer.c - the bytes of a local file, of memory or of another volume into a volume, through streams of the daemons. */
+#include "migrate.h"
 #include "storage.h"
 
 #include "rpc.h"
@@ -141,5 +142,104 @@ int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_fi
     vmctl_error *ignored = NULL;
     libvirt_rpc_run(conn, &patient, "ending the transfer", work_abort, rpc, &ignored);
     vmctl_error_free(ignored);
+    return code;
+}
+
+/* --- from another volume ------------------------------------------------------------------------------------ */
+
+/* name (a path) -> stream, number (bytes of its file), found; flags */
+static int work_source(libvirt_rpc *rpc) {
+    virStorageVolInfo info;
+    rpc->volume = virStorageVolLookupByPath(rpc->virt, rpc->name);
+    rpc->found = rpc->volume != NULL;
+    if (!rpc->volume)
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
+    if (virStorageVolGetInfoFlags(rpc->volume, &info, VIR_STORAGE_VOL_GET_PHYSICAL) < 0)
+        return -1;
+    rpc->number = info.allocation;
+    rpc->stream = virStreamNew(rpc->virt, 0);
+    if (!rpc->stream)
+        return -1;
+    return virStorageVolDownload(rpc->volume, rpc->stream, 0, 0, rpc->flags);
+}
+
+enum { AT_HOLE = -3 }; /* virStreamRecvFlags */
+
+/* -> bytes and length, or (length 0) number: a hole; both 0: the end */
+static int work_receive(libvirt_rpc *rpc) {
+    rpc->length = 0;
+    rpc->number = 0;
+    while (rpc->length < CHUNK) {
+        int n = virStreamRecvFlags(rpc->stream, rpc->bytes + rpc->length, CHUNK - rpc->length,
+                                   VIR_STREAM_RECV_STOP_AT_HOLE);
+        long long hole = 0;
+        if (n > 0) {
+            rpc->length += (size_t)n;
+            continue;
+        }
+        if (n == AT_HOLE && rpc->length == 0) {
+            if (virStreamRecvHole(rpc->stream, &hole, 0) < 0)
+                return -1;
+            rpc->number = (unsigned long long)hole;
+        }
+        return n == 0 || n == AT_HOLE ? 0 : -1;
+    }
+    return 0;
+}
+
+static void end_transfer(libvirt_conn *conn, libvirt_rpc *rpc) {
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + 5000};
+    vmctl_error *ignored = NULL;
+    if (rpc->stream)
+        libvirt_rpc_run(conn, &patient, "ending the transfer", work_abort, rpc, &ignored);
+    vmctl_error_free(ignored);
+}
+
+/* One piece from one to the other. 1: that was the end. */
+static int pass_on(libvirt_conn *from, libvirt_rpc *in, upload *up, vmctl_error **err) {
+    int code = libvirt_rpc_run(from, up->deadline, up->stage, work_receive, in, err);
+    if (code < 0)
+        return code;
+    if (in->length > 0) {
+        memcpy(up->rpc->bytes, in->bytes, in->length);
+        up->rpc->length = in->length;
+        code = libvirt_rpc_run(up->conn, up->deadline, up->stage, work_send, up->rpc, err);
+        return code < 0 ? code : advance(up, in->length, err);
+    }
+    return in->number > 0 ? send_hole(up, up->done + in->number, err) : 1;
+}
+
+int libvirt_copy_volume(libvirt_conn *from, const char *path, libvirt_conn *to, virStorageVolPtr volume,
+                        const libvirt_file *file, const char *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *in = libvirt_rpc_new(from);
+    LIBVIRT_AUTO_RPC *out = libvirt_rpc_new(to);
+    virStorageVolRef(volume);
+    out->volume = volume;
+    VMC_AUTO_FREE char *stage =
+        file->device ? vmc_printf("copying disk %s", file->device) : vmc_printf("copying %s", file->name);
+    upload up = {.conn = to, .deadline = deadline, .rpc = out, .file = file, .vm = vm, .stage = stage};
+    bool sparse = strcmp(file->format, "raw") == 0;
+    in->name = vmc_strdup(path);
+    in->bytes = vmc_alloc(CHUNK);
+    out->bytes = vmc_alloc(CHUNK);
+    in->flags = sparse ? VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM : 0;
+    out->flags = sparse ? VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM : 0;
+    int code = libvirt_rpc_run(from, deadline, stage, work_source, in, err);
+    if (code == 0 && !in->found)
+        code = vmc_error(err, VMCTL_E_NOT_FOUND, "%s is in no storage pool of its host", path);
+    up.total = in->number;
+    out->number = 0; /* to its end */
+    if (code == 0)
+        code = libvirt_rpc_run(to, deadline, stage, work_begin, out, err);
+    while (code == 0)
+        code = pass_on(from, in, &up, err);
+    if (code > 0)
+        code = libvirt_rpc_run(to, deadline, stage, work_finish, out, err);
+    if (code == 0)
+        code = libvirt_rpc_run(from, deadline, stage, work_finish, in, err);
+    if (code < 0) {
+        end_transfer(from, in);
+        end_transfer(to, out);
+    }
     return code;
 }

@@ -7,9 +7,11 @@
  *   domain UUID NAME           by the UUID that was chosen before it was defined
  *   log PATH                   what the host writes as soon as the domain starts
  *   snapshot, freeze, stale-save   see snapshot.h
+ *   moving, arriving           a migration from or to here; see migrate.h
  */
 #include "ops.h"
 
+#include "migrate.h"
 #include "rpc.h"
 #include "snapshot.h"
 #include "storage.h"
@@ -142,6 +144,8 @@ int libvirt_undo(void *conn_, const char *kind, const char *detail, const vmctl_
         return libvirt_thaw_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "stale-save") == 0)
         return libvirt_stale_save_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, LIBVIRT_NOTE_MOVING) == 0 || strcmp(kind, LIBVIRT_NOTE_ARRIVING) == 0)
+        return libvirt_migrate_settle(conn, strcmp(kind, LIBVIRT_NOTE_ARRIVING) == 0, detail, &deadline, err);
     if (strcmp(kind, "log") == 0)
         return libvirt_remove_log(conn, detail, &deadline, NULL, err);
     return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" is of an unknown kind", kind, detail);

@@ -18,7 +18,11 @@ static int describe(libvirt_rpc *rpc) {
     if (!rpc->volume)
         return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
     rpc->out = virStorageVolGetXMLDesc(rpc->volume, 0);
-    return rpc->out ? 0 : -1;
+    if (rpc->out)
+        return 0;
+    virStorageVolFree(rpc->volume); /* its file went without the pool being told */
+    rpc->volume = NULL;
+    return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
 }
 
 /* name (a path) -> volume, out, found */

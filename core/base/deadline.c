@@ -152,7 +152,7 @@ int vmc_progress(const vmc_deadline *deadline, const char *vm, const char *stage
     const vmctl_call *call = deadline->call;
     if (!call || !call->progress)
         return 0;
-    vmctl_progress progress = {sizeof progress, vm, stage, device, unit, done, total};
+    vmctl_progress progress = {sizeof progress, vm, stage, device, unit, done, total, 0, 0, 0};
     if (call->progress(&progress, call->user) != 0)
         return vmc_error(err, VMCTL_E_CANCELLED, "cancelled %s", stage ? stage : "");
     return 0;

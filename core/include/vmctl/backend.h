@@ -202,9 +202,10 @@ typedef struct vmctl_backend_ops {
     int (*gpu_list)(void *conn, const vmctl_call *call, vmctl_gpu_fn each, void *user, vmctl_error **err);
     int (*gpu_prepare)(void *conn, const char *address, const vmctl_gpu_prepare_options *options, vmctl_error **err);
 
-    /* target is another connection of this backend, or NULL: to `host` of this one. */
+    /* target is another connection of this backend, or NULL: to `host` of this one. What is made on the target is noted in its journal
+     * (`arrivals`, NULL with target); on failure both are undone by the dispatcher. */
     int (*migrate)(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
-                   vmctl_error **err);
+                   vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);
     int (*migrate_abort)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 
     int (*events)(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);

@@ -45,7 +45,10 @@ typedef struct vmctl_progress {
     const char *device; /* the disk or NIC it is about; NULL for none */
     vmctl_unit unit;
     uint64_t done;
-    uint64_t total; /* 0 when unknown */
+    uint64_t total;            /* 0 when unknown */
+    uint64_t bytes_per_second; /* this and what follows where the hypervisor tells it, else 0: a migration */
+    int64_t remaining_ms;
+    int64_t downtime_ms; /* how long the guest stands still at its end, as far as is known */
 } vmctl_progress;
 
 typedef enum vmctl_note_level {

@@ -1,0 +1,368 @@
+/* backends/libvirt/migrate_job.c - the migration as libvirt's job: started on a thread of its own, watched, and given up when asked to.
+ *
+ * libvirt notifies of neither progress nor the end of an aborted job, so both are asked for; the end of the migration itself
+ * is the return of its call. */
+#include "migrate.h"
+
+#include "rpc.h"
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 500,       /* progress */
+    LOOK_CLOSE_MS = 100, /* until post-copy can begin */
+    ASK_MS = 10000,      /* one question to the daemon */
+    ABORT_AGAIN_MS = 500,
+    ABORT_WAIT_MS = 60000, /* for the end after an abort: libvirt's keep-alive needs up to 30 s */
+    STALLED_MS = 60000,    /* nothing moved for so long */
+    ABORT_LOOK_MS = 50
+};
+
+/* --- the call ------------------------------------------------------------------------------------------------- */
+
+typedef struct move_args {
+    virDomainPtr domain;
+    virConnectPtr target; /* NULL: peer to peer */
+    char *uri;
+    virTypedParameterPtr params;
+    int count;
+    unsigned flags;
+} move_args;
+
+static void move_drop(void *opaque) {
+    move_args *args = opaque;
+    virTypedParamsFree(args->params, args->count);
+    virDomainFree(args->domain);
+    free(args->uri);
+    free(args);
+}
+
+static int move_work(void *opaque) {
+    move_args *args = opaque;
+    if (!args->target)
+        return virDomainMigrateToURI3(args->domain, args->uri, args->params, (unsigned)args->count, args->flags);
+    virDomainPtr there =
+        virDomainMigrate3(args->domain, args->target, args->params, (unsigned)args->count, args->flags);
+    if (!there)
+        return -1;
+    virDomainFree(there);
+    return 0;
+}
+
+static int add_text(move_args *args, int *room, const char *name, const char *value) {
+    return value ? virTypedParamsAddString(&args->params, &args->count, room, name, value) : 0;
+}
+
+static move_args *args_of(const libvirt_migrate_job *job, vmctl_error **err) {
+    move_args *args = vmc_alloc(sizeof *args);
+    int room = 0;
+    virDomainRef(job->domain);
+    args->domain = job->domain;
+    args->target = job->target ? job->target->virt : NULL;
+    args->uri = vmc_strdup(job->uri);
+    args->flags = job->flags;
+    int code = add_text(args, &room, VIR_MIGRATE_PARAM_URI, job->migrate_uri);
+    code |= add_text(args, &room, VIR_MIGRATE_PARAM_DISKS_URI, job->disks_uri);
+    code |= add_text(args, &room, VIR_MIGRATE_PARAM_DEST_XML, job->dest_xml);
+    code |= add_text(args, &room, VIR_MIGRATE_PARAM_PERSIST_XML, job->persist_xml);
+    for (size_t i = 0; i < job->disks.count; i++)
+        code |= add_text(args, &room, VIR_MIGRATE_PARAM_MIGRATE_DISKS, job->disks.items[i]);
+    if (job->bandwidth_mib)
+        code |= virTypedParamsAddULLong(&args->params, &args->count, &room, VIR_MIGRATE_PARAM_BANDWIDTH,
+                                        job->bandwidth_mib);
+    if (code == 0)
+        return args;
+    libvirt_error(err, NULL, "the migration's parameters cannot be made");
+    move_drop(args);
+    return NULL;
+}
+
+/* The thread that waits for the call, so that the caller's can watch it. */
+typedef struct mover {
+    const libvirt_migrate_job *job;
+    move_args *args;
+    vmctl_cancel *given_up; /* triggered: the call is abandoned */
+    int done;               /* eventfd */
+    int code;
+    vmctl_error *why;
+} mover;
+
+static void *mover_main(void *opaque) {
+    mover *m = opaque;
+    vmc_deadline deadline = {.at_ms = -1, .cancel = m->given_up};
+    m->code = libvirt_call(m->job->source, &deadline, "migrating the domain", move_work, m->args, move_drop, &m->why);
+    if (m->code != VMCTL_E_TIMEOUT && m->code != VMCTL_E_CANCELLED)
+        move_drop(m->args);
+    eventfd_write(m->done, 1);
+    return NULL;
+}
+
+/* --- its state -------------------------------------------------------------------------------------------------- */
+
+typedef struct job_stats {
+    int type, operation; /* virDomainJobType, virDomainJobOperation */
+    unsigned long long total, processed, remaining, memory_total, memory_bps, disk_bps, downtime, iteration;
+} job_stats;
+
+typedef struct stats_args {
+    virDomainPtr domain;
+    job_stats stats;
+} stats_args;
+
+static void stats_drop(void *opaque) {
+    stats_args *args = opaque;
+    virDomainFree(args->domain);
+    free(args);
+}
+
+static int stats_work(void *opaque) {
+    stats_args *args = opaque;
+    virTypedParameterPtr params = NULL;
+    int count = 0;
+    job_stats *s = &args->stats;
+    if (virDomainGetJobStats(args->domain, &s->type, &params, &count, 0) < 0)
+        return -1;
+    virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &s->operation);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_TOTAL, &s->total);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_PROCESSED, &s->processed);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_REMAINING, &s->remaining);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL, &s->memory_total);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_BPS, &s->memory_bps);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DISK_BPS, &s->disk_bps);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &s->downtime);
+    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION, &s->iteration);
+    virTypedParamsFree(params, count);
+    return 0;
+}
+
+static int stats_get(libvirt_conn *conn, virDomainPtr domain, const vmc_deadline *deadline, job_stats *out,
+                     vmctl_error **err) {
+    stats_args *args = vmc_alloc(sizeof *args);
+    virDomainRef(domain);
+    args->domain = domain;
+    int code = libvirt_call(conn, deadline, "asking how far the migration is", stats_work, args, stats_drop, err);
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
+        return code;
+    *out = args->stats;
+    stats_drop(args);
+    return code;
+}
+
+static bool is_migrating(const job_stats *stats) {
+    return stats->type != VIR_DOMAIN_JOB_NONE && stats->operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT;
+}
+
+static int work_abort(libvirt_rpc *rpc) {
+    return virDomainAbortJob(rpc->domain);
+}
+
+static int work_postcopy(libvirt_rpc *rpc) {
+    return virDomainMigrateStartPostCopy(rpc->domain, 0);
+}
+
+/* One short question on the domain, whatever became of the caller's deadline. */
+static int ask(libvirt_conn *conn, virDomainPtr domain, const char *doing, int (*work)(libvirt_rpc *rpc),
+               vmctl_error **err) {
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    virDomainRef(domain);
+    rpc->domain = domain;
+    return libvirt_rpc_run(conn, &patient, doing, work, rpc, err);
+}
+
+/* --- watching ------------------------------------------------------------------------------------------------------ */
+
+typedef struct watch {
+    const libvirt_migrate_job *job;
+    const vmc_deadline *deadline;
+    int done;
+    bool switched; /* to post-copy */
+    unsigned long long last_processed, last_remaining;
+    int64_t moved_ms; /* when something last moved */
+} watch;
+
+static int tell(const watch *w, const job_stats *s, vmctl_error **err) {
+    const vmctl_call *call = w->deadline->call;
+    if (!call || !call->progress)
+        return 0;
+    unsigned long long rate = s->memory_bps + s->disk_bps;
+    bool disks = w->job->disks.count > 0;
+    /* The disks come first, and libvirt counts the memory only from when it begins. */
+    unsigned long long later = disks && s->memory_total == 0 ? w->job->memory_bytes : 0;
+    vmctl_progress progress = {
+        .size = sizeof progress,
+        .vm = w->job->name,
+        .stage = w->switched ? "fetching the rest of the memory"
+                 : disks     ? "moving disks and memory"
+                             : "moving memory",
+        .unit = VMCTL_UNIT_BYTES,
+        .done = s->total > s->remaining ? s->total - s->remaining : 0,
+        .total = s->total ? s->total + later : 0,
+        .bytes_per_second = rate,
+        .remaining_ms = rate ? (int64_t)((s->remaining + later) * 1000 / rate) : 0,
+        .downtime_ms = (int64_t)s->downtime,
+    };
+    if (call->progress(&progress, call->user) != 0)
+        return vmc_error(err, VMCTL_E_CANCELLED, "cancelled moving %s", w->job->name);
+    return 0;
+}
+
+/* Where it is. Negative: it shall be given up. A question that fails is no reason: the call itself tells the end. */
+static int look(watch *w, vmctl_error **err) {
+    job_stats s = {0};
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
+    if (stats_get(w->job->source, w->job->domain, &patient, &s, NULL) < 0 || !is_migrating(&s))
+        return 0;
+    if (w->job->postcopy && !w->switched && s.iteration > 1)
+        w->switched = ask(w->job->source, w->job->domain, "switching to post-copy", work_postcopy, NULL) == 0;
+    int64_t now = vmc_now_ms();
+    if (s.processed != w->last_processed || s.remaining != w->last_remaining || w->moved_ms == 0)
+        w->moved_ms = now;
+    w->last_processed = s.processed;
+    w->last_remaining = s.remaining;
+    if (now - w->moved_ms >= STALLED_MS) {
+        vmc_error(err, VMCTL_E_UNAVAILABLE, "nothing arrived at the target for %d s", STALLED_MS / 1000);
+        vmc_error_retryable(err);
+        return vmc_error_next(err, "see that the target's QEMU can be reached from the source, then try again");
+    }
+    return tell(w, &s, err);
+}
+
+/* 0: the call returned. Negative: the caller wants it to end, or it is stalled. */
+static int watch_it(watch *w, vmctl_error **err) {
+    for (;;) {
+        int code = vmc_deadline_poll(w->deadline, w->done, POLLIN,
+                                     w->job->postcopy && !w->switched ? LOOK_CLOSE_MS : LOOK_MS, "moving the VM", err);
+        if (code > 0)
+            return 0;
+        if (code == 0)
+            code = look(w, err);
+        if (code < 0)
+            return code;
+    }
+}
+
+/* Asks until the call returns: early in a migration there is no job yet to be aborted, late in it there is none any more. false: it did
+ * not return. */
+static bool give_up(watch *w) {
+    int64_t until = vmc_now_ms() + ABORT_WAIT_MS;
+    vmc_note(w->deadline, VMCTL_NOTE_INFO, "stopping the migration of %s; it goes on where it was", w->job->name);
+    while (vmc_now_ms() < until || w->switched) {
+        ask(w->job->source, w->job->domain, "stopping the migration", work_abort, NULL);
+        struct pollfd fd = {.fd = w->done, .events = POLLIN};
+        if (poll(&fd, 1, ABORT_AGAIN_MS) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* The call's own failure, in words for a person. */
+static int failed(const libvirt_migrate_job *job, int code, vmctl_error **err) {
+    const char *number = vmctl_error_hypervisor_code(*err);
+    if (vmc_str_eq(number, "VIR_ERR_OPERATION_ABORTED")) {
+        vmctl_error *better = NULL;
+        vmc_error(&better, VMCTL_E_CANCELLED, "the migration was stopped by another command");
+        vmc_error_hypervisor(&better, number, vmctl_error_hypervisor_message(*err));
+        vmc_error_move(err, &better);
+        return VMCTL_E_CANCELLED;
+    }
+    if (vmc_str_eq(number, "VIR_ERR_MIGRATE_UNSAFE"))
+        return vmc_error_next(err, "copy the disks too (--storage); where both hosts do have them, --unsafe says so");
+    const char *words = vmctl_error_hypervisor_message(*err);
+    if (words && strstr(words, "ostcopy is not supported")) {
+        vmc_error_recode(err, VMCTL_E_UNSUPPORTED);
+        return vmc_error_next(err, "let QEMU use userfaultfd on the target (sysctl vm.unprivileged_userfaultfd=1), or "
+                                   "leave --postcopy out");
+    }
+    if (code == VMCTL_E_BUSY)
+        return vmc_error_next(err,
+                              "another operation holds %s: wait for its end, or stop a migration with vmctl "
+                              "migrate --abort %s",
+                              job->name, job->name);
+    return code;
+}
+
+static int finish(watch *w, mover *m, int asked, vmctl_error **asked_why, vmctl_error **err) {
+    if (m->code >= 0) {
+        if (asked < 0)
+            vmc_note(w->deadline, VMCTL_NOTE_WARNING, "it was too late to stop: %s has been moved", w->job->name);
+        return 0;
+    }
+    if (asked < 0) {
+        vmc_error_hypervisor(asked_why, vmctl_error_hypervisor_code(m->why), vmctl_error_hypervisor_message(m->why));
+        vmc_error_move(err, asked_why);
+        return asked;
+    }
+    vmc_error_move(err, &m->why);
+    return failed(w->job, m->code, err);
+}
+
+/* The program's signals are for the program's threads. */
+static int thread_start(pthread_t *thread, mover *m) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failure = pthread_create(thread, NULL, mover_main, m);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failure;
+}
+
+int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *deadline, vmctl_error **err) {
+    mover m = {.job = job, .done = -1, .given_up = vmctl_cancel_new()};
+    vmctl_error *why = NULL;
+    m.args = args_of(job, err);
+    m.done = eventfd(0, EFD_CLOEXEC);
+    pthread_t thread;
+    int failure = !m.args ? 0 : m.done < 0 || !m.given_up ? EMFILE : thread_start(&thread, &m);
+    int code = 0;
+    if (!m.args || failure) {
+        if (m.args)
+            move_drop(m.args);
+        code = failure ? vmc_error_errno(err, failure, "cannot start a thread for the migration") : VMCTL_E_INTERNAL;
+    } else {
+        watch w = {.job = job, .deadline = deadline, .done = m.done};
+        int asked = watch_it(&w, &why);
+        bool lost = asked < 0 && !give_up(&w);
+        if (lost)
+            vmctl_cancel_trigger(m.given_up);
+        pthread_join(thread, NULL);
+        code = finish(&w, &m, asked, &why, err);
+        if (lost && code < 0)
+            vmc_error_append(err, "; the hypervisor did not confirm that it has stopped");
+    }
+    vmctl_error_free(why);
+    vmctl_error_free(m.why);
+    vmctl_cancel_free(m.given_up);
+    if (m.done >= 0)
+        close(m.done);
+    return code;
+}
+
+int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
+                              vmctl_error **err) {
+    job_stats stats = {0};
+    int code = stats_get(conn, vm->domain, deadline, &stats, err);
+    if (code < 0)
+        return code;
+    if (!is_migrating(&stats)) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not being migrated", vm->name);
+        return vmc_error_next(err, "vmctl get %s shows where it is", vm->name);
+    }
+    vmctl_error *why = NULL;
+    code = ask(conn, vm->domain, "stopping the migration", work_abort, &why);
+    while (code == 0 && is_migrating(&stats)) {
+        code = vmc_deadline_poll(deadline, -1, 0, ABORT_LOOK_MS, "waiting for the migration to stop", &why);
+        if (code >= 0)
+            code = stats_get(conn, vm->domain, deadline, &stats, &why);
+    }
+    if (code == VMCTL_E_NOT_FOUND) /* it was faster */
+        vmc_error_next(&why, "%s has been moved by then: look for it on the target", vm->name);
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}

@@ -1,0 +1,242 @@
+/* backends/libvirt/migrate_settle.c - what became of a migration whose vmctl died or whose daemon failed, found out from both hosts and
+ * brought to an end: the VM is on one of them, and nothing of it on the other one. */
+#include "migrate.h"
+
+#include "ops.h"
+#include "rpc.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STOP_MS = 40000, LOOK_MS = 100, OPEN_MS = 10000 };
+
+/* The domain on one of the two hosts. */
+typedef struct side {
+    virConnectPtr virt;
+    char *uuid;
+    virDomainPtr domain; /* NULL: it is not there */
+    bool active, persistent, autostart;
+    int state, reason;
+    int type, operation; /* of its job */
+} side;
+
+static void side_drop(void *opaque) {
+    side *s = opaque;
+    if (s->domain)
+        virDomainFree(s->domain);
+    free(s->uuid);
+    free(s);
+}
+
+static int side_work(void *opaque) {
+    side *s = opaque;
+    virTypedParameterPtr params = NULL;
+    int count = 0;
+    int autostart = 0;
+    s->domain = virDomainLookupByUUIDString(s->virt, s->uuid);
+    if (!s->domain) {
+        if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
+            return -1;
+        virResetLastError();
+        return 0;
+    }
+    s->active = virDomainIsActive(s->domain) == 1;
+    s->persistent = virDomainIsPersistent(s->domain) == 1;
+    if (virDomainGetState(s->domain, &s->state, &s->reason, 0) < 0)
+        return -1;
+    if (s->persistent && virDomainGetAutostart(s->domain, &autostart) == 0)
+        s->autostart = autostart == 1;
+    if (s->active && virDomainGetJobStats(s->domain, &s->type, &params, &count, 0) == 0) {
+        virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &s->operation);
+        virTypedParamsFree(params, count);
+    }
+    virResetLastError();
+    return 0;
+}
+
+static int look(libvirt_conn *conn, const char *uuid, const vmc_deadline *deadline, side **out, vmctl_error **err) {
+    side *s = vmc_alloc(sizeof *s);
+    s->virt = conn->virt;
+    s->uuid = vmc_strdup(uuid);
+    int code = libvirt_call(conn, deadline, "looking where the VM is", side_work, s, side_drop, err);
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
+        return code;
+    if (code < 0) {
+        side_drop(s);
+        return code;
+    }
+    if (*out)
+        side_drop(*out);
+    *out = s;
+    return 0;
+}
+
+static bool has_job(const side *s, int operation) {
+    return s->domain && s->type != VIR_DOMAIN_JOB_NONE && s->operation == operation;
+}
+
+static bool runs(const side *s) {
+    return s->active && (s->state == VIR_DOMAIN_RUNNING || s->state == VIR_DOMAIN_BLOCKED);
+}
+
+/* --- acts ------------------------------------------------------------------------------------------------------ */
+
+static int work_destroy(libvirt_rpc *rpc) {
+    return virDomainDestroy(rpc->domain);
+}
+
+static int work_resume(libvirt_rpc *rpc) {
+    return virDomainResume(rpc->domain);
+}
+
+static int work_autostart(libvirt_rpc *rpc) {
+    return virDomainSetAutostart(rpc->domain, 1);
+}
+
+static int work_abort(libvirt_rpc *rpc) {
+    return virDomainAbortJob(rpc->domain);
+}
+
+/* The variable store stays: it is the only copy of what it holds when the VM was not running. */
+static int work_undefine(libvirt_rpc *rpc) {
+    const unsigned least = VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
+    if (virDomainUndefineFlags(rpc->domain, least | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) == 0)
+        return 0;
+    if (virGetLastErrorCode() != VIR_ERR_INVALID_ARG) /* a driver that has no variable stores refuses to be asked */
+        return -1;
+    return virDomainUndefineFlags(rpc->domain, least);
+}
+
+static int act(libvirt_conn *conn, const side *s, const char *doing, int (*work)(libvirt_rpc *rpc),
+               const vmc_deadline *deadline, vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    virDomainRef(s->domain);
+    rpc->domain = s->domain;
+    return libvirt_rpc_run(conn, deadline, doing, work, rpc, err);
+}
+
+/* Ends the outgoing job that nobody waits for any more, and waits until there is none. One in post-copy cannot be ended. */
+static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline, vmctl_error **err) {
+    vmc_deadline step = vmc_deadline_within(deadline, STOP_MS);
+    int code = 0;
+    while (code == 0 && has_job(*s, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)) {
+        act(source, *s, "stopping the migration", work_abort, &step, NULL);
+        code = vmc_deadline_poll(&step, -1, 0, LOOK_MS, "waiting for the migration to stop", err);
+        if (code >= 0)
+            code = look(source, (*s)->uuid, &step, s, err);
+    }
+    return code;
+}
+
+static int wait_arrived(libvirt_conn *target, side **t, const vmc_deadline *deadline, vmctl_error **err) {
+    vmc_deadline step = vmc_deadline_within(deadline, STOP_MS);
+    int code = 0;
+    while (code == 0 && has_job(*t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN)) {
+        code = vmc_deadline_poll(&step, -1, 0, LOOK_MS, "waiting for the migration to end on the target", err);
+        if (code >= 0)
+            code = look(target, (*t)->uuid, &step, t, err);
+    }
+    return code;
+}
+
+/* It is on the target: what the source has of it goes. */
+static int finish_source(libvirt_conn *source, const side *s, libvirt_conn *target, const side *t,
+                         const vmc_deadline *deadline, vmctl_error **err) {
+    if (!s->domain)
+        return 0;
+    if (runs(s)) {
+        vmc_error(err, VMCTL_E_CONFLICT, "the VM %s is at work on %s and on %s; nothing was done to either", s->uuid,
+                  source->uri, target->uri);
+        return vmc_error_next(err, "find out which of the two is the right one and stop the other one");
+    }
+    int code = 0;
+    if (s->autostart && t->persistent)
+        code = act(target, t, "setting the autostart", work_autostart, deadline, err);
+    if (code == 0 && s->active)
+        code = act(source, s, "ending what the source has left of it", work_destroy, deadline, err);
+    if (code == 0 && s->persistent)
+        code = act(source, s, "removing the definition at the source", work_undefine, deadline, err);
+    return code;
+}
+
+static int decide(libvirt_conn *source, const side *s, libvirt_conn *target, const side *t, bool ran,
+                  const vmc_deadline *deadline, vmctl_error **err) {
+    if (t->domain && t->active)
+        return finish_source(source, s, target, t, deadline, err);
+    if (t->domain && s->domain && s->active)
+        return act(target, t, "removing the definition at the target", work_undefine, deadline, err);
+    if (t->domain)
+        return finish_source(source, s, target, t, deadline, err);
+    bool left_paused =
+        s->domain && s->active && s->state == VIR_DOMAIN_PAUSED && s->reason == VIR_DOMAIN_PAUSED_MIGRATION;
+    if (ran && left_paused)
+        return act(source, s, "resuming the VM", work_resume, deadline, err);
+    return 0;
+}
+
+/* --- the note -------------------------------------------------------------------------------------------------- */
+
+char *libvirt_migrate_note(const char *uuid, const libvirt_migrate_vm *vm, const char *other_uri) {
+    bool ran = vm->active && (vm->state == VIR_DOMAIN_RUNNING || vm->state == VIR_DOMAIN_BLOCKED);
+    return vmc_printf("%s %s %s", uuid, ran ? "running" : vm->active ? "paused" : "stopped", other_uri);
+}
+
+/* false: it cannot be read. */
+static bool read_note(const char *detail, char uuid[VIR_UUID_STRING_BUFLEN], bool *ran, const char **uri) {
+    char how[16];
+    int end = 0;
+    if (sscanf(detail, "%36s %15s %n", uuid, how, &end) != 2 || end == 0)
+        return false;
+    *ran = strcmp(how, "running") == 0;
+    *uri = detail + end;
+    return **uri != '\0';
+}
+
+static int settle_both(libvirt_conn *source, side **s, libvirt_conn *target, side **t, bool ran,
+                       const vmc_deadline *deadline, vmctl_error **err) {
+    int code = stop_job(source, s, deadline, err);
+    if (code == 0)
+        code = wait_arrived(target, t, deadline, err);
+    return code < 0 ? code : decide(source, *s, target, *t, ran, deadline, err);
+}
+
+/* Whether it is settled already by what this side shows. */
+static bool settled_here(const side *mine, bool arriving) {
+    return !mine->domain || (!arriving && runs(mine));
+}
+
+int libvirt_migrate_settle(libvirt_conn *conn, bool arriving, const char *detail, const vmc_deadline *deadline,
+                           vmctl_error **err) {
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    bool ran = false;
+    const char *uri = NULL;
+    if (!read_note(detail, uuid, &ran, &uri))
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s\" cannot be read", detail);
+    side *mine = NULL;
+    int code = look(conn, uuid, deadline, &mine, err);
+    if (code == 0 && !arriving)
+        code = stop_job(conn, &mine, deadline, err);
+    if (code < 0 || settled_here(mine, arriving)) {
+        if (mine)
+            side_drop(mine);
+        return code;
+    }
+    side *theirs = NULL;
+    libvirt_conn *other = NULL;
+    vmc_deadline step = vmc_deadline_within(deadline, OPEN_MS);
+    code = libvirt_conn_open(uri, NULL, false, &step, &other, err);
+    if (code == 0)
+        code = look(other, uuid, deadline, &theirs, err);
+    if (code < 0)
+        vmc_error_prefix(err, "whether the VM %s is on %s cannot be told", uuid, uri);
+    else if (arriving)
+        code = settle_both(other, &theirs, conn, &mine, ran, deadline, err);
+    else
+        code = settle_both(conn, &mine, other, &theirs, ran, deadline, err);
+    if (theirs)
+        side_drop(theirs);
+    if (other)
+        libvirt_conn_free(other);
+    side_drop(mine);
+    return code;
+}

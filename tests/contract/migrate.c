@@ -1,0 +1,517 @@
+/* migrate.c - moving to the host of VMCTL_CONTRACT_TARGET (tests/integration/host2). What the guest printed on both hosts, one after the
+ * other, is the witness: a count without a gap and without a repeat. */
+#include "contract.h"
+
+#include <pthread.h>
+
+static vmctl_connection *target;
+static char *target_before;
+
+/* --- the other host ------------------------------------------------------------------------------------------- */
+
+typedef struct names {
+    char text[4096];
+} names;
+
+static int add_vm(const vmctl_vm_info *info, void *user) {
+    names *to = user;
+    snprintf(to->text + strlen(to->text), sizeof to->text - strlen(to->text), "VM %s\n", info->name);
+    return 0;
+}
+
+static int add_image(const vmctl_image *image, void *user) {
+    names *to = user;
+    if (!strstr(image->name, ".log"))
+        snprintf(to->text + strlen(to->text), sizeof to->text - strlen(to->text), "image %s\n", image->name);
+    return 0;
+}
+
+/* What the target has: VMs and volumes. free. */
+static char *target_world(void) {
+    names all = {""};
+    MUST(vmctl_list(target, NULL, add_vm, &all, &err));
+    MUST(vmctl_image_list(target, NULL, NULL, add_image, &all, &err));
+    return strdup(all.text);
+}
+
+/* A test begins: the target is connected, and has the pool that every host in use has. */
+static void begin(void) {
+    const char *uri = getenv("VMCTL_CONTRACT_TARGET");
+    if (!uri)
+        skip();
+    if (!target) {
+        vmctl_connect_options options = VMCTL_CONNECT_OPTIONS_INIT;
+        options.uri = uri;
+        MUST(vmctl_connect(&options, &target, &err));
+        vmctl_spec *spec = spec_of("migrate-warm-up", "%s", "");
+        vmctl_vm *vm = NULL;
+        MUST(vmctl_create(target, spec, NULL, &vm, &err));
+        vmctl_spec_free(spec);
+        MUST(vmctl_vm_delete(vm, NULL, &err));
+        vmctl_vm_free(vm);
+    }
+    free(target_before);
+    target_before = target_world();
+}
+
+static void target_has_no_trace(void) {
+    char *after = target_world();
+    assert_string_equal(after, target_before);
+    free(after);
+}
+
+static vmctl_vm *found_on(vmctl_connection *there, const char *name) {
+    vmctl_vm *vm = NULL;
+    MUST(vmctl_vm_lookup(there, name, NULL, &vm, &err));
+    return vm;
+}
+
+static void delete_on_target(const char *name) {
+    vmctl_vm *vm = found_on(target, name);
+    vmctl_delete_options options = VMCTL_DELETE_OPTIONS_INIT;
+    options.force = true;
+    int rc = vmctl_vm_delete(vm, &options, &err);
+    vmctl_vm_free(vm);
+    MUST(rc);
+    target_has_no_trace();
+}
+
+/* --- what was printed ----------------------------------------------------------------------------------------- */
+
+typedef struct bytes {
+    char text[1 << 20];
+    size_t length;
+} bytes;
+
+static int take_bytes(const void *data, size_t length, void *user) {
+    bytes *to = user;
+    if (to->length + length >= sizeof to->text)
+        return 1;
+    memcpy(to->text + to->length, data, length);
+    to->length += length;
+    return 0;
+}
+
+/* The path of a serial log, which stays behind when its VM leaves. */
+static void log_path(vmctl_vm *vm, char *path, size_t size) {
+    char *native = NULL;
+    MUST(vmctl_vm_native(vm, NULL, &native, &err));
+    const char *at = strstr(native, "<log file='");
+    assert_non_null(at);
+    snprintf(path, size, "%.*s", (int)strcspn(at + 11, "'"), at + 11);
+    vmctl_string_free(native);
+}
+
+static void read_file(const char *path, bytes *to) {
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    to->length += fread(to->text + to->length, 1, sizeof to->text - to->length - 1, file);
+    fclose(file);
+}
+
+/* The last line of a count that begins at 1 and has neither gap nor repeat: one boot, one guest. */
+static int count_of(bytes *all) {
+    static const char mark[] = "vmctl guest: line ";
+    all->text[all->length] = 0;
+    int expected = 1, boots = 0;
+    for (const char *at = all->text; (at = strstr(at, "vmctl guest: it boots")); at++)
+        boots++;
+    assert_int_equal(boots, 1);
+    for (const char *at = all->text; (at = strstr(at, mark)); at++) {
+        int line = 0, end = 0;
+        if (sscanf(at + sizeof mark - 1, "%d%n", &line, &end) != 1 || at[sizeof mark - 1 + (size_t)end] != '\r')
+            break; /* being printed */
+        assert_int_equal(line, expected);
+        expected++;
+    }
+    return expected - 1;
+}
+
+/* The VM has left; the guest counts on there. */
+static void it_counts_on_there(const char *name, const char *left_log, int beyond) {
+    static bytes all;
+    vmctl_vm *there = found_on(target, name);
+    assert_int_equal(state_of(there), VMCTL_STATE_RUNNING);
+    int last = 0;
+    for (int i = 0; i < 200 && last <= beyond; i++) {
+        sleep_ms(50);
+        all.length = 0;
+        read_file(left_log, &all);
+        MUST(vmctl_serial_log(there, NULL, take_bytes, &all, &err));
+        last = count_of(&all);
+    }
+    assert_true(last > beyond);
+    vmctl_vm_free(there);
+}
+
+/* What stays at the source by intention: the copies of the disks, and what had been logged there. */
+static void remove_copies(const char *name, const char *log) {
+    char image[128];
+    snprintf(image, sizeof image, "default/%s-root.raw", name);
+    MUST(vmctl_image_delete(conn, image, NULL, &err));
+    if (*log)
+        assert_int_equal(unlink(log), 0);
+}
+
+/* --- running -------------------------------------------------------------------------------------------------- */
+
+typedef struct heard {
+    int fatal, others;
+    char what[16][32]; /* of the fatal ones */
+    char text[4096];
+} heard;
+
+static int take_obstacle(const vmctl_obstacle *obstacle, void *user) {
+    heard *to = user;
+    assert_non_null(obstacle->reason);
+    if (obstacle->fatal) {
+        assert_non_null(obstacle->remedy);
+        snprintf(to->what[to->fatal % 16], sizeof to->what[0], "%s", obstacle->what);
+        to->fatal++;
+    } else {
+        to->others++;
+    }
+    snprintf(to->text + strlen(to->text), sizeof to->text - strlen(to->text), "%s: %s\n", obstacle->what,
+             obstacle->reason);
+    return 0;
+}
+
+static bool in_the_way(const heard *list, const char *what) {
+    for (int i = 0; i < list->fatal; i++)
+        if (strcmp(list->what[i], what) == 0)
+            return true;
+    print_error("no obstacle \"%s\" in:\n%s", what, list->text);
+    return false;
+}
+
+static vmctl_migrate_options options_of(const vmctl_call *call) {
+    vmctl_migrate_options options = VMCTL_MIGRATE_OPTIONS_INIT;
+    options.call = call;
+    return options;
+}
+
+static void with_its_disks_the_count_goes_on(void **state) {
+    (void)state;
+    begin();
+    char log[256];
+    vmctl_vm *vm = make_started("moved-a", "%s", "autostart: true\nlabels: {team: infra}");
+    log_path(vm, log, sizeof log);
+    int line = wait_line(vm, 3).line;
+    vmctl_migrate_options options = options_of(NULL);
+    options.storage = true;
+    MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    vmctl_vm_free(vm);
+    assert_int_equal(listed("moved-a"), 0);
+    it_counts_on_there("moved-a", log, line + 3);
+    /* The definition outlives it there, with marker, labels and autostart. */
+    vmctl_vm *there = found_on(target, "moved-a");
+    static seen facts;
+    look(there, &facts);
+    assert_true(facts.managed);
+    assert_int_equal(facts.autostart, 1);
+    assert_string_equal(facts.label_value[0], "infra");
+    assert_true(device(&facts, "root")->own);
+    force_off(there);
+    assert_int_equal(state_of(there), VMCTL_STATE_STOPPED);
+    vmctl_vm_free(there);
+    delete_on_target("moved-a");
+    remove_copies("moved-a", log);
+}
+
+/* A VM on storage that both hosts have; which libvirt cannot see here, so it is said. */
+static vmctl_vm *make_shared(const char *name, char *disk, size_t size) {
+    snprintf(disk, size, "%s/%s.raw", getenv("SHARED"), name);
+    const char *copy[] = {"cp", guest_image, disk, NULL};
+    assert_int_equal(run_program(copy), 0);
+    return make_started(name, "disks: [{name: root, volume: %s}]", disk);
+}
+
+static void on_shared_storage_the_count_goes_on(void **state) {
+    (void)state;
+    begin();
+    char log[256], disk[256];
+    vmctl_vm *vm = make_shared("moved-b", disk, sizeof disk);
+    log_path(vm, log, sizeof log);
+    int line = wait_line(vm, 3).line;
+    vmctl_migrate_options options = options_of(NULL);
+    heard list = {0};
+    options.obstacle = take_obstacle;
+    options.user = &list;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_true(in_the_way(&list, "disk"));
+    target_has_no_trace();
+    options.obstacle = NULL;
+    options.unsafe = true;
+    options.auto_converge = true;
+    options.mode = VMCTL_MIGRATE_LIVE;
+    MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    vmctl_vm_free(vm);
+    it_counts_on_there("moved-b", log, line + 3);
+    delete_on_target("moved-b");
+    assert_int_equal(access(disk, F_OK), 0); /* a volume: is never deleted with its VM */
+    assert_int_equal(unlink(disk) + unlink(log), 0);
+}
+
+static void tunnelled_the_count_goes_on(void **state) {
+    (void)state;
+    begin();
+    char log[256], disk[256];
+    vmctl_vm *vm = make_shared("moved-c", disk, sizeof disk);
+    log_path(vm, log, sizeof log);
+    int line = wait_line(vm, 2).line;
+    vmctl_migrate_options options = options_of(NULL);
+    options.tunnelled = true;
+    options.storage = true;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_non_null(strstr(failure, "tunnelled"));
+    options.storage = false;
+    options.unsafe = true;
+    MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    vmctl_vm_free(vm);
+    it_counts_on_there("moved-c", log, line + 2);
+    delete_on_target("moved-c");
+    assert_int_equal(unlink(disk) + unlink(log), 0);
+}
+
+static void by_postcopy_the_count_goes_on(void **state) {
+    (void)state;
+    begin();
+    char log[256], disk[256];
+    vmctl_vm *vm = make_shared("moved-d", disk, sizeof disk);
+    log_path(vm, log, sizeof log);
+    int line = wait_line(vm, 2).line;
+    vmctl_migrate_options options = options_of(NULL);
+    options.postcopy = true;
+    options.unsafe = true;
+    MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    vmctl_vm_free(vm);
+    it_counts_on_there("moved-d", log, line + 2);
+    delete_on_target("moved-d");
+    assert_int_equal(unlink(disk) + unlink(log), 0);
+}
+
+static void a_stopped_one_moves_with_its_disks(void **state) {
+    (void)state;
+    begin();
+    vmctl_vm *vm = make("moved-e", "%s", "cpus: 2\nautostart: true\ncloudInit: {hostname: moved-e}");
+    char id[64];
+    snprintf(id, sizeof id, "%s", vmctl_vm_id(vm));
+    vmctl_migrate_options options = options_of(NULL);
+    options.mode = VMCTL_MIGRATE_LIVE;
+    options.storage = true;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    options.mode = VMCTL_MIGRATE_OFFLINE;
+    MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    vmctl_vm_free(vm);
+    assert_int_equal(listed("moved-e"), 0);
+    vmctl_vm *there = found_on(target, "moved-e");
+    assert_string_equal(vmctl_vm_id(there), id);
+    static seen facts;
+    look(there, &facts);
+    assert_int_equal(facts.state, VMCTL_STATE_STOPPED);
+    assert_int_equal(facts.cpus, 2);
+    assert_int_equal(facts.autostart, 1);
+    MUST(vmctl_vm_start(there, NULL, &err));
+    assert_int_equal(wait_line(there, 2).boots, 1);
+    vmctl_vm_free(there);
+    delete_on_target("moved-e");
+    remove_copies("moved-e", "");
+    MUST(vmctl_image_delete(conn, "default/moved-e-cidata.iso", NULL, &err));
+}
+
+/* A disk of 64 MiB that cannot be packed, at few MiB a second: there is time. */
+static vmctl_vm *make_slow(const char *name) {
+    static char noise[64 << 20];
+    FILE *boot = fopen(guest_image, "re");
+    assert_non_null(boot);
+    unsigned seed = 4711;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (char)((seed = seed * 1103515245u + 12345u) >> 16);
+    assert_int_equal(fread(noise, 1, 512, boot), 512);
+    fclose(boot);
+    return make_started(name, "disks: [{name: root, image: %s}]", scratch_file("slow.raw", noise, sizeof noise));
+}
+
+static int stop_at_half(const vmctl_progress *progress, void *user) {
+    *(int64_t *)user = progress->total ? (int64_t)(progress->done * 100 / progress->total) : 0;
+    return *(int64_t *)user >= 50;
+}
+
+static void cancelled_at_half_it_stays(void **state) {
+    (void)state;
+    begin();
+    vmctl_vm *vm = make_slow("moved-f");
+    int line = wait_line(vm, 2).line;
+    int64_t percent = 0;
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.progress = stop_at_half;
+    call.user = &percent;
+    vmctl_migrate_options options = options_of(&call);
+    options.storage = true;
+    options.bandwidth_bytes = 6 << 20;
+    FAILS(VMCTL_E_CANCELLED, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_in_range(percent, 50, 99);
+    target_has_no_trace();
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    assert_int_equal(wait_line(vm, line + 10).boots, 1);
+    vmctl_vm_free(vm);
+}
+
+static void at_the_deadline_it_stays(void **state) {
+    (void)state;
+    begin();
+    vmctl_vm *vm = make_slow("moved-g");
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.timeout_ms = 2500;
+    vmctl_migrate_options options = options_of(&call);
+    options.storage = true;
+    options.bandwidth_bytes = 1 << 20;
+    int64_t began = now_ms();
+    FAILS(VMCTL_E_TIMEOUT, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_in_range(now_ms() - began, 2400, 15000);
+    target_has_no_trace();
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    wait_line(vm, printed_by(vm).line + 2);
+    vmctl_vm_free(vm);
+}
+
+typedef struct other_caller {
+    vmctl_vm *vm;
+    vmctl_cancel *begun;
+    int rc;
+    char text[2048];
+} other_caller;
+
+static int tell_begun(const vmctl_progress *progress, void *user) {
+    if (progress->total > 0)
+        vmctl_cancel_trigger(((other_caller *)user)->begun);
+    return 0;
+}
+
+static void *migrate_slowly(void *user) {
+    other_caller *other = user;
+    vmctl_error *why = NULL;
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.progress = tell_begun;
+    call.user = other;
+    vmctl_migrate_options options = options_of(&call);
+    options.storage = true;
+    options.bandwidth_bytes = 1 << 20;
+    other->rc = vmctl_vm_migrate(other->vm, target, NULL, &options, &why);
+    snprintf(other->text, sizeof other->text, "%s", why ? vmctl_error_text(why) : "");
+    vmctl_error_free(why);
+    vmctl_cancel_trigger(other->begun);
+    return NULL;
+}
+
+/* While one caller migrates, a second one is told so, and a third one stops it. */
+static void another_caller_can_stop_it(void **state) {
+    (void)state;
+    begin();
+    vmctl_vm *vm = make_slow("moved-h");
+    int line = wait_line(vm, 2).line;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_migrate_abort(vm, NULL, &err));
+    other_caller other = {.vm = found_on(conn, "moved-h"), .begun = vmctl_cancel_new()};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, migrate_slowly, &other), 0);
+    for (int i = 0; i < 400 && !vmctl_cancel_triggered(other.begun); i++)
+        sleep_ms(50);
+    vmctl_migrate_options options = options_of(NULL);
+    options.storage = true;
+    int64_t began = now_ms();
+    FAILS(VMCTL_E_BUSY, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_in_range(now_ms() - began, 0, 5000); /* not after libvirt's own 30 s */
+    MUST(vmctl_vm_migrate_abort(vm, NULL, &err));
+    pthread_join(thread, NULL);
+    assert_int_equal(other.rc, VMCTL_E_CANCELLED);
+    assert_non_null(strstr(other.text, "another command"));
+    target_has_no_trace();
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    assert_int_equal(wait_line(vm, line + 5).boots, 1);
+    vmctl_vm_free(other.vm);
+    vmctl_cancel_free(other.begun);
+    vmctl_vm_free(vm);
+}
+
+/* virsh makes what is no part of the common model: a network that only this host has. */
+static void the_preflight_names_what_is_in_the_way(void **state) {
+    (void)state;
+    begin();
+    static const char xml[] = "<network><name>here-only</name><bridge name='virbr9'/></network>";
+    const char *path = scratch_file("network.xml", xml, sizeof xml - 1);
+    const char *define[] = {"virsh", "net-create", path, NULL};
+    const char *destroy[] = {"virsh", "net-destroy", "here-only", NULL};
+    const char *medium = scratch_file("medium.iso", "no medium", 9);
+    assert_int_equal(run_program(define), 0);
+    vmctl_vm *vm = make("moved-i",
+                        "disks: [{name: root, image: %s}, {name: installer, cdrom: %s}]\n"
+                        "networks: [{name: lan, type: network, source: here-only}]\nmachine: q35",
+                        guest_image, medium);
+    heard list = {0};
+    vmctl_migrate_options options = options_of(NULL);
+    options.dry_run = true;
+    options.obstacle = take_obstacle;
+    options.user = &list;
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_true(in_the_way(&list, "network"));
+    assert_true(in_the_way(&list, "disk"));
+    /* With the disks nothing but the network is in the way: the medium was copied into the pool, and goes along. */
+    memset(&list, 0, sizeof list);
+    options.storage = true;
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_true(in_the_way(&list, "network"));
+    assert_int_equal(list.fatal, 1);
+    vmctl_vm_free(vm);
+    assert_int_equal(run_program(destroy), 0);
+    target_has_no_trace();
+}
+
+static void a_name_that_is_taken_is_refused(void **state) {
+    (void)state;
+    begin();
+    vmctl_spec *spec = spec_of("moved-j", "%s", "");
+    vmctl_vm *other = NULL;
+    MUST(vmctl_create(target, spec, NULL, &other, &err));
+    vmctl_spec_free(spec);
+    vmctl_vm *vm = make("moved-j", "%s", "");
+    vmctl_migrate_options options = options_of(NULL);
+    options.storage = true;
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    assert_non_null(strstr(failure, "moved-j"));
+    vmctl_vm_free(vm);
+    vmctl_vm_free(other);
+    delete_on_target("moved-j");
+}
+
+static void the_same_host_and_a_cluster_are_refused(void **state) {
+    (void)state;
+    begin();
+    vmctl_vm *vm = make("moved-k", "%s", "");
+    vmctl_migrate_options options = options_of(NULL);
+    options.storage = true;
+    heard list = {0};
+    options.obstacle = take_obstacle;
+    options.user = &list;
+    FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_vm_migrate(vm, conn, NULL, &options, &err));
+    assert_true(in_the_way(&list, "same-host"));
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_vm_migrate(vm, NULL, "host7", &options, &err));
+    assert_non_null(strstr(failure, "host7"));
+    FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_vm_migrate(vm, NULL, NULL, &options, &err));
+    vmctl_vm_free(vm);
+}
+
+static const contract_test tests[] = {
+    TEST("migrate.storage", "migrate", with_its_disks_the_count_goes_on),
+    TEST("migrate.live", "migrate", on_shared_storage_the_count_goes_on),
+    TEST("migrate.tunnelled", "migrate", tunnelled_the_count_goes_on),
+    TEST("migrate.postcopy", "migrate", by_postcopy_the_count_goes_on),
+    TEST("migrate.offline", "migrate", a_stopped_one_moves_with_its_disks),
+    TEST("migrate.abort", "migrate", cancelled_at_half_it_stays),
+    TEST("migrate.live", "migrate", at_the_deadline_it_stays),
+    TEST("migrate.abort", "migrate migrate_abort", another_caller_can_stop_it),
+    TEST("migrate.preflight", "migrate", the_preflight_names_what_is_in_the_way),
+    TEST("migrate.preflight", "migrate", a_name_that_is_taken_is_refused),
+    TEST("migrate.preflight", "migrate", the_same_host_and_a_cluster_are_refused),
+};
+
+const contract_group group_migrate = {"migrate", tests, sizeof tests / sizeof tests[0]};
