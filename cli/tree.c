@@ -289,28 +289,40 @@ cJSON *cli_tree_change(const vmctl_change *change) {
     return tree;
 }
 
+/* Of the library's own constants: neither copied nor looked through. There are hundreds of these entries. */
+static void put_constant(cJSON *map, const char *key, const char *text) {
+    if (text)
+        cJSON_AddItemToObjectCS(map, key, cJSON_CreateStringReference(text));
+}
+
+static cJSON *add_map(cJSON *map, const char *key) {
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddItemToObjectCS(map, key, item);
+    return item;
+}
+
 cJSON *cli_tree_cap(const vmctl_cap *cap) {
     cJSON *tree = cJSON_CreateObject();
 
-    cli_put(tree, "feature", cap->feature);
-    cli_put(tree, "title", cap->title);
-    cli_put(tree, "backend", cap->backend);
-    cJSON *platform = cJSON_AddObjectToObject(tree, "platform");
-    cli_put(platform, "name", cap->platform_name);
-    cli_put(platform, "level", vmctl_level_name(cap->platform));
-    cli_put(platform, "text", cap->platform_text);
-    cli_put(platform, "source", cap->platform_source);
+    put_constant(tree, "feature", cap->feature);
+    put_constant(tree, "title", cap->title);
+    put_constant(tree, "backend", cap->backend);
+    cJSON *platform = add_map(tree, "platform");
+    put_constant(platform, "name", cap->platform_name);
+    put_constant(platform, "level", vmctl_level_name(cap->platform));
+    put_constant(platform, "text", cap->platform_text);
+    put_constant(platform, "source", cap->platform_source);
     if (cap->platform_correction)
-        cJSON_AddItemToObject(platform, "correction",
-                              cli_tree_correction(cap->corrected, cap->platform_correction, cap->platform_evidence));
-    cJSON *ours = cJSON_AddObjectToObject(tree, "vmctl");
-    cli_put(ours, "level", vmctl_level_name(cap->vmctl));
-    cli_put(ours, "reason", cap->vmctl_reason);
-    cli_put(ours, "provenBy", vmctl_proof_name(cap->proof));
-    cli_put(ours, "provenAgainst", cap->proof_against);
+        cJSON_AddItemToObjectCS(platform, "correction",
+                                cli_tree_correction(cap->corrected, cap->platform_correction, cap->platform_evidence));
+    cJSON *ours = add_map(tree, "vmctl");
+    put_constant(ours, "level", vmctl_level_name(cap->vmctl));
+    put_constant(ours, "reason", cap->vmctl_reason);
+    put_constant(ours, "provenBy", vmctl_proof_name(cap->proof));
+    put_constant(ours, "provenAgainst", cap->proof_against);
     if (cap->probed) {
-        cJSON *here = cJSON_AddObjectToObject(tree, "here");
-        cli_put(here, "level", vmctl_level_name(cap->here));
+        cJSON *here = add_map(tree, "here");
+        put_constant(here, "level", vmctl_level_name(cap->here));
         cli_put(here, "reason", cap->here_reason);
         cli_put(here, "remedy", cap->here_remedy);
     }
@@ -319,8 +331,8 @@ cJSON *cli_tree_cap(const vmctl_cap *cap) {
 
 cJSON *cli_tree_correction(vmctl_level level, const char *text, const char *evidence) {
     cJSON *tree = cJSON_CreateObject();
-    cli_put(tree, "level", vmctl_level_name(level));
-    cli_put(tree, "text", text);
-    cli_put(tree, "evidence", evidence);
+    put_constant(tree, "level", vmctl_level_name(level));
+    put_constant(tree, "text", text);
+    put_constant(tree, "evidence", evidence);
     return tree;
 }

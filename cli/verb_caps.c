@@ -128,42 +128,61 @@ const char *cli_platform_level(const cJSON *entry, char text[16]) {
 
 enum { MOST_BACKENDS = 8 };
 
-/* All backends: a column each, "can/does". */
-static void write_backends(cli *c, const cJSON *entries) {
+/* All backends, a column each: "can/does". Written as the answers come: there are hundreds. */
+typedef struct matrix {
+    const char *words; /* --feature */
+    cli_grid grid;
+    bool wide;
+    size_t backends;
+    char cells[MOST_BACKENDS][32];
+    size_t filled;
+} matrix;
+
+static int fill_matrix(const vmctl_cap *cap, void *user) {
+    matrix *m = user;
+
+    if (!cli_caps_selected(m->words, cap->feature) || m->filled >= m->backends)
+        return 0;
+    snprintf(m->cells[m->filled++], sizeof m->cells[0], "%s%s/%s", vmctl_level_name(vmctl_cap_platform(cap)),
+             cap->platform_correction ? "*" : "", vmctl_level_name(cap->vmctl));
+    if (m->filled < m->backends)
+        return 0;
+    const char *row[MOST_BACKENDS + 2] = {cap->feature};
+    for (size_t i = 0; i < m->backends; i++)
+        row[i + 1] = m->cells[i];
+    row[m->backends + 1] = cap->title;
+    cli_grid_add(&m->grid, row);
+    m->filled = 0;
+    return 0;
+}
+
+static void add_backend(matrix *m, cli_strings *titles, cli_grid_kind *kinds, const char *backend) {
+    CLI_AUTO_FREE char *name = cli_strdup(backend);
+
+    if (m->backends == MOST_BACKENDS)
+        return;
+    for (char *p = name; *p; p++)
+        *p = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
+    cli_strings_take(titles, cli_printf("%s\ncan/does", name));
+    kinds[++m->backends] = CLI_GRID_LEVEL;
+}
+
+static int write_backends(cli *c, const vmctl_caps_options *options) {
+    matrix m = {.words = cli_text(&c->args, "feature", NULL), .wide = c->format == CLI_WIDE};
     CLI_AUTO_STRINGS titles = {0};
     cli_grid_kind kinds[MOST_BACKENDS + 2] = {CLI_GRID_WORD};
-    const cJSON *first = entries->child;
-    size_t backends = 0;
+    vmctl_error *err = NULL;
 
     cli_strings_add(&titles, "FEATURE");
-    for (const cJSON *e = first;
-         e && !strcmp(cli_get(e, "feature"), cli_get(first, "feature")) && backends < MOST_BACKENDS; e = e->next) {
-        CLI_AUTO_FREE char *name = cli_strdup(cli_get(e, "backend"));
-        for (char *p = name; *p; p++)
-            *p = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
-        cli_strings_take(&titles, cli_printf("%s\ncan/does", name));
-        kinds[++backends] = CLI_GRID_LEVEL;
-    }
-    size_t columns = backends + 1;
-    if (c->format == CLI_WIDE) {
-        cli_strings_add(&titles, "WHAT IT IS");
-        kinds[columns++] = CLI_GRID_NOTE;
-    }
-    cli_grid grid;
-    cli_grid_begin(&grid, (const char *const *)titles.items, kinds, columns);
-    for (const cJSON *e = first; e;) {
-        CLI_AUTO_STRINGS cells = {0};
-        const char *title = cli_get(e, "title");
-        cli_strings_add(&cells, cli_get(e, "feature"));
-        for (size_t b = 0; e && b < backends; b++, e = e->next) {
-            char level[16];
-            cli_strings_take(&cells, cli_printf("%s/%s", cli_platform_level(e, level),
-                                                cli_get(cJSON_GetObjectItem(e, "vmctl"), "level")));
-        }
-        cli_strings_add(&cells, title);
-        cli_grid_add(&grid, (const char *const *)cells.items);
-    }
-    cli_grid_write(c, stdout, &grid);
+    for (size_t i = 0; vmctl_platform_backend(i); i++)
+        add_backend(&m, &titles, kinds, vmctl_platform_backend(i));
+    cli_strings_add(&titles, "WHAT IT IS");
+    kinds[m.backends + 1] = CLI_GRID_NOTE;
+    cli_grid_begin(&m.grid, (const char *const *)titles.items, kinds, m.backends + (m.wide ? 2 : 1));
+    if (vmctl_caps(options, fill_matrix, &m, &err) < 0)
+        return cli_report(c, err, NULL);
+    cli_grid_write(c, stdout, &m.grid);
+    return 0;
 }
 
 static bool any_probed(const cJSON *entries) {
@@ -254,15 +273,17 @@ static int show(cli *c, const cli_subject *subject) {
     vmctl_error *err = NULL;
     int status = 0;
 
+    if (for_people(c) && !subject->options.backend && !subject->options.connection) {
+        cJSON_Delete(k.entries);
+        return write_backends(c, &subject->options);
+    }
     if (vmctl_caps(&subject->options, collect, &k, &err) < 0)
         status = cli_report(c, err, NULL);
     cli_progress_end();
     if (!status && !for_people(c))
         write_entries(c, k.entries);
-    else if (!status && (subject->options.backend || subject->options.connection))
-        write_one(c, k.entries);
     else if (!status)
-        write_backends(c, k.entries);
+        write_one(c, k.entries);
     cJSON_Delete(k.entries);
     return status;
 }

@@ -123,9 +123,10 @@ static void index_all(void) {
 }
 
 /* The feature's row whose second cell is `second`; the number of rows: there is none. */
-static size_t row_of(const vmc_table *t, const size_t *first, const char *id, const char *second) {
+static size_t row_of(const vmc_table *t, const size_t *first, const vmc_feature *feature, const char *second) {
     pthread_once(&indexed, index_all);
-    size_t row = first[vmc_feature_find(id) - vmc_features];
+    const char *id = feature->id;
+    size_t row = first[feature - vmc_features];
     while (row < t->rows && strcmp(vmc_cell(t, row, 0), id) == 0 && strcmp(vmc_cell(t, row, 1), second) != 0)
         row++;
     return row < t->rows && strcmp(vmc_cell(t, row, 0), id) == 0 ? row : t->rows;
@@ -134,7 +135,7 @@ static size_t row_of(const vmc_table *t, const size_t *first, const char *id, co
 static void own_answer(const vmc_feature *feature, vmctl_cap *cap) {
     enum { LEVEL = 2, TEXT, SOURCE };
     const vmc_table *t = &vmc_data_answers;
-    size_t row = row_of(t, first_answer, feature->id, cap->platform_name);
+    size_t row = row_of(t, first_answer, feature, cap->platform_name);
     if (row < t->rows) {
         cap->platform = level_of(vmc_cell(t, row, LEVEL));
         cap->platform_text = vmc_cell(t, row, TEXT);
@@ -215,12 +216,12 @@ static vmctl_proof proof_from_name(const char *name) {
 }
 
 /* What a run of the tests wrote. A backend that no run knows keeps its own claim: the fakes of tests. */
-static void proof_of(vmctl_cap *cap) {
+static void proof_of(const vmc_feature *feature, vmctl_cap *cap) {
     enum { BACKEND = 1, PROOF, AGAINST };
     const vmc_table *t = &vmc_data_proofs;
     if (vmc_row(t, 0, BACKEND, cap->backend) == t->rows)
         return;
-    size_t row = row_of(t, first_proof, cap->feature, cap->backend);
+    size_t row = row_of(t, first_proof, feature, cap->backend);
     const char *against = vmc_cell(t, row, AGAINST);
     if (row < t->rows)
         cap->proof = proof_from_name(vmc_cell(t, row, PROOF));
@@ -245,7 +246,7 @@ static void vmctl_answer(const vmctl_backend_descriptor *descriptor, const vmc_f
     if (cap->vmctl <= VMCTL_LEVEL_NO)
         cap->proof = VMCTL_PROOF_NONE;
     else
-        proof_of(cap);
+        proof_of(feature, cap);
 }
 
 /* --- here -------------------------------------------------------------------------------------------------------- */
