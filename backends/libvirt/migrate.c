@@ -136,28 +136,22 @@ static void choose_way(moving *m) {
 
 /* --- looking -------------------------------------------------------------------------------------------------- */
 
-static int check_mode(moving *m, vmctl_error **err) {
-    const vmctl_migrate_options *o = m->options;
-    const char *name = m->vm->name;
-    if (m->facts.job && m->facts.job_operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT) {
+int libvirt_migrate_check_mode(const char *name, const libvirt_migrate_vm *facts, const vmctl_migrate_options *o,
+                               vmctl_error **err) {
+    if (facts->job && facts->job_operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT) {
         vmc_error(err, VMCTL_E_BUSY, "%s is being migrated already", name);
         vmc_error_retryable(err);
         return vmc_error_next(err, "wait for its end, or stop it with vmctl migrate --abort %s", name);
     }
-    if (o->mode == VMCTL_MIGRATE_LIVE && !m->facts.active) {
+    if (o->mode == VMCTL_MIGRATE_LIVE && !facts->active) {
         vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run", name);
         return vmc_error_next(err, "vmctl start %s, or leave --live out", name);
     }
-    if (o->mode == VMCTL_MIGRATE_OFFLINE && m->facts.active) {
+    if (o->mode == VMCTL_MIGRATE_OFFLINE && facts->active) {
         vmc_error(err, VMCTL_E_INVALID_STATE, "%s is running", name);
         return vmc_error_next(err, "stop it first (vmctl stop %s), or leave --offline out", name);
     }
-    m->how = (libvirt_migrate_how){.live = m->facts.active,
-                                   .storage = o->storage,
-                                   .tunnelled = o->tunnelled,
-                                   .postcopy = o->postcopy,
-                                   .unsafe = o->unsafe};
-    if (!m->how.live && (o->postcopy || o->auto_converge || o->tunnelled))
+    if (!facts->active && (o->postcopy || o->auto_converge || o->tunnelled))
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s is for a VM that runs, and %s is stopped",
                          o->postcopy        ? "post-copy"
                          : o->auto_converge ? "auto-converge"
@@ -191,9 +185,14 @@ static int deliver(const moving *m, vmctl_error **err) {
 static int look(moving *m, vmctl_error **err) {
     int code = libvirt_migrate_vm_read(m->source, m->vm, m->deadline, &m->facts, err);
     if (code == 0)
-        code = check_mode(m, err);
+        code = libvirt_migrate_check_mode(m->vm->name, &m->facts, m->options, err);
     if (code < 0)
         return code;
+    m->how = (libvirt_migrate_how){.live = m->facts.active,
+                                   .storage = m->options->storage,
+                                   .tunnelled = m->options->tunnelled,
+                                   .postcopy = m->options->postcopy,
+                                   .unsafe = m->options->unsafe};
     libvirt_migrate_check_vm(m->vm->name, &m->facts, &m->how, &m->obstacles);
     code = libvirt_migrate_check_target(m->source, m->target, m->vm->name, m->vm->uuid, &m->facts, &m->how, m->deadline,
                                         &m->obstacles, err);

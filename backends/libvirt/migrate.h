@@ -49,6 +49,10 @@ int libvirt_migrate_vm_read(libvirt_conn *conn, const libvirt_vm *vm, const vmc_
                             libvirt_migrate_vm *out, vmctl_error **err);
 void libvirt_migrate_vm_free(libvirt_migrate_vm *vm);
 
+/* Whether the VM's state fits the way that it shall be moved (mode, postcopy, tunnelled of the options): BUSY, INVALID_STATE, INVALID_ARGUMENT
+ * (migrate.c). */
+int libvirt_migrate_check_mode(const char *name, const libvirt_migrate_vm *facts, const vmctl_migrate_options *options,
+                               vmctl_error **err);
 /* What the VM itself has against it, whatever the target: a saved or snapshotted one, devices of the host, folders shared live. Looks at
  * nothing but its arguments. */
 void libvirt_migrate_check_vm(const char *name, const libvirt_migrate_vm *vm, const libvirt_migrate_how *how,

@@ -99,12 +99,25 @@ const xmlNode *libvirt_asked_domain(libvirt_asked *asked, libvirt_answer *out) {
     return libvirt_asked_scene(asked, out) ? xmlDocGetRootElement(asked->scene.doc) : NULL;
 }
 
+const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, libvirt_answer *out) {
+    if (!asked->migration.done)
+        asked->migration.known = libvirt_migrate_vm_read(asked->conn, asked->vm, asked->deadline, &asked->migration.of,
+                                                         &asked->migration.why) == 0;
+    asked->migration.done = true;
+    if (!asked->migration.known)
+        cannot_tell(out, asked->migration.why);
+    return asked->migration.known ? &asked->migration.of : NULL;
+}
+
 static void asked_end(libvirt_asked *asked) {
     vmctl_error_free(asked->host.why);
     vmctl_error_free(asked->capabilities.why);
     vmctl_error_free(asked->scene.why);
     libvirt_xml_free(&asked->capabilities.doc);
     libvirt_xml_free(&asked->scene.doc);
+    vmctl_error_free(asked->migration.why);
+    if (asked->migration.done)
+        libvirt_migrate_vm_free(&asked->migration.of);
     if (asked->scene.done)
         libvirt_snapshot_scene_free(&asked->scene.of);
 }

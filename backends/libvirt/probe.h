@@ -8,6 +8,7 @@
 
 #include "capabilities.h"
 #include "conn.h"
+#include "migrate.h"
 #include "snapshot.h"
 #include "xml_tree.h"
 
@@ -33,6 +34,11 @@ typedef struct libvirt_asked {
         xmlDoc *doc;
         vmctl_error *why;
     } scene;
+    struct {
+        bool done, known;
+        libvirt_migrate_vm of;
+        vmctl_error *why;
+    } migration;
 } libvirt_asked;
 
 /* The answer about one feature; UNKNOWN without a reason: this probe has nothing to say. */
@@ -52,6 +58,7 @@ extern const libvirt_probe_entry libvirt_host_probes[], libvirt_vm_probes[]; /* 
 const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_answer *out);
 const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *out);
 const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, libvirt_answer *out);
+const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, libvirt_answer *out);
 /* The VM's <domain>, of the running one where it runs. */
 const xmlNode *libvirt_asked_domain(libvirt_asked *asked, libvirt_answer *out);
 

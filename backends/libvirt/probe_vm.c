@@ -55,6 +55,47 @@ static void ask_snapshot_quiesce(libvirt_asked *asked, libvirt_answer *out) {
     ask_snapshot(asked, VMCTL_MEMORY_AUTO, true, out);
 }
 
+/* --- migration ------------------------------------------------------------------------------------------------------------ */
+
+/* What the VM itself has against it; the target has its own say, which is asked when there is one. */
+static void ask_migrate(libvirt_asked *asked, const vmctl_migrate_options *options, libvirt_answer *out) {
+    const libvirt_migrate_vm *facts = libvirt_asked_migration(asked, out);
+    LIBVIRT_AUTO_OBSTACLES obstacles = {0};
+    vmctl_error *why = NULL;
+    if (!facts)
+        return;
+    int code = libvirt_migrate_check_mode(asked->vm->name, facts, options, &why);
+    libvirt_answer_check(out, code, why);
+    if (code < 0)
+        return;
+    const libvirt_migrate_how how = {.live = facts->active,
+                                     .storage = options->storage,
+                                     .tunnelled = options->tunnelled,
+                                     .postcopy = options->postcopy};
+    libvirt_migrate_check_vm(asked->vm->name, facts, &how, &obstacles);
+    const libvirt_obstacle *worst = NULL;
+    for (size_t i = 0; i < obstacles.count; i++)
+        if (!worst || (obstacles.items[i].fatal && !worst->fatal))
+            worst = &obstacles.items[i];
+    if (!worst)
+        return;
+    libvirt_answer_say(out, worst->fatal ? VMCTL_LEVEL_NO : VMCTL_LEVEL_LIMITED, "%s", worst->reason);
+    if (worst->remedy)
+        libvirt_answer_remedy(out, "%s", worst->remedy);
+}
+
+#define ASK_MIGRATE(name, ...)                                                                                         \
+    static void ask_migrate_##name(libvirt_asked *asked, libvirt_answer *out) {                                        \
+        const vmctl_migrate_options options = {.size = sizeof options, __VA_ARGS__};                                   \
+        ask_migrate(asked, &options, out);                                                                             \
+    }
+
+ASK_MIGRATE(live, .mode = VMCTL_MIGRATE_LIVE)
+ASK_MIGRATE(offline, .mode = VMCTL_MIGRATE_OFFLINE)
+ASK_MIGRATE(storage, .storage = true)
+ASK_MIGRATE(tunnelled, .mode = VMCTL_MIGRATE_LIVE, .tunnelled = true)
+ASK_MIGRATE(postcopy, .mode = VMCTL_MIGRATE_LIVE, .postcopy = true)
+
 /* --- the guest ------------------------------------------------------------------------------------------------------------ */
 
 static const xmlNode *agent_channel(const xmlNode *domain) {
@@ -115,6 +156,18 @@ static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
     libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no balloon device", asked->vm->name);
 }
 
+static void ask_screenshot(libvirt_asked *asked, libvirt_answer *out) {
+    vmctl_error *why = NULL;
+    int code = libvirt_screenshot_check(asked->conn, asked->vm, 0, asked->deadline, &why);
+    libvirt_answer_check(out, code, why);
+}
+
+static void ask_keys(libvirt_asked *asked, libvirt_answer *out) {
+    vmctl_error *why = NULL;
+    int code = libvirt_keys_check(asked->conn, asked->vm, asked->deadline, &why);
+    libvirt_answer_check(out, code, why);
+}
+
 static void ask_console(libvirt_asked *asked, libvirt_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     const xmlNode *domain = scene ? libvirt_asked_domain(asked, out) : NULL;
@@ -146,6 +199,13 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"snapshot.disk", ask_snapshot_disk},
     {"snapshot.memory", ask_snapshot_memory},
     {"snapshot.quiesce", ask_snapshot_quiesce},
+    {"migrate.live", ask_migrate_live},
+    {"migrate.offline", ask_migrate_offline},
+    {"migrate.storage", ask_migrate_storage},
+    {"migrate.tunnelled", ask_migrate_tunnelled},
+    {"migrate.postcopy", ask_migrate_postcopy},
+    {"display.screenshot", ask_screenshot},
+    {"display.keys", ask_keys},
     {"console.serial", ask_console},
     {NULL, NULL},
 };

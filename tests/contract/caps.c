@@ -104,6 +104,28 @@ static void life_in_every_state(void **state) {
     vmctl_vm_free(vm);
 }
 
+static void moving_and_looking_at_a_stopped_vm(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("cap-g", "%s", "");
+    answers live = ask(vm, "migrate.live"), screen = ask(vm, "display.screenshot"), keys = ask(vm, "display.keys");
+    vmctl_migrate_options options = VMCTL_MIGRATE_OPTIONS_INIT;
+    const char *const key[] = {"enter"};
+    vmctl_connection *target = NULL;
+    MUST(vmctl_connect(
+        &(vmctl_connect_options){.size = sizeof(vmctl_connect_options), .uri = vmctl_connection_uri(conn)}, &target,
+        &err));
+    options.mode = VMCTL_MIGRATE_LIVE;
+    options.dry_run = true;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    same_words(&live);
+    vmctl_connection_free(target);
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_send_keys(vm, key, 1, NULL, &err));
+    same_words(&keys);
+    assert_int_equal(screen.level, VMCTL_LEVEL_NO);
+    assert_int_equal(ask(vm, "migrate.offline").level, VMCTL_LEVEL_YES);
+    vmctl_vm_free(vm);
+}
+
 static void asking_changes_nothing(void **state) {
     (void)state;
     vmctl_vm *vm = make_started("cap-e", "%s", "guestAgent: true");
@@ -143,6 +165,7 @@ static void what_is_possible_can_be_required(void **state) {
 static const contract_test tests[] = {
     TEST("snapshot.memory", "probe snapshot_create", a_snapshot_of_a_raw_disk),
     TEST("lifecycle.pause", "probe pause resume", life_in_every_state),
+    TEST("migrate.live", "probe migrate", moving_and_looking_at_a_stopped_vm),
     TEST("look.get", "probe", asking_changes_nothing),
     TEST("look.get", "probe", what_is_possible_can_be_required),
 };
