@@ -95,23 +95,29 @@ void cli_output_add(cli *c, cJSON *result) {
     cJSON_Delete(result);
 }
 
+/* A row and what it is sorted by. */
+typedef struct sortable {
+    cJSON *row;
+    const char *context, *name;
+} sortable;
+
 static int by_name(const void *a, const void *b) {
-    const cJSON *const *x = a, *const *y = b;
-    int order = strcmp(cli_get(*x, "context"), cli_get(*y, "context"));
-    return order ? order : strverscmp(cli_get(*x, "name"), cli_get(*y, "name"));
+    const sortable *x = a, *y = b;
+    int order = strcmp(x->context, y->context);
+    return order ? order : strverscmp(x->name, y->name);
 }
 
 /* For people: web-2 before web-10. */
 static void sort_rows(cJSON *list) {
     size_t count = (size_t)cJSON_GetArraySize(list), i = 0;
-    CLI_AUTO_FREE cJSON **items = cli_alloc(count * sizeof(void *));
+    CLI_AUTO_FREE sortable *items = cli_alloc(count * sizeof *items);
     cJSON *item = NULL;
 
     while ((item = cJSON_DetachItemFromArray(list, 0)))
-        items[i++] = item;
-    qsort(items, count, sizeof(void *), by_name);
+        items[i++] = (sortable){item, cli_get(item, "context"), cli_get(item, "name")};
+    qsort(items, count, sizeof *items, by_name);
     for (i = 0; i < count; i++)
-        cJSON_AddItemToArray(list, items[i]);
+        cJSON_AddItemToArray(list, items[i].row);
 }
 
 void cli_output_end(cli *c, bool failed) {

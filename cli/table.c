@@ -99,6 +99,8 @@ char *cli_cell_text(const cJSON *row, const char *key, cli_cell cell) {
         return cli_strdup(item->valuestring);
     if (cJSON_IsBool(item))
         return cli_strdup(cJSON_IsTrue(item) ? "yes" : "no");
+    if (cJSON_IsNumber(item) && item->valuedouble == item->valueint) /* as cJSON writes it, but a third of the time */
+        return cli_printf("%d", item->valueint);
     char *text = cJSON_PrintUnformatted(item);
     return text ? text : cli_strdup("");
 }
@@ -121,9 +123,10 @@ static void fill(cli *c, const cli_view *view, struct libscols_line *line, const
     for (const cli_column *column = view->columns; column->title; column++) {
         if ((column->flags & CLI_COLUMN_WIDE) && c->format != CLI_WIDE)
             continue;
-        CLI_AUTO_FREE char *text = cli_cell_text(row, column->key, column->cell);
-        scols_line_set_data(line, at, text);
+        char *text = cli_cell_text(row, column->key, column->cell);
         const char *color = c->color ? color_of(column->cell, text) : NULL;
+        if (scols_line_refer_data(line, at, text) != 0) /* it is the table's from now on */
+            free(text);
         if (color)
             scols_cell_set_color(scols_line_get_cell(line, at), color);
         at++;

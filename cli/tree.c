@@ -3,16 +3,28 @@
 
 #include <string.h>
 
+static bool is_ascii(const char *text) {
+    while (*text && !((unsigned char)*text & 0x80))
+        text++;
+    return !*text;
+}
+
+/* The key is not copied. */
+static void put_item(cJSON *map, const char *key, cJSON *item) {
+    if (item && !cJSON_AddItemToObjectCS(map, key, item))
+        cJSON_Delete(item);
+}
+
 void cli_put(cJSON *map, const char *key, const char *text) {
     if (!text)
         return;
-    CLI_AUTO_FREE char *clean = cli_utf8(text);
-    cJSON_AddStringToObject(map, key, clean);
+    CLI_AUTO_FREE char *clean = is_ascii(text) ? NULL : cli_utf8(text);
+    put_item(map, key, cJSON_CreateString(clean ? clean : text));
 }
 
 void cli_put_number(cJSON *map, const char *key, double number) {
     if (number >= 0)
-        cJSON_AddNumberToObject(map, key, number);
+        put_item(map, key, cJSON_CreateNumber(number));
 }
 
 void cli_put_bytes(cJSON *map, const char *key, uint64_t bytes) {
@@ -105,8 +117,11 @@ static void put_marker(cJSON *tree, const vmctl_vm_info *info) {
     cli_put_time(tree, "expires", info->expires);
     cli_put(tree, "description", info->description);
     cJSON *labels = cJSON_AddObjectToObject(tree, "labels");
-    for (size_t i = 0; i < info->label_count; i++)
-        cli_put(labels, info->labels[i].key, info->labels[i].value ? info->labels[i].value : "");
+    for (size_t i = 0; i < info->label_count; i++) {
+        const char *value = info->labels[i].value;
+        CLI_AUTO_FREE char *clean = cli_utf8(value ? value : "");
+        cJSON_AddStringToObject(labels, info->labels[i].key, clean);
+    }
 }
 
 static void put_config(cJSON *tree, const vmctl_vm_info *info) {

@@ -4,7 +4,8 @@
 
 #include "cli.h"
 
-/* Nothing is added for a NULL text, a zero time, a number below zero. Bytes that are not UTF-8 are replaced. */
+/* Nothing is added for a NULL text, a zero time, a number below zero. Bytes that are not UTF-8 are replaced. The key is not copied
+ * by the first two: it must last as long as the map, as a literal does. */
 void cli_put(cJSON *map, const char *key, const char *text);
 void cli_put_number(cJSON *map, const char *key, double number);
 void cli_put_bytes(cJSON *map, const char *key, uint64_t bytes); /* 0: absent */

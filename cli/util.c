@@ -147,8 +147,9 @@ char *cli_human_bytes(double bytes) {
         bytes /= 1024;
         unit++;
     }
-    bool whole = bytes == (double)(int64_t)bytes || bytes >= 100;
-    return cli_printf(whole ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+    if (bytes < 1024 && bytes == (double)(int64_t)bytes)
+        return cli_printf("%d %s", (int)bytes, units[unit]); /* most are: printf takes long for a double */
+    return cli_printf(bytes >= 100 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
 }
 
 char *cli_time_text(int64_t seconds) {

@@ -2,7 +2,7 @@
  *
  * For cloud-init's NoCloud: volume id "cidata" and the files meta-data, user-data, network-config (cloud-init's manual,
  * "NoCloud"); for Windows set-up: autounattend.xml under any volume id. The same input gives the same bytes: all times in
- * the image are one fixed time. Thread-safe.
+ * the image are one fixed time. libisofs is in a module of its own (vmctl-iso.so), opened by the first image. Thread-safe.
  */
 #ifndef VMC_SEED_ISO_H
 #define VMC_SEED_ISO_H
