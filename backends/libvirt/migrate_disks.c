@@ -68,7 +68,7 @@ static int work_pool_of(libvirt_rpc *rpc) {
     rpc->pool = virStoragePoolLookupByVolume(rpc->volume);
     char *xml = rpc->pool ? virStorageVolGetXMLDesc(rpc->volume, 0) : NULL;
     if (!xml)
-        return -1;
+        return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
     rpc->out = strdup(virStoragePoolGetName(rpc->pool));
     rpc->text = libvirt_xpath_text(xml, "/volume/backingStore/path");
     free(xml);
@@ -107,6 +107,8 @@ static int use_pool(const planning *p, const char *name, libvirt_pool **out, vmc
     int code = libvirt_pool_find(p->target, name, p->deadline, &pool, err);
     if (code < 0)
         return code;
+    if (pool->active) /* a copy that was left by an earlier move and removed by hand is still in its list */
+        libvirt_pool_refresh(p->target, pool, p->deadline);
     if (!p->source->local) /* a local file to copy from is what writing into the folder itself needs */
         pool->direct = false;
     pool->next = store->pools;

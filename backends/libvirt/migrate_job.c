@@ -275,11 +275,20 @@ static int failed(const libvirt_migrate_job *job, int code, vmctl_error **err) {
     if (vmc_str_eq(number, "VIR_ERR_MIGRATE_UNSAFE"))
         return vmc_error_next(err, "copy the disks too (--storage); where both hosts do have them, --unsafe says so");
     const char *words = vmctl_error_hypervisor_message(*err);
+    if (words && strstr(words, "closed the monitor")) {
+        vmc_error_recode(err, VMCTL_E_UNAVAILABLE);
+        vmc_error_retryable(err);
+        vmc_error_prefix(err, "QEMU ended on one of the two hosts");
+        return vmc_error_next(err, "see what its log says (/var/log/libvirt/qemu/%s.log on the target), then try again",
+                              job->name);
+    }
     if (words && strstr(words, "ostcopy is not supported")) {
         vmc_error_recode(err, VMCTL_E_UNSUPPORTED);
         return vmc_error_next(err, "let QEMU use userfaultfd on the target (sysctl vm.unprivileged_userfaultfd=1), or "
                                    "leave --postcopy out");
     }
+    if (code == VMCTL_E_UNAVAILABLE)
+        return vmc_error_next(err, "see that the target answers (vmctl list --connect '%s'), then try again", job->uri);
     if (code == VMCTL_E_BUSY)
         return vmc_error_next(err,
                               "another operation holds %s: wait for its end, or stop a migration with vmctl "

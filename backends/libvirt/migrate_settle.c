@@ -42,8 +42,15 @@ static int side_work(void *opaque) {
     }
     s->active = virDomainIsActive(s->domain) == 1;
     s->persistent = virDomainIsPersistent(s->domain) == 1;
-    if (virDomainGetState(s->domain, &s->state, &s->reason, 0) < 0)
-        return -1;
+    if (virDomainGetState(s->domain, &s->state, &s->reason, 0) < 0) {
+        if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
+            return -1;
+        virResetLastError(); /* it went this very moment */
+        virDomainFree(s->domain);
+        s->domain = NULL;
+        s->active = s->persistent = false;
+        return 0;
+    }
     if (s->persistent && virDomainGetAutostart(s->domain, &autostart) == 0)
         s->autostart = autostart == 1;
     if (s->active && virDomainGetJobStats(s->domain, &s->type, &params, &count, 0) == 0) {
@@ -128,10 +135,17 @@ static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline
     return code;
 }
 
+/* Still being received, or, where the other side gave up, about to be removed by its daemon. */
+static bool is_arriving(const side *t) {
+    return has_job(t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) ||
+           (t->domain && t->active && t->state == VIR_DOMAIN_PAUSED &&
+            (t->reason == VIR_DOMAIN_PAUSED_MIGRATION || t->reason == VIR_DOMAIN_PAUSED_STARTING_UP));
+}
+
 static int wait_arrived(libvirt_conn *target, side **t, const vmc_deadline *deadline, vmctl_error **err) {
     vmc_deadline step = vmc_deadline_within(deadline, STOP_MS);
     int code = 0;
-    while (code == 0 && has_job(*t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN)) {
+    while (code == 0 && is_arriving(*t)) {
         code = vmc_deadline_poll(&step, -1, 0, LOOK_MS, "waiting for the migration to end on the target", err);
         if (code >= 0)
             code = look(target, (*t)->uuid, &step, t, err);

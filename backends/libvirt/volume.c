@@ -20,9 +20,12 @@ static int describe(libvirt_rpc *rpc) {
     rpc->out = virStorageVolGetXMLDesc(rpc->volume, 0);
     if (rpc->out)
         return 0;
+    int code = libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
+    if (code < 0)
+        return code;
     virStorageVolFree(rpc->volume); /* its file went without the pool being told */
     rpc->volume = NULL;
-    return libvirt_rpc_absent(rpc, VIR_ERR_NO_STORAGE_VOL);
+    return 0;
 }
 
 /* name (a path) -> volume, out, found */

@@ -282,11 +282,11 @@ static int undo_and_tell(void *user, const char *kind, const char *detail, vmctl
     int rc = r->undo(r->user, kind, detail, &why);
     if (rc < 0)
         vmc_note(r->deadline, VMCTL_NOTE_WARNING,
-                 "the %s %s, left by an interrupted %s, could not be removed (the next change tries again): %s", kind,
-                 detail, r->operation, why ? vmctl_error_message(why) : "no reason was given");
+                 "what an interrupted %s left could not be cleared (the next change tries again): %s %s: %s",
+                 r->operation, kind, detail, why ? vmctl_error_message(why) : "no reason was given");
     else
-        vmc_note(r->deadline, VMCTL_NOTE_INFO, "removed the %s %s, left by an interrupted %s", kind, detail,
-                 r->operation);
+        vmc_note(r->deadline, VMCTL_NOTE_INFO, "cleared what an interrupted %s left: %s %s", r->operation, kind,
+                 detail);
     vmc_error_move(err, &why);
     return rc;
 }

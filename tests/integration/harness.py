@@ -16,6 +16,8 @@ BUILD = pathlib.Path(os.environ.get("VMCTL_BUILD", SOURCE / "build-asan"))
 VMCTL = str(BUILD / "bin/vmctl")
 GUEST = str(os.environ.get("VMCTL_CONTRACT_GUEST", BUILD / "tests/counter.img"))
 WORLD = str(HERE / "world")
+HOST2 = str(HERE / "host2")
+TARGET = os.environ.get("VMCTL_CONTRACT_TARGET")
 CACHE = str(BUILD / "tests/libvirt-cache")
 
 
@@ -25,15 +27,17 @@ def skip(reason):
     sys.exit(77)
 
 
-def enter(*flags, cached=True):
-    """Runs this program again in a machine of its own, unless it is in one. flags: those of `world`."""
+def enter(*flags, cached=True, second_host=False):
+    """Runs this program again in a machine of its own, unless it is in one. flags: those of `world`. second_host: with another one beside it
+    (host2), whose URI is TARGET then."""
     if not os.access(VMCTL, os.X_OK):
         skip(f"{VMCTL} is not built")
     if not os.path.exists(GUEST):
         subprocess.run([str(HERE.parent / "guests/make-counter"), GUEST], check=True)
     if "WORLD" not in os.environ:
         cache = ("--cache", CACHE) if cached else ()
-        os.execv(WORLD, [WORLD, *flags, *cache, "--", sys.executable, "-B", *sys.argv])
+        beside = (HOST2, "--") if second_host else ()
+        os.execv(WORLD, [WORLD, *flags, *cache, "--", *beside, sys.executable, "-B", *sys.argv])
 
 
 def need(*programs):

@@ -26,8 +26,8 @@ def step(default=1):
     return int(sys.argv[1]) if len(sys.argv) > 1 else default
 
 
-def enter():
-    harness.enter("--kvm", "666", "--daemons")
+def enter(second_host=False):
+    harness.enter("--kvm", "666", "--daemons", second_host=second_host)
     harness.need("strace")
     return pathlib.Path(os.environ["WORLD"])
 
