@@ -25,7 +25,9 @@ typedef enum cli_hint {
     CLI_HINT_STATE,
     CLI_HINT_KEY,
     CLI_HINT_VERB,
-    CLI_HINT_SHELL
+    CLI_HINT_SHELL,
+    CLI_HINT_DEVICE, /* of the VM that is the first operand */
+    CLI_HINT_KIND    /* of a device */
 } cli_hint;
 
 typedef struct cli_option {

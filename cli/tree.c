@@ -80,6 +80,8 @@ cJSON *cli_tree_device(const vmctl_device *device) {
         cJSON_AddBoolToObject(tree, "linkUp", device->link_up);
     if (device->pending)
         cJSON_AddTrueToObject(tree, "pending");
+    if (device->leaving)
+        cJSON_AddTrueToObject(tree, "leaving");
     return tree;
 }
 

@@ -96,6 +96,7 @@ typedef struct offer {
     const cli_verb *parent, *verb;
     cli_args args; /* what stands before the word */
     size_t operands;
+    const char *first; /* of the operands; NULL */
 } offer;
 
 static void candidate(const offer *o, const char *word, const char *help) {
@@ -114,23 +115,58 @@ static int candidate_vm(const vmctl_vm_info *info, void *user) {
     return 0;
 }
 
-static void offer_vms(offer *o) {
-    vmctl_list_options options = VMCTL_LIST_OPTIONS_INIT;
+static int candidate_device(const vmctl_vm_info *info, void *user) {
+    for (size_t i = 0; i < info->device_count; i++)
+        if (info->devices[i].name)
+            candidate(user, info->devices[i].name, vmctl_device_kind_name(info->devices[i].kind));
+    return 0;
+}
+
+/* NULL: it does not answer in time. */
+static vmctl_connection *open_endpoint(const offer *o, const vmctl_call *call) {
     vmctl_connect_options connect = VMCTL_CONNECT_OPTIONS_INIT;
     vmctl_connection *connection = NULL;
     CLI_AUTO_ERROR *err = NULL;
-    vmctl_call call = VMCTL_CALL_INIT;
 
-    call.timeout_ms = ENDPOINT_MS;
-    connect.call = options.call = &call;
+    connect.call = call;
     connect.uri = cli_text(&o->args, "connect", NULL);
     connect.backend = cli_text(&o->args, "backend", NULL);
     connect.context = cli_text(&o->args, "context", NULL);
     connect.config_file = cli_text(&o->args, "config", NULL);
+    (void)vmctl_connect(&connect, &connection, &err);
+    return connection;
+}
+
+static void offer_vms(offer *o) {
+    vmctl_list_options options = VMCTL_LIST_OPTIONS_INIT;
+    CLI_AUTO_ERROR *err = NULL;
+    vmctl_call call = VMCTL_CALL_INIT;
+
+    call.timeout_ms = ENDPOINT_MS;
+    options.call = &call;
     options.namespace_name = cli_text(&o->args, "namespace", NULL);
     options.facts = VMCTL_FACT_STATE;
-    if (vmctl_connect(&connect, &connection, &err) == 0)
+    vmctl_connection *connection = open_endpoint(o, &call);
+    if (connection)
         (void)vmctl_list(connection, &options, candidate_vm, o, &err);
+    vmctl_connection_free(connection);
+}
+
+static void offer_devices(offer *o) {
+    vmctl_lookup_options lookup = VMCTL_LOOKUP_OPTIONS_INIT;
+    vmctl_get_options get = VMCTL_GET_OPTIONS_INIT;
+    vmctl_call call = VMCTL_CALL_INIT;
+    CLI_AUTO_ERROR *err = NULL;
+    vmctl_vm *vm = NULL;
+
+    call.timeout_ms = ENDPOINT_MS;
+    lookup.call = get.call = &call;
+    lookup.namespace_name = cli_text(&o->args, "namespace", NULL);
+    get.facts = VMCTL_FACT_DEVICES;
+    vmctl_connection *connection = o->operands == 1 ? open_endpoint(o, &call) : NULL;
+    if (connection && vmctl_vm_lookup(connection, o->first, &lookup, &vm, &err) == 0)
+        (void)vmctl_vm_get(vm, &get, candidate_device, o, &err);
+    vmctl_vm_free(vm);
     vmctl_connection_free(connection);
 }
 
@@ -187,6 +223,13 @@ static void offer_hint(offer *o, cli_hint hint) {
     case CLI_HINT_SHELL:
         cli_words("bash zsh fish", candidate_word, o);
         break;
+    case CLI_HINT_DEVICE:
+        offer_devices(o);
+        break;
+    case CLI_HINT_KIND:
+        if (o->operands == 1)
+            cli_words("disk cdrom nic share usb gpu", candidate_word, o);
+        break;
     }
 }
 
@@ -235,7 +278,7 @@ static const cli_option *read_words(offer *o, const char *const *words, size_t c
             o->parent = o->verb;
             o->verb = verb;
         } else {
-            o->operands++;
+            o->first = o->operands++ ? o->first : word;
         }
     }
     return NULL;

@@ -67,7 +67,7 @@ static int check_keys(cli *c) {
 }
 
 static size_t count_devices(const vmctl_spec *spec) {
-    static const char *const lists[] = {"disks", "networks", "gpus", "shares"};
+    static const char *const lists[] = {"disks", "networks", "gpus", "shares", "usb"};
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

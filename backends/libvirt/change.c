@@ -16,7 +16,8 @@ enum { UNDO_MS = 60000 };
 
 /* --- what there is ---------------------------------------------------------------------------------------- */
 
-/* domain -> text (the running one's XML; NULL: it does not run), out (the definition), number (autostart), found (it is kept) */
+/* domain -> text (the running one's XML; NULL: it does not run), out (the definition), number (autostart), found (it is kept), flags (1: its
+ * memory is saved) */
 static int work_read(libvirt_rpc *rpc) {
     int autostart = 0;
     int active = virDomainIsActive(rpc->domain);
@@ -32,6 +33,7 @@ static int work_read(libvirt_rpc *rpc) {
     rpc->out = virDomainGetXMLDesc(rpc->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
     if (active && rpc->out)
         rpc->text = virDomainGetXMLDesc(rpc->domain, VIR_DOMAIN_XML_SECURE);
+    rpc->flags = !active && virDomainHasManagedSaveImage(rpc->domain, 0) == 1;
     return rpc->out && (rpc->text || !active) ? 0 : -1;
 }
 
@@ -44,15 +46,20 @@ static int work_redefine(libvirt_rpc *rpc) {
     return rpc->out ? 0 : -1;
 }
 
-/* domain and number */
+/* domain and number (1: on) */
 static int work_autostart(libvirt_rpc *rpc) {
     return virDomainSetAutostart(rpc->domain, rpc->number != 0);
 }
 
+libvirt_rpc *libvirt_changing_rpc(const libvirt_changing *ch) {
+    libvirt_rpc *rpc = libvirt_rpc_new(ch->conn);
+    virDomainRef(ch->domain);
+    rpc->domain = ch->domain;
+    return rpc;
+}
+
 static int read_domain(libvirt_changing *ch, vmctl_error **err) {
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(ch->conn);
-    virDomainRef(ch->vm->domain);
-    rpc->domain = ch->vm->domain;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
     int code = libvirt_rpc_run(ch->conn, ch->deadline, "reading the domain", work_read, rpc, err);
     if (code < 0)
         return code;
@@ -67,8 +74,9 @@ static int read_domain(libvirt_changing *ch, vmctl_error **err) {
     ch->live_xml = rpc->text;
     rpc->out = rpc->text = NULL;
     ch->active = ch->live_xml != NULL;
+    ch->saved = rpc->flags != 0;
     code = libvirt_domain_facts_read(ch->old_xml, &ch->config, err);
-    return code < 0 || !ch->active ? code : libvirt_domain_facts_read(ch->live_xml, &ch->live, err);
+    return code < 0 || !ch->active ? code : libvirt_domain_facts_read(ch->live_xml, &ch->now, err);
 }
 
 /* --- steps ------------------------------------------------------------------------------------------------ */
@@ -96,7 +104,7 @@ static libvirt_step_kind kind_of(const libvirt_step *step) {
 }
 
 /* "disks.root.size": list disks, name root, key size; "memory.size": list memory, key size. */
-static void read_step(libvirt_changing *ch, const vmctl_change *change, libvirt_step *step) {
+static void read_step(const vmctl_change *change, libvirt_step *step) {
     const char *first = strchr(change->path, '.');
     const char *last = strrchr(change->path, '.');
     step->change = change;
@@ -109,27 +117,65 @@ static void read_step(libvirt_changing *ch, const vmctl_change *change, libvirt_
         step->name = last > first ? vmc_strndup(first + 1, (size_t)(last - first - 1)) : NULL;
     }
     step->kind = kind_of(step);
-    step->effect = libvirt_step_effect(ch, step);
 }
 
 static void read_steps(libvirt_changing *ch) {
     ch->count = vmctl_diff_count(ch->diff);
     ch->steps = vmc_alloc((ch->count + 1) * sizeof *ch->steps);
     for (size_t i = 0; i < ch->count; i++)
-        read_step(ch, vmctl_diff_at(ch->diff, i), &ch->steps[i]);
+        read_step(vmctl_diff_at(ch->diff, i), &ch->steps[i]);
 }
 
 static int check_live(const libvirt_changing *ch, vmctl_error **err) {
     VMC_AUTO_STRV later = {0};
-    for (size_t i = 0; i < ch->count; i++)
-        if (ch->steps[i].effect == VMCTL_EFFECT_AT_RESTART)
-            vmc_strv_add(&later, ch->steps[i].change->path);
+    for (size_t i = 0; i < ch->count; i++) {
+        const libvirt_step *step = &ch->steps[i];
+        if (step->effect == VMCTL_EFFECT_AT_RESTART)
+            vmc_strv_printf(&later, "%s%s%s%s", step->change->path, step->why ? " (" : "", step->why ? step->why : "",
+                            step->why ? ")" : "");
+    }
     if (later.count == 0)
         return 0;
     VMC_AUTO_FREE char *paths = vmc_strv_join(&later, ", ");
-    vmc_error(err, VMCTL_E_INVALID_STATE, "%s cannot be changed while %s runs; nothing was changed", paths,
-              ch->vm->name);
+    vmc_error(err, VMCTL_E_INVALID_STATE, "%s cannot be changed while %s %s; nothing was changed", paths, ch->vm->name,
+              ch->saved ? "is saved" : "runs");
     return vmc_error_next(err, "leave --live out and restart it afterwards (vmctl restart %s)", ch->vm->name);
+}
+
+/* The saved memory knows each disk as large as it was: a guest that goes on with a larger one works beyond what it believes in. */
+static int check_saved(const libvirt_changing *ch, vmctl_error **err) {
+    for (size_t i = 0; ch->saved && i < ch->count; i++) {
+        if (ch->steps[i].kind != LIBVIRT_STEP_SIZE)
+            continue;
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is saved, and its memory knows disk %s as it is: it cannot be grown",
+                  ch->vm->name, ch->steps[i].name);
+        return vmc_error_next(err, "start it first (vmctl start %s): it grows while it runs", ch->vm->name);
+    }
+    return 0;
+}
+
+/* What is only in force later, and why, is said before anything is done; a step that comes to it later tells it then. */
+static void tell_later(const libvirt_changing *ch) {
+    for (size_t i = 0; i < ch->count; i++) {
+        const libvirt_step *step = &ch->steps[i];
+        if (step->effect == VMCTL_EFFECT_AT_RESTART && step->why)
+            vmc_note(ch->deadline, VMCTL_NOTE_INFO, "%s waits for a restart: %s", step->change->path, step->why);
+    }
+}
+
+static int settle(libvirt_changing *ch, const char *planned_xml, vmctl_error **err) {
+    libvirt_domain_facts *planned = NULL;
+    int code = libvirt_domain_facts_read(planned_xml, &planned, err);
+    for (size_t i = 0; code == 0 && i < ch->count; i++)
+        libvirt_step_settle(ch, &ch->steps[i], planned);
+    libvirt_domain_facts_free(planned);
+    if (code == 0)
+        code = check_saved(ch, err);
+    if (code == 0 && ch->live)
+        code = check_live(ch, err);
+    if (code == 0)
+        tell_later(ch);
+    return code;
 }
 
 /* --- files and the new definition ------------------------------------------------------------------------- */
@@ -224,7 +270,7 @@ static int make_files(libvirt_changing *ch, vmc_journal *journal, vmctl_error **
 
 /* --- doing and taking back -------------------------------------------------------------------------------- */
 
-static int redefine(const libvirt_changing *ch, const char *xml, const vmc_deadline *deadline, char **kept,
+static int redefine(libvirt_changing *ch, const char *xml, const vmc_deadline *deadline, char **kept,
                     vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(ch->conn);
     rpc->text = vmc_strdup(xml);
@@ -237,28 +283,63 @@ static int redefine(const libvirt_changing *ch, const char *xml, const vmc_deadl
 }
 
 static int set_autostart(const libvirt_changing *ch, int on, const vmc_deadline *deadline, vmctl_error **err) {
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(ch->conn);
-    virDomainRef(ch->vm->domain);
-    rpc->domain = ch->vm->domain;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
     rpc->number = (unsigned long long)on;
     return libvirt_rpc_run(ch->conn, deadline, "changing the autostart", work_autostart, rpc, err);
 }
 
-static int do_step(libvirt_changing *ch, libvirt_step *step, bool live, vmctl_error **err) {
+static int do_step(libvirt_changing *ch, libvirt_step *step, vmctl_error **err) {
     int code = 0;
     if (step->kind == LIBVIRT_STEP_AUTOSTART) {
         code = set_autostart(ch, vmctl_node_boolean(step->change->want, NULL, false), ch->deadline, err);
         step->done = code == 0;
     } else if (ch->active && step->effect == VMCTL_EFFECT_NOW && step->kind != LIBVIRT_STEP_SIZE) {
-        code = libvirt_step_do(ch, step, live, err);
+        code = libvirt_step_do(ch, step, err);
     }
     return code;
 }
 
-static int do_all(libvirt_changing *ch, const char *xml, bool live, vmctl_error **err) {
+/* What is easily taken back comes first; what needs the guest for that, then; the growth of disks stays last. */
+static int rank(const libvirt_step *step) {
+    switch (step->kind) {
+    case LIBVIRT_STEP_ADD:
+    case LIBVIRT_STEP_MEMORY:
+    case LIBVIRT_STEP_CPUS:
+        return 1;
+    case LIBVIRT_STEP_SIZE:
+        return 2;
+    default:
+        return 0;
+    }
+}
+
+/* The marker tells which files are the VM's own: a running domain shows it too. */
+static int note_devices(libvirt_changing *ch, vmctl_error **err) {
+    bool any = false;
+    for (size_t i = 0; i < ch->count; i++) {
+        const libvirt_step *step = &ch->steps[i];
+        bool device =
+            step->kind == LIBVIRT_STEP_ADD || step->kind == LIBVIRT_STEP_REMOVE || step->kind == LIBVIRT_STEP_MEDIUM;
+        any |= device && step->done;
+    }
+    if (!any || !ch->active)
+        return 0;
+    int code = libvirt_live_texts(ch, ch->new_xml, ch->deadline, err);
+    ch->noted = code == 0;
+    return code;
+}
+
+static int do_all(libvirt_changing *ch, const char *xml, vmctl_error **err) {
+    ch->defining = true;
     int code = redefine(ch, xml, ch->deadline, &ch->new_xml, err);
-    for (size_t i = 0; code == 0 && i < ch->count; i++)
-        code = do_step(ch, &ch->steps[i], live, err);
+    if (code < 0)
+        return ch->count > 0 ? libvirt_step_explain(ch, &ch->steps[0], err) : code;
+    for (int now = 0; now < 2; now++)
+        for (size_t i = 0; code == 0 && i < ch->count; i++)
+            if (rank(&ch->steps[i]) == now)
+                code = do_step(ch, &ch->steps[i], err);
+    if (code == 0)
+        code = note_devices(ch, err);
     for (size_t i = 0; code == 0 && i < ch->count; i++) {
         if (ch->steps[i].kind != LIBVIRT_STEP_SIZE)
             continue;
@@ -268,11 +349,43 @@ static int do_all(libvirt_changing *ch, const char *xml, bool live, vmctl_error 
     return code;
 }
 
+/* domain (of this connection again) of name (UUID) */
+static int work_find(libvirt_rpc *rpc) {
+    rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
+    return rpc->domain ? 0 : -1;
+}
+
+static int domain_free(void *domain) {
+    return virDomainFree(domain);
+}
+
+/* An abandoned call takes the connection with it, and the domain's handle. */
+static int reach_again(libvirt_changing *ch, const vmc_deadline *deadline, vmctl_error **err) {
+    int code = libvirt_conn_renew(ch->conn, deadline, err);
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(ch->conn);
+    rpc->name = vmc_strdup(ch->vm->uuid);
+    if (code == 0)
+        code = libvirt_rpc_run(ch->conn, deadline, "looking for the domain", work_find, rpc, err);
+    if (code < 0)
+        return code;
+    libvirt_conn_release(ch->conn, domain_free, ch->domain);
+    ch->domain = rpc->domain;
+    rpc->domain = NULL;
+    return 0;
+}
+
 /* Whatever became of the call, the VM goes back to what it was; what does not is named in the error. */
-static void take_back(libvirt_changing *ch, vmctl_error **err) {
+static void take_back(libvirt_changing *ch, int failed, vmctl_error **err) {
     vmc_deadline patient = {.at_ms = vmc_now_ms() + UNDO_MS};
     VMC_AUTO_STRV left = {0};
     vmctl_error *why = NULL;
+    bool abandoned = failed == VMCTL_E_TIMEOUT || failed == VMCTL_E_CANCELLED || failed == VMCTL_E_UNAVAILABLE;
+    if (abandoned && reach_again(ch, &patient, &why) < 0) {
+        vmc_error_append(err, "; it could not be taken back (%s)", vmctl_error_message(why));
+        vmc_error_next(err, "see how it is: vmctl get %s", ch->vm->name);
+        vmctl_error_free(why);
+        return;
+    }
     for (size_t i = ch->count; i-- > 0;) {
         libvirt_step *step = &ch->steps[i];
         int code = step->done && step->kind == LIBVIRT_STEP_AUTOSTART ? set_autostart(ch, ch->autostart, &patient, &why)
@@ -280,23 +393,43 @@ static void take_back(libvirt_changing *ch, vmctl_error **err) {
         if (code < 0)
             vmc_strv_printf(&left, "%s (%s)", step->change->path, vmctl_error_message(why));
     }
-    if (ch->new_xml && redefine(ch, ch->old_xml, &patient, NULL, &why) < 0)
+    if (ch->noted && libvirt_live_texts(ch, ch->live_xml, &patient, &why) < 0)
+        vmc_strv_printf(&left, "the marker (%s)", vmctl_error_message(why));
+    /* Also one whose answer never came: libvirt may have taken it. */
+    if (ch->defining && (ch->new_xml || abandoned) && redefine(ch, ch->old_xml, &patient, NULL, &why) < 0)
         vmc_strv_printf(&left, "the definition for the next start (%s)", vmctl_error_message(why));
     vmctl_error_free(why);
-    if (left.count == 0) {
-        vmc_error_append(err, "; nothing was changed");
-        return;
-    }
     VMC_AUTO_FREE char *all = vmc_strv_join(&left, ", ");
-    vmc_error_append(err, "; all was taken back but %s", all);
+    if (left.count > 0)
+        vmc_error_append(err, "; all was taken back but %s", all);
+    else if (ch->defining && !ch->new_xml && abandoned)
+        vmc_error_append(err, "; the definition was put back as it was");
+    else
+        vmc_error_append(err, "; nothing was changed");
 }
 
-static void changing_free(libvirt_changing *ch) {
+/* --- the whole -------------------------------------------------------------------------------------------- */
+
+int libvirt_changing_open(libvirt_changing *ch, libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
+                          vmctl_error **err) {
+    *ch = (libvirt_changing){.conn = conn, .vm = vm, .deadline = deadline, .domain = vm->domain};
+    virDomainRef(vm->domain);
+    libvirt_store_open(&ch->store, conn, deadline, vm->name, NULL);
+    ch->store.keep_used = true;
+    ch->store.uuid = vm->uuid;
+    return read_domain(ch, err);
+}
+
+void libvirt_changing_close(libvirt_changing *ch) {
+    libvirt_listener_close(ch->listener);
+    libvirt_conn_release(ch->conn, domain_free, ch->domain);
     for (size_t i = 0; i < ch->count; i++) {
         free(ch->steps[i].list);
         free(ch->steps[i].name);
         free(ch->steps[i].key);
+        free(ch->steps[i].why);
         free(ch->steps[i].undo_xml);
+        free(ch->steps[i].alias);
     }
     for (size_t i = 0; i < ch->file_count; i++)
         libvirt_file_free(&ch->files[i]);
@@ -308,21 +441,15 @@ static void changing_free(libvirt_changing *ch) {
     free(ch->live_xml);
     free(ch->old_xml);
     free(ch->new_xml);
-    libvirt_domain_facts_free(ch->live);
+    libvirt_domain_facts_free(ch->now);
     libvirt_domain_facts_free(ch->config);
     libvirt_capabilities_free(ch->foreign);
     libvirt_store_close(&ch->store);
 }
 
-static int prepare(libvirt_changing *ch, const vmctl_change_options *options, char **xml, vmctl_error **err) {
-    int code = read_domain(ch, err);
-    if (code < 0)
-        return code;
+static int prepare(libvirt_changing *ch, char **xml, vmctl_error **err) {
     read_steps(ch);
-    if (options->live)
-        code = check_live(ch, err);
-    if (code == 0)
-        code = plan_host(ch, err);
+    int code = plan_host(ch, err);
     const libvirt_capabilities *own = NULL;
     if (code == 0 && !ch->conn->test_driver && !ch->conn->session &&
         libvirt_capabilities_get(ch->conn, ch->deadline, &own, NULL) == 0)
@@ -331,35 +458,44 @@ static int prepare(libvirt_changing *ch, const vmctl_change_options *options, ch
         code = plan_step(ch, &ch->steps[i], err);
     if (code == 0)
         code = libvirt_plan_fits(&ch->store, err);
-    return code < 0 ? code : new_definition(ch, xml, err);
+    if (code == 0)
+        code = new_definition(ch, xml, err);
+    return code < 0 ? code : settle(ch, *xml, err);
 }
 
-int libvirt_change(void *conn_, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
-                   vmc_journal *journal, vmctl_error **err) {
-    libvirt_conn *conn = conn_;
-    vmc_deadline deadline = vmc_deadline_start(options->call, -1);
-    libvirt_changing ch = {.conn = conn, .vm = vm, .deadline = &deadline, .diff = diff};
-    libvirt_store_open(&ch.store, conn, &deadline, ch.vm->name, NULL);
-    ch.store.keep_used = true;
+int libvirt_changing_run(libvirt_changing *ch, const vmctl_diff *diff, bool dry_run, vmc_journal *journal,
+                         vmctl_error **err) {
     VMC_AUTO_FREE char *xml = NULL;
-    int code = prepare(&ch, options, &xml, err);
-    if (code == 0 && !options->dry_run) {
-        code = make_files(&ch, journal, err);
-        /* A volume may have come to be elsewhere than the pool's folder said. */
-        if (code == 0 && ch.file_count > 0) {
-            free(xml);
-            xml = NULL;
-            code = new_definition(&ch, &xml, err);
-        }
-        if (code == 0) {
-            code = do_all(&ch, xml, options->live, err);
-            if (code < 0)
-                take_back(&ch, err);
-        }
-        libvirt_store_sync(&ch.store);
+    ch->diff = diff;
+    int code = prepare(ch, &xml, err);
+    if (code < 0 || dry_run)
+        return code;
+    code = make_files(ch, journal, err);
+    /* A volume may have come to be elsewhere than the pool's folder said. */
+    if (code == 0 && ch->file_count > 0) {
+        vmc_free_ptr(&xml);
+        code = new_definition(ch, &xml, err);
     }
+    if (code < 0)
+        return code;
+    code = do_all(ch, xml, err);
+    if (code < 0)
+        take_back(ch, code, err);
+    else
+        libvirt_store_sync(&ch->store);
+    return code;
+}
+
+int libvirt_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
+                   vmc_journal *journal, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(options->call, -1);
+    libvirt_changing ch;
+    int code = libvirt_changing_open(&ch, conn, vm, &deadline, err);
+    ch.live = options->live;
+    if (code == 0)
+        code = libvirt_changing_run(&ch, diff, options->dry_run, journal, err);
     for (size_t i = 0; code == 0 && options->changed && i < ch.count; i++)
         options->changed(ch.steps[i].change, ch.steps[i].effect, options->user);
-    changing_free(&ch);
+    libvirt_changing_close(&ch);
     return code;
 }

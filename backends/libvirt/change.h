@@ -2,7 +2,9 @@
 #ifndef VMC_LIBVIRT_CHANGE_H
 #define VMC_LIBVIRT_CHANGE_H
 
+#include "listener.h"
 #include "plan.h"
+#include "rpc.h"
 
 typedef enum libvirt_step_kind {
     LIBVIRT_STEP_DEFINITION, /* the definition alone */
@@ -24,8 +26,10 @@ typedef struct libvirt_step {
     char *name; /* of the device; NULL */
     char *key;  /* the last part of the path; NULL */
     vmctl_effect effect;
+    char *why;      /* AT_RESTART: why not now, "bus sata takes no disk while the VM runs" */
     bool done;      /* the running domain has it */
-    char *undo_xml; /* LINK, MEDIUM, REMOVE: the device as it was; ADD: as it was attached */
+    char *undo_xml; /* LINK, MEDIUM, REMOVE: the device as it was */
+    char *alias;    /* ADD, MEMORY by a DIMM: what was attached */
     uint64_t old;   /* MEMORY (KiB), CPUS */
 } libvirt_step;
 
@@ -33,15 +37,21 @@ typedef struct libvirt_changing {
     libvirt_conn *conn;
     const libvirt_vm *vm;
     const vmc_deadline *deadline;
+    bool live;           /* every step must be in force now */
+    bool force;          /* MEDIUM: whatever the guest says */
+    virDomainPtr domain; /* a reference: the handle's, or after an abandoned call one of the new connection */
     const vmctl_diff *diff;
     libvirt_step *steps;
     size_t count;
     bool active;
+    bool saved; /* its memory is kept, with the devices that it had then */
     int autostart;
-    char *live_xml; /* NULL while it does not run */
-    char *old_xml;  /* the definition before */
-    char *new_xml;  /* and after, as libvirt keeps it */
-    libvirt_domain_facts *live, *config;
+    char *live_xml;                     /* NULL while it does not run */
+    char *old_xml;                      /* the definition before */
+    char *new_xml;                      /* and after, as libvirt keeps it; NULL until then */
+    bool defining;                      /* it was sent */
+    bool noted;                         /* the running domain has the new marker */
+    libvirt_domain_facts *now, *config; /* now: of live_xml, NULL */
     libvirt_store store;
     libvirt_file *files; /* in the diff's order, for each change that brings one */
     size_t file_count;
@@ -49,14 +59,44 @@ typedef struct libvirt_changing {
     char *serial_log;
     libvirt_host_features host;
     libvirt_capabilities *foreign;
+    libvirt_listener *listener; /* NULL until something waits for the guest */
 } libvirt_changing;
 
-/* change_live.c: what a step means for the running domain, decided before anything is done. */
-vmctl_effect libvirt_step_effect(const libvirt_changing *ch, const libvirt_step *step);
-/* Does it there. A device that the running domain cannot take or give becomes AT_RESTART, with a note, unless must. */
-int libvirt_step_do(libvirt_changing *ch, libvirt_step *step, bool must, vmctl_error **err);
+/* Reads the domain. INVALID_STATE for a transient one. The deadline and the handle must outlive it; close in every case. */
+int libvirt_changing_open(libvirt_changing *ch, libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
+                          vmctl_error **err);
+/* Makes the changes, all or none; each step then has its effect. The diff must live until close. */
+int libvirt_changing_run(libvirt_changing *ch, const vmctl_diff *diff, bool dry_run, vmc_journal *journal,
+                         vmctl_error **err);
+void libvirt_changing_close(libvirt_changing *ch);
+
+/* change_live.c: what a step means for the running domain, decided before anything is done: its effect, and why not now. planned: what the
+ * definition becomes. Only looks. */
+void libvirt_step_settle(const libvirt_changing *ch, libvirt_step *step, const libvirt_domain_facts *planned);
+/* Does it there. What the running domain cannot take or give becomes AT_RESTART, with a note, unless ch->live. */
+int libvirt_step_do(libvirt_changing *ch, libvirt_step *step, vmctl_error **err);
 /* Takes it back. A disk that has grown stays grown: DATA_LOSS_PREVENTED. */
 int libvirt_step_undo(libvirt_changing *ch, libvirt_step *step, const vmc_deadline *deadline, vmctl_error **err);
+/* An error of libvirt that a person can do something about gets its code and the next step. Returns the code. */
+int libvirt_step_explain(const libvirt_changing *ch, const libvirt_step *step, vmctl_error **err);
+/* Gives the running domain the description and the marker of this document. */
+int libvirt_live_texts(const libvirt_changing *ch, const char *xml, const vmc_deadline *deadline, vmctl_error **err);
+/* The running domain's device of a list by its name; NULL. */
+const vmctl_device *libvirt_step_device(const libvirt_domain_facts *facts, const char *list, const char *name);
+/* A call's arguments with the domain. */
+libvirt_rpc *libvirt_changing_rpc(const libvirt_changing *ch);
+
+/* change_numbers.c: CPUs and memory. */
+void libvirt_number_settle(const libvirt_changing *ch, libvirt_step *step);
+int libvirt_number_do(libvirt_changing *ch, libvirt_step *step, vmctl_error **err);
+int libvirt_number_undo(libvirt_changing *ch, libvirt_step *step, const vmc_deadline *deadline, vmctl_error **err);
+
+/* change_guest.c: what needs the guest's consent, waited for by libvirt's events. */
+/* Asks the guest to let the device go. TIMEOUT: it has not within the time that guests get; the request stands. BUSY: it refused. */
+int libvirt_unplug(libvirt_changing *ch, const char *alias, const char *what, const vmc_deadline *deadline,
+                   vmctl_error **err);
+/* Asks the guest's balloon driver for this much memory. TIMEOUT: the guest has another amount still. */
+int libvirt_balloon(libvirt_changing *ch, uint64_t kib, const vmc_deadline *deadline, vmctl_error **err);
 
 /* change_disk.c: grows a disk, running or not. */
 int libvirt_grow_disk(libvirt_changing *ch, libvirt_step *step, vmctl_error **err);

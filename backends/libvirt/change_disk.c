@@ -26,15 +26,6 @@ static int work_volume_resize(libvirt_rpc *rpc) {
     return virStorageVolResize(rpc->volume, rpc->number, 0);
 }
 
-static const vmctl_device *find_disk(const libvirt_domain_facts *facts, const char *name) {
-    for (size_t i = 0; facts && i < facts->info.device_count; i++) {
-        const vmctl_device *device = &facts->info.devices[i];
-        if (device->kind == VMCTL_DEVICE_DISK && vmc_str_eq(device->name, name))
-            return device;
-    }
-    return NULL;
-}
-
 static int grow_file(libvirt_changing *ch, libvirt_rpc *rpc, const vmctl_device *disk, vmctl_error **err) {
     libvirt_conn *conn = ch->conn;
     if (conn->local && !conn->test_driver && access(disk->source, R_OK | W_OK) == 0)
@@ -50,16 +41,14 @@ static int grow_file(libvirt_changing *ch, libvirt_rpc *rpc, const vmctl_device 
 }
 
 int libvirt_grow_disk(libvirt_changing *ch, libvirt_step *step, vmctl_error **err) {
-    const vmctl_device *running = ch->active ? find_disk(ch->live, step->name) : NULL;
-    const vmctl_device *disk = running ? running : find_disk(ch->config, step->name);
+    const vmctl_device *running = ch->active ? libvirt_step_device(ch->now, "disks", step->name) : NULL;
+    const vmctl_device *disk = running ? running : libvirt_step_device(ch->config, "disks", step->name);
     uint64_t bytes = (uint64_t)vmctl_node_integer(step->change->want, NULL, 0);
-    if (!disk || !disk->source || !disk->target)
+    if (!disk || disk->kind != VMCTL_DEVICE_DISK || !disk->source || !disk->target)
         return vmc_error(err, VMCTL_E_NOT_FOUND, "there is no disk %s to grow", step->name);
     if (bytes == 0)
         return 0;
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(ch->conn);
-    virDomainRef(ch->vm->domain);
-    rpc->domain = ch->vm->domain;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
     rpc->name = vmc_strdup(disk->target);
     int code = libvirt_rpc_run(ch->conn, ch->deadline, "asking for the disk's size", work_capacity, rpc, err);
     if (code < 0 || rpc->number == bytes)

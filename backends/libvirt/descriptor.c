@@ -26,7 +26,6 @@
 static const char *const aliases[] = {"kvm", "qemu", NULL};
 static const char *const schemes[] = {"qemu", "test", NULL};
 
-#define NO_HOTPLUG   "attaching and detaching arrive with hotplug; vmctl apply and vmctl set change a VM's devices"
 #define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
 #define NO_GUEST     "guest operations arrive with their own release; virsh qemu-agent-command reaches the agent until then"
 #define NO_OVA       "OVA import and export arrive with their own release"
@@ -38,12 +37,12 @@ static const vmctl_slot_claim slots[] = {
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove), YES(change),
     PART(get, "guest.addresses", YES, SPECIFICATION, NULL),
-    PART(change, "cpu.hotplug", LIMITED, SPECIFICATION, "up to cpus.max, and a guest that takes CPUs while it runs"),
+    PART(change, "cpu.hotplug", LIMITED, REAL, "up to cpus.max; a CPU goes when the guest gives it back"),
     PART(change, "memory.balloon", LIMITED, SPECIFICATION, "up to the memory that the VM started with, by the guest's balloon driver"),
-    PART(change, "memory.hotplug", NO, NONE, "adding memory modules arrives with hotplug; virsh attach-device does it until then"),
+    PART(change, "memory.hotplug", LIMITED, REAL, "up to memory.max, in DIMMs of 128MiB and its multiples; less is the balloon's matter"),
     UNTRIED("accel.kvm", YES, NULL), UNTRIED("guest.windows", YES, NULL), UNTRIED("machine.arch", YES, NULL),
     UNTRIED("cpu.model", YES, NULL), UNTRIED("storage.shared", YES, NULL),
-    UNTRIED("memory.max", LIMITED, "the guest gets the slots; growing it while it runs is done with virsh attach-device for now"),
+    UNTRIED("memory.max", YES, NULL),
     UNTRIED("memory.hugepages", LIMITED, "the host must have huge pages reserved"),
     UNTRIED("network.vlan", LIMITED, "on Open vSwitch networks, and from libvirt 11.0 on Linux bridges"),
     UNTRIED("network.mtu", LIMITED, "not on user networking"),
@@ -58,8 +57,9 @@ static const vmctl_slot_claim slots[] = {
      "from libvirt 9.9 on, which can revert them; those of others are shown, and deleted from 9.0 on"},
     SOME_OF(snapshot_rename, "snapshot.rename", "the new name is vmctl's; virsh and QEMU go on using the first one"),
     SOME_OF(snapshot_revert, "snapshot.revert", "external snapshots from libvirt 9.9 on"),
-    NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
-    NO(cdrom_change, "changing media arrives with hotplug; vmctl set disk.NAME.cdrom=FILE changes one"),
+    YES(device_attach), YES(device_detach), YES(cdrom_change),
+    PART(device_attach, "device.usb", YES, SPECIFICATION, NULL),
+    SOME_OF(device_detach, "device.detach", "PCI devices go when the guest lets them; buses ide and sata give nothing while the VM runs"),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
     YES(migrate), YES(migrate_abort),
     {VMCTL_SLOT_migrate, "migrate.tunnelled", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL,
@@ -82,7 +82,7 @@ static const vmctl_key_claim keys[] = {
     KEY("cpus"), KEY("cpus.count"), KEY("cpus.sockets"), KEY("cpus.cores"), KEY("cpus.threads"), KEY("cpus.model"),
     KEY("cpus.max"),
     KEY("memory"), KEY("memory.size"),
-    SOME("memory.max", "the guest gets the slots; growing it while it runs is done with virsh attach-device for now"),
+    KEY("memory.max"),
     SOME("memory.hugepages", "the host must have huge pages reserved"),
     KEY("guest"), KEY("machine"), KEY("firmware"), KEY("firmware.type"), KEY("firmware.secureBoot"),
     KEY("firmware.tpm"),
@@ -109,6 +109,7 @@ static const vmctl_key_claim keys[] = {
     NEVER("gpus[].resource", NO_GPU), NEVER("gpus[].profile", NO_GPU), NEVER("gpus[].any", NO_GPU),
     SOME("shares", "folders of the hypervisor's own host"), KEY("shares[].name"), KEY("shares[].path"),
     KEY("shares[].type"), SOME("shares[].readonly", "with virtiofs from libvirt 11.0 on; with 9p always"),
+    KEY("usb"), KEY("usb[].name"), KEY("usb[].device"), KEY("usb[].address"),
     KEY("display"), KEY("display.type"), KEY("display.video"),
     SOME("display.gl", "rendered on the host's GPU, which needs a render node"), KEY("display.listen"),
     KEY("serial"), KEY("serial.log"),

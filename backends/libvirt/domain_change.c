@@ -17,7 +17,17 @@ typedef struct work {
 
 static bool is_items(const char *key) {
     return strcmp(key, "disks") == 0 || strcmp(key, "networks") == 0 || strcmp(key, "shares") == 0 ||
-           strcmp(key, "gpus") == 0;
+           strcmp(key, "usb") == 0 || strcmp(key, "gpus") == 0;
+}
+
+static const char *element_of(const char *list) {
+    static const char *const elements[][2] = {
+        {"disks", "disk"}, {"networks", "interface"}, {"shares", "filesystem"}, {"usb", "hostdev"}};
+    for (size_t i = 0; i < sizeof elements / sizeof elements[0]; i++) {
+        if (strcmp(elements[i][0], list) == 0)
+            return elements[i][1];
+    }
+    return "none";
 }
 
 static cJSON *ensure(cJSON *map, const char *key) {
@@ -75,6 +85,8 @@ static int add_item(work *w, const char *list, const cJSON *item, vmctl_error **
         code = libvirt_nic_add(&w->build, item, NULL, err);
     else if (strcmp(list, "shares") == 0)
         code = libvirt_share_add(&w->build, item, NULL, err);
+    else if (strcmp(list, "usb") == 0)
+        code = libvirt_usb_add(&w->build, item, err);
     else
         code = vmc_error(err, VMCTL_E_UNSUPPORTED, "GPUs are not passed through by this backend");
     if (code < 0)
@@ -87,11 +99,7 @@ static int add_item(work *w, const char *list, const cJSON *item, vmctl_error **
 
 static int remove_item(work *w, const char *list, const char *name, vmctl_error **err) {
     bool nic = strcmp(list, "networks") == 0;
-    xmlNode *device = libvirt_name_find(&w->build,
-                                        nic                          ? "interface"
-                                        : strcmp(list, "disks") == 0 ? "disk"
-                                                                     : "filesystem",
-                                        name);
+    xmlNode *device = libvirt_name_find(&w->build, element_of(list), name);
     if (!device)
         return vmc_error(err, VMCTL_E_CONFLICT, "%s.%s is not there any more", list, name);
     if (nic)
@@ -114,7 +122,7 @@ static int change_item(work *w, const char *list, const char *rest, const cJSON 
     const char *key = last + 1;
     cJSON *item = libvirt_json_item(libvirt_json_get(w->want, list), name);
     bool nic = strcmp(list, "networks") == 0, disk = strcmp(list, "disks") == 0;
-    xmlNode *device = libvirt_name_find(&w->build, nic ? "interface" : disk ? "disk" : "filesystem", name);
+    xmlNode *device = libvirt_name_find(&w->build, element_of(list), name);
     if (!item || !device)
         return vmc_error(err, VMCTL_E_CONFLICT, "%s.%s is not there any more", list, name);
     LIBVIRT_AUTO_JSON *changed = cJSON_CreateObject();
@@ -123,6 +131,8 @@ static int change_item(work *w, const char *list, const char *rest, const cJSON 
     note_item(w, list, item);
     if (nic)
         return libvirt_nic_change(&w->build, device, item, changed, err);
+    if (strcmp(list, "usb") == 0)
+        return libvirt_usb_change(&w->build, device, item, err);
     if (!disk)
         return libvirt_share_change(&w->build, device, item, err);
     bool brings_file = strcmp(key, "cdrom") == 0 || strcmp(key, "volume") == 0;

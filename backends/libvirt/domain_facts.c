@@ -168,6 +168,17 @@ static void read_hostdev(const xmlNode *domain, const xmlNode *hostdev, libvirt_
     bool usb = vmc_str_eq(type, "usb");
     vmctl_device *device = next_device(facts, usb ? VMCTL_DEVICE_USB : VMCTL_DEVICE_OTHER, name);
     device->type = copy(a, type);
+    if (usb) {
+        const xmlNode *source = libvirt_xml_child(hostdev, "source");
+        const char *vendor = libvirt_xml_attr_at(source, "vendor", "id");
+        const char *product = libvirt_xml_attr_at(source, "product", "id");
+        const char *bus = libvirt_xml_attr_at(source, "address", "bus");
+        const char *number = libvirt_xml_attr_at(source, "address", "device");
+        device->source = store(a, vendor && product ? vmc_printf("%s:%s", vendor + 2 * vmc_starts_with(vendor, "0x"),
+                                                                 product + 2 * vmc_starts_with(product, "0x"))
+                                  : bus && number   ? vmc_printf("%s:%s", bus, number)
+                                                    : NULL);
+    }
     const char *alias = libvirt_xml_attr_at(hostdev, "alias", "name");
     if (vmc_str_eq(type, "pci") && alias && vmc_starts_with(alias, "ua-gpu")) {
         device->kind = VMCTL_DEVICE_GPU;

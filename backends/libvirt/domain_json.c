@@ -157,7 +157,8 @@ int libvirt_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err)
 /* --- keys that the marker keeps -------------------------------------------------------------------------------- */
 
 static bool is_items(const char *key) {
-    return strcmp(key, "disks") == 0 || strcmp(key, "networks") == 0 || strcmp(key, "shares") == 0;
+    return strcmp(key, "disks") == 0 || strcmp(key, "networks") == 0 || strcmp(key, "shares") == 0 ||
+           strcmp(key, "usb") == 0;
 }
 
 /* What the XML has its own place for, what is not the VM's, and what may hold a secret. */

@@ -68,13 +68,11 @@ char *libvirt_time_text(int64_t seconds);
 
 /* --- devices and their names (domain_names.c) ---------------------------------------------------------------- */
 
-/* "ua-NAME", with what an alias cannot hold replaced and a sum of the name added; free. */
-char *libvirt_alias(const char *name);
 /* Sets the alias, and keeps the name in the marker where the alias is not it. */
 void libvirt_name_write(libvirt_build *build, xmlNode *device, const char *name);
 /* The device's name: its own, else from its target, MAC, tag or address; NULL: it has none; free. */
 char *libvirt_name_read(const xmlNode *domain, const xmlNode *device);
-/* The device that goes by that name, of one element name ("disk", "interface", "filesystem"). */
+/* The device that goes by that name, of one element name ("disk", "interface", "filesystem", "hostdev"). */
 xmlNode *libvirt_name_find(const libvirt_build *build, const char *element, const char *name);
 bool libvirt_is_seed(const xmlNode *device);
 void libvirt_device_drop(libvirt_build *build, xmlNode *device); /* and what the marker says of it */
@@ -113,6 +111,10 @@ cJSON *libvirt_qemu_args_read(const xmlNode *domain);
 int libvirt_share_add(libvirt_build *build, const cJSON *item, xmlNode **out, vmctl_error **err);
 int libvirt_share_change(libvirt_build *build, xmlNode *share, const cJSON *item, vmctl_error **err);
 cJSON *libvirt_share_read(const xmlNode *domain, const xmlNode *share);
+
+int libvirt_usb_add(libvirt_build *build, const cJSON *item, vmctl_error **err);
+int libvirt_usb_change(libvirt_build *build, xmlNode *usb, const cJSON *item, vmctl_error **err);
+cJSON *libvirt_usb_read(const xmlNode *domain, const xmlNode *hostdev); /* NULL also for PCI devices */
 
 int libvirt_display_write(libvirt_build *build, const cJSON *display, vmctl_error **err);
 void libvirt_serial_write(libvirt_build *build, const char *log); /* the path on the host; NULL: no log */

@@ -84,6 +84,17 @@ char *libvirt_name_read(const xmlNode *domain, const xmlNode *device) {
         return stand_in(device, "target", "dev");
     if (libvirt_xml_is(device, "interface"))
         return stand_in(device, "mac", "address");
+    if (libvirt_xml_is(device, "hostdev") && libvirt_xml_attr_is(device, "type", "usb")) {
+        const xmlNode *source = libvirt_xml_child(device, "source");
+        const char *vendor = libvirt_xml_attr_at(source, "vendor", "id");
+        const char *product = libvirt_xml_attr_at(source, "product", "id");
+        const char *usb_bus = libvirt_xml_attr_at(source, "address", "bus");
+        const char *number = libvirt_xml_attr_at(source, "address", "device");
+        if (vendor && product)
+            return vmc_printf("usb-%s-%s", vendor + 2 * vmc_starts_with(vendor, "0x"),
+                              product + 2 * vmc_starts_with(product, "0x"));
+        return usb_bus && number ? vmc_printf("usb-%s-%s", usb_bus, number) : NULL;
+    }
     if (libvirt_xml_is(device, "hostdev")) {
         const xmlNode *address = libvirt_xml_find(device, "source/address");
         const char *domain_number = libvirt_xml_attr(address, "domain"), *bus = libvirt_xml_attr(address, "bus");

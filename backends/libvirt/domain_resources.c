@@ -221,6 +221,14 @@ void libvirt_memory_share(libvirt_build *build) {
     libvirt_xml_set(access, "mode", "shared");
 }
 
+bool libvirt_memory_is_shared(const char *domain_xml) {
+    LIBVIRT_AUTO_XML *doc = NULL;
+    if (!domain_xml ||
+        libvirt_xml_parse(domain_xml, "the domain XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, NULL) < 0)
+        return false;
+    return vmc_str_eq(libvirt_xml_attr_at(xmlDocGetRootElement(doc), "memoryBacking/access", "mode"), "shared");
+}
+
 void libvirt_memory_read(const xmlNode *domain, cJSON *spec) {
     unsigned long long bytes;
     cJSON *memory = cJSON_AddObjectToObject(spec, "memory");

@@ -78,6 +78,10 @@ cJSON *libvirt_domain_json(const xmlNode *domain, bool with_kept) {
     read_list(domain, "filesystem", shares, libvirt_share_read);
     if (cJSON_GetArraySize(shares) == 0)
         libvirt_json_put(spec, "shares", NULL); /* unlike disks and networks, none is what a spec without them means */
+    cJSON *usb = cJSON_AddArrayToObject(spec, "usb");
+    read_list(domain, "hostdev", usb, libvirt_usb_read);
+    if (cJSON_GetArraySize(usb) == 0)
+        libvirt_json_put(spec, "usb", NULL);
     libvirt_parts_read(domain, spec);
     read_lifetime(domain, spec);
     read_own_section(domain, spec);

@@ -177,6 +177,11 @@ static int write_devices(libvirt_build *build, const cJSON *spec, vmctl_error **
         if (code < 0)
             return code;
     }
+    cJSON_ArrayForEach(item, libvirt_json_get(spec, "usb")) {
+        code = libvirt_usb_add(build, item, err);
+        if (code < 0)
+            return code;
+    }
     return 0;
 }
 
@@ -318,37 +323,5 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
         libvirt_keys_write(&build, written);
     }
     *xml = libvirt_xml_text(doc);
-    return 0;
-}
-
-int libvirt_device_xml(const char *list, const vmctl_node *item, const libvirt_disk_plan *disk, const char *domain_xml,
-                       const libvirt_domain_plan *plan, char **xml, vmctl_error **err) {
-    LIBVIRT_AUTO_XML *doc = NULL;
-    libvirt_build build;
-    *xml = NULL;
-    int code = libvirt_xml_parse(domain_xml, "the domain XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
-    if (code < 0)
-        return code;
-    libvirt_build_read(&build, doc, plan);
-    LIBVIRT_AUTO_JSON *json = libvirt_json_of_node(item, true);
-    bool shared = vmc_str_eq(libvirt_xml_attr_at(build.domain, "memoryBacking/access", "mode"), "shared");
-    xmlNode *device = NULL;
-    if (strcmp(list, "disks") == 0)
-        code = libvirt_disk_add(&build, json, disk, &device, err);
-    else if (strcmp(list, "networks") == 0)
-        code = libvirt_nic_add(&build, json, &device, err);
-    else if (strcmp(list, "shares") == 0)
-        code = libvirt_share_add(&build, json, &device, err);
-    else
-        code = vmc_error(err, VMCTL_E_UNSUPPORTED, "%s cannot be attached by this backend", list);
-    if (code < 0)
-        return code;
-    bool needs_shared =
-        libvirt_xml_is(device, "filesystem") && vmc_str_eq(libvirt_xml_attr_at(device, "driver", "type"), "virtiofs");
-    if (needs_shared && !shared && !build.test) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "the VM's memory cannot be shared with virtiofs while it runs");
-        return vmc_error_next(err, "attach it for the next start (vmctl apply), then restart the VM");
-    }
-    *xml = libvirt_xml_node_text(doc, device);
     return 0;
 }

@@ -49,10 +49,10 @@ typedef struct libvirt_domain_plan {
  * that add to the interface's own netdev), so they hold however the VM is started. *xml: free. */
 int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
 
-/* One device as it stands in <devices>: for attach and change. `list` is "disks", "networks", "shares", "gpus";
- * `domain_xml` is the domain as it is (free targets and addresses are chosen by it). */
-int libvirt_device_xml(const char *list, const vmctl_node *item, const libvirt_disk_plan *disk, const char *domain_xml,
-                       const libvirt_domain_plan *plan, char **xml, vmctl_error **err);
+/* A device's alias: "ua-NAME", with what an alias cannot hold replaced and a sum of the name added; free. */
+char *libvirt_alias(const char *name);
+/* Whether a running domain's memory can be mapped by another process, as virtiofs needs. */
+bool libvirt_memory_is_shared(const char *domain_xml);
 
 /* The document changed by a diff (all but disks' contents and autostart): the persistent XML that the change leads to. Only what
  * the diff names is touched. `added` has one plan for each change, in the diff's order, that brings a file: the

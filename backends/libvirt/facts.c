@@ -35,7 +35,7 @@ typedef struct address_set {
 typedef struct gather_args {
     virDomainPtr domain;
     unsigned facts;
-    bool running, need_info;
+    bool running, saved, need_info;
     char *xml, *next_xml; /* as it is, and as it will be after a restart; next_xml NULL: the same */
     virDomainInfo info;
     address_set agent, lease, arp;
@@ -106,6 +106,14 @@ static int gather_work(void *opaque) {
     }
     if ((args->facts & (VMCTL_FACT_DEVICES | VMCTL_FACT_CONFIG)) && args->running)
         args->next_xml = virDomainGetXMLDesc(args->domain, VIR_DOMAIN_XML_INACTIVE);
+    /* A saved one goes on with what it had then. */
+    if ((args->facts & XML_FACTS) && args->saved) {
+        char *then = virDomainManagedSaveGetXMLDesc(args->domain, 0);
+        if (then) {
+            args->next_xml = args->xml;
+            args->xml = then;
+        }
+    }
     if (args->need_info && virDomainGetInfo(args->domain, &args->info) < 0)
         return -1;
     /* What follows may fail for one domain and is then absent. */
@@ -237,6 +245,11 @@ static const vmctl_device *find_device(const vmctl_vm_info *info, const vmctl_de
     return NULL;
 }
 
+/* Displays are named after what the start chose for them. */
+static bool comes_and_goes(const vmctl_device *device) {
+    return device->kind != VMCTL_DEVICE_DISPLAY;
+}
+
 /* Ports and terminals are chosen at the start, so only what a disk or card is made of counts. */
 static bool same_device(const vmctl_device *a, const vmctl_device *b) {
     if (a->kind != VMCTL_DEVICE_DISK && a->kind != VMCTL_DEVICE_CDROM && a->kind != VMCTL_DEVICE_NIC)
@@ -245,11 +258,18 @@ static bool same_device(const vmctl_device *a, const vmctl_device *b) {
            a->readonly == b->readonly;
 }
 
-/* Whether a restart would change something; `devices` (may be NULL) gets those that come with it, marked. */
+/* Whether a restart would change something; `devices` (may be NULL; it has those of now) gets those that come with it, and all that come
+ * or go are marked. */
 static bool compare(const vmctl_vm_info *now, const vmctl_vm_info *next, vmctl_device **devices, size_t *count) {
     bool differs = now->cpus != next->cpus || now->memory_mib != next->memory_mib ||
-                   now->device_count > next->device_count || !vmc_str_eq(now->machine, next->machine) ||
-                   !vmc_str_eq(now->firmware, next->firmware);
+                   !vmc_str_eq(now->machine, next->machine) || !vmc_str_eq(now->firmware, next->firmware);
+    for (size_t i = 0; i < now->device_count; i++) {
+        if (!comes_and_goes(&now->devices[i]) || find_device(next, &now->devices[i]))
+            continue;
+        differs = true;
+        if (devices)
+            (*devices)[i].leaving = true;
+    }
     for (size_t i = 0; i < next->device_count; i++) {
         const vmctl_device *device = &next->devices[i], *same = find_device(now, device);
         differs |= !same || !same_device(same, device);
@@ -303,8 +323,10 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
     info.backend = "libvirt";
     info.state = libvirt_state(summary->state, summary->reason, summary->saved, &info.state_reason);
     info.host = conn->host;
-    info.cpus = args->need_info ? args->info.nrVirtCpu : summary->cpus;
-    info.memory_mib = args->need_info ? args->info.maxMem / 1024 : summary->memory_mib;
+    if (!args->saved || !read || !next) { /* of a saved one libvirt tells the definition's only */
+        info.cpus = args->need_info ? args->info.nrVirtCpu : summary->cpus;
+        info.memory_mib = args->need_info ? args->info.maxMem / 1024 : summary->memory_mib;
+    }
     if (facts & VMCTL_FACT_ADDRESSES) {
         add_addresses(&addresses, &args->agent, "agent", read);
         add_addresses(&addresses, &args->lease, "lease", read);
@@ -321,7 +343,7 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
         info.autostart = args->autostart;
         info.agent_connected = args->running ? agent_state(args->xml) : 0;
         info.uptime_seconds = args->running ? uptime_of(conn, info.name) : -1;
-        info.restart_required = !args->running ? 0 : -1;
+        info.restart_required = args->running || (args->saved && next) ? -1 : 0;
     }
     if (facts & VMCTL_FACT_DEVICES)
         fill_sizes(&info, args->blocks, args->allocated);
@@ -360,6 +382,7 @@ int libvirt_facts_deliver(libvirt_conn *conn, virDomainPtr domain, const libvirt
     args->facts = facts;
     args->running = summary->state != VIR_DOMAIN_SHUTOFF && summary->state != VIR_DOMAIN_CRASHED;
     args->need_info = need_info;
+    args->saved = summary->saved;
     args->agent.count = args->lease.count = args->arp.count = args->snapshots = args->autostart = -1;
     VMC_AUTO_FREE char *doing = vmc_printf("asking for the facts of %s", virDomainGetName(domain));
     vmctl_error *why = NULL;

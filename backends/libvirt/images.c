@@ -136,7 +136,7 @@ static int work_delete(libvirt_rpc *rpc) {
 static int check_unused(libvirt_conn *conn, libvirt_rpc *rpc, const char *path, const vmc_deadline *deadline,
                         vmctl_error **err) {
     VMC_AUTO_STRV users = {0};
-    int code = libvirt_path_users(conn, path, NULL, deadline, &users, err);
+    int code = libvirt_path_users(conn, path, NULL, deadline, &users, NULL, err);
     if (code == 0 && users.count > 0) {
         VMC_AUTO_FREE char *names = vmc_strv_join(&users, ", ");
         vmc_error(err, VMCTL_E_BUSY, "%s is used by %s", path, names);

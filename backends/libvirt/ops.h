@@ -30,6 +30,15 @@ int libvirt_remove(void *conn, void *vm, const vmctl_delete_options *options, vm
 int libvirt_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
                    vmc_journal *journal, vmctl_error **err);
 
+/* hotplug.c */
+int libvirt_device_attach(void *conn, void *vm, const char *list, const vmctl_node *item,
+                          const vmctl_attach_options *options, vmc_journal *journal, vmctl_effect *effect,
+                          vmctl_error **err);
+int libvirt_device_detach(void *conn, void *vm, const char *name, const vmctl_attach_options *options,
+                          vmctl_effect *effect, vmctl_error **err);
+int libvirt_cdrom_change(void *conn, void *vm, const char *name, const char *image, const vmctl_cdrom_options *options,
+                         vmc_journal *journal, vmctl_effect *effect, vmctl_error **err);
+
 /* life.c */
 int libvirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int libvirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);

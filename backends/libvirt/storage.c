@@ -436,7 +436,13 @@ static int plan_volume(libvirt_store *store, const vmctl_node *item, const vmctl
         vmctl_node_boolean(item, "readonly", false))
         return code;
     VMC_AUTO_STRV users = {0};
-    code = libvirt_path_users(store->conn, out->path, NULL, store->deadline, &users, err);
+    bool running = false;
+    code = libvirt_path_users(store->conn, out->path, store->uuid, store->deadline, &users, &running, err);
+    if (code == 0 && users.count > 0 && store->exclusive) {
+        libvirt_refuse(err, running ? VMCTL_E_BUSY : VMCTL_E_CONFLICT, node, "%s belongs to %s%s", out->path,
+                       users.items[0], running ? ", which runs" : "");
+        return vmc_error_next(err, "detach it there first, or let both have it with shared: true (raw disks only)");
+    }
     if (code == 0 && users.count > 0) {
         VMC_AUTO_FREE char *names = vmc_strv_join(&users, ", ");
         vmc_note(store->deadline, VMCTL_NOTE_WARNING,

@@ -21,6 +21,8 @@ typedef struct libvirt_store {
     const char *vm;        /* for the files' names and for progress; NULL: for no VM */
     const char *qemu_user; /* NULL: the person's own */
     bool predict;          /* for render: a name that is taken is a note and no error */
+    bool exclusive;        /* a disk of another VM is refused, and not only told */
+    const char *uuid;      /* of the VM, where it exists: its own disks are no other's; NULL */
     bool keep_used;        /* what a VM uses by then is not undone: for changes of a VM that stays */
     libvirt_pool *pools;
     vmc_strv planned; /* paths that this operation will make */
@@ -106,9 +108,9 @@ int libvirt_documents(libvirt_conn *conn, const vmc_deadline *deadline, vmc_strv
 /* The names of those, other than the one of this UUID (may be NULL), that use the path: as a disk, as what a disk is an overlay of,
  * or to boot from. */
 void libvirt_documents_users(const vmc_strv *documents, const char *path, const char *except_uuid, vmc_strv *names);
-/* Both at once, for one path. */
+/* Both at once, for one path. *running (may be NULL): one of them runs. */
 int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_uuid, const vmc_deadline *deadline,
-                       vmc_strv *names, vmctl_error **err);
+                       vmc_strv *names, bool *running, vmctl_error **err);
 /* A volume's document by POOL/NAME, by its path, or by its name in the default pool. *xml NULL: there is none. */
 int libvirt_volume_find(libvirt_conn *conn, const char *name, const vmc_deadline *deadline, virStorageVolPtr *volume,
                         char **xml, vmctl_error **err);

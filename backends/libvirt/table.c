@@ -39,6 +39,10 @@ static const vmctl_backend_ops libvirt_ops = {
     .migrate = libvirt_migrate,
     .migrate_abort = libvirt_migrate_abort,
 
+    .device_attach = libvirt_device_attach,
+    .device_detach = libvirt_device_detach,
+    .cdrom_change = libvirt_cdrom_change,
+
     .events = libvirt_events,
     .console_open = libvirt_console_open,
     .serial_log = libvirt_serial_log,

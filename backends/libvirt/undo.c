@@ -32,7 +32,7 @@ static int undo_file(const char *path, vmctl_error **err) {
 
 static int is_used(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *used, vmctl_error **err) {
     VMC_AUTO_STRV users = {0};
-    int code = libvirt_path_users(conn, path, NULL, deadline, &users, err);
+    int code = libvirt_path_users(conn, path, NULL, deadline, &users, NULL, err);
     *used = users.count > 0;
     return code;
 }

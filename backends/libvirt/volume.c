@@ -201,10 +201,17 @@ void libvirt_documents_users(const vmc_strv *documents, const char *path, const 
 }
 
 int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_uuid, const vmc_deadline *deadline,
-                       vmc_strv *names, vmctl_error **err) {
+                       vmc_strv *names, bool *running, vmctl_error **err) {
     VMC_AUTO_STRV documents = {0};
     int code = libvirt_documents(conn, deadline, &documents, err);
-    if (code == 0)
-        libvirt_documents_users(&documents, path, except_uuid, names);
-    return code;
+    if (code < 0)
+        return code;
+    libvirt_documents_users(&documents, path, except_uuid, names);
+    for (size_t i = 0; running && i + 2 < documents.count; i += 3) {
+        VMC_AUTO_FREE char *id = NULL; /* only a running domain's document has one */
+        if (vmc_strv_has(names, documents.items[i]))
+            id = libvirt_xpath_text(documents.items[i + 2], "/domain/@id");
+        *running |= id && *id;
+    }
+    return 0;
 }

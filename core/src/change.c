@@ -19,6 +19,19 @@ static void refuse_web(vmctl_error **faults, const vmctl_node *want) {
                     "an image by URL is fetched when a VM is created; for a change name a file (vmctl image pull)");
 }
 
+int vmc_node_check_brought(const vmctl_node *node, const vmctl_backend_descriptor *descriptor, const vmctl_call *call,
+                           vmctl_error **err) {
+    int rc = vmc_node_check_backend(node, descriptor, call, err);
+    if (rc < 0 || descriptor->image_sources & VMCTL_SOURCE_URL)
+        return rc;
+    vmctl_error *faults = NULL;
+    refuse_web(&faults, node);
+    if (!faults)
+        return 0;
+    vmc_error_move(err, &faults);
+    return vmc_error_recode(err, VMCTL_E_UNSUPPORTED);
+}
+
 /* The wanted side of each change against the backend's claims: all refusals in one error. */
 static int check_claims(vmc_op *op, const vmctl_diff *diff) {
     vmctl_error *all = NULL;
@@ -29,11 +42,7 @@ static int check_claims(vmc_op *op, const vmctl_diff *diff) {
             continue;
         vmctl_error *why = NULL;
         const vmctl_backend_descriptor *descriptor = op->connection->entry->descriptor;
-        int rc = vmc_node_check_backend(change->want, descriptor, &op->call, &why);
-        if (rc == 0 && !(descriptor->image_sources & VMCTL_SOURCE_URL)) {
-            refuse_web(&why, change->want);
-            rc = why ? vmc_error_recode(&why, VMCTL_E_UNSUPPORTED) : 0;
-        }
+        int rc = vmc_node_check_brought(change->want, descriptor, &op->call, &why);
         if (rc < 0 && !all) {
             vmc_error_move(&all, &why);
             first = rc;

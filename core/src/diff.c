@@ -285,6 +285,22 @@ static void diff_map(struct diffing *d, const vmctl_node *have, const vmctl_node
     }
 }
 
+vmctl_diff *vmc_diff_of(vmctl_change_action action, const char *path, const vmctl_node *node) {
+    vmctl_diff *diff = vmc_alloc(sizeof *diff);
+    bool gone = action == VMCTL_CHANGE_REMOVE;
+    diff->changes = vmc_alloc(sizeof *diff->changes);
+    diff->changes[diff->count++] = (vmctl_change){
+        .size = sizeof(vmctl_change),
+        .action = action,
+        .path = vmc_strdup(path),
+        .have = gone ? node : NULL,
+        .want = gone ? NULL : node,
+        .have_text = gone ? vmc_node_line(node) : NULL,
+        .want_text = gone ? NULL : vmc_node_line(node),
+    };
+    return diff;
+}
+
 int vmctl_spec_diff(const vmctl_spec *have, const vmctl_spec *want, const vmctl_diff_options *options, vmctl_diff **out,
                     vmctl_error **err) {
     if (!have || !want || !out)

@@ -150,6 +150,10 @@ void vmc_spec_tell_sections(const vmctl_spec *spec, const vmctl_backend_descript
 int vmc_node_check_backend(const vmctl_node *node, const vmctl_backend_descriptor *descriptor, const vmctl_call *call,
                            vmctl_error **err);
 
+/* The same, and an image or medium by URL is refused where the backend does not fetch by itself: what a change of a VM brings in. */
+int vmc_node_check_brought(const vmctl_node *node, const vmctl_backend_descriptor *descriptor, const vmctl_call *call,
+                           vmctl_error **err);
+
 /* The spec as a backend gets it: validated, held against the backend's claims, a copy with the defaults filled in. */
 int vmc_spec_prepare(vmctl_connection *connection, const vmctl_spec *spec, bool strict, const vmctl_call *call,
                      vmctl_spec **out, vmctl_error **err);

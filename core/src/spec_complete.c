@@ -7,7 +7,7 @@
 
 static const struct {
     const char *list, *prefix;
-} kinds[] = {{"disks", "disk"}, {"networks", "net"}, {"gpus", "gpu"}, {"shares", "share"}};
+} kinds[] = {{"disks", "disk"}, {"networks", "net"}, {"gpus", "gpu"}, {"shares", "share"}, {"usb", "usb"}};
 
 static void drop_default_name(vmctl_node *item) {
     for (size_t i = 0; i < vmctl_node_count(item); i++) {

@@ -120,6 +120,8 @@ void vmc_faults_add_node(vmc_faults *faults, const vmctl_node *node, const char 
 /* 0 without faults; else INVALID_SPEC with all of them, by line. Frees the collection. */
 int vmc_faults_end(vmc_faults *faults, vmctl_error **err);
 
+/* One item against the rules of its list, as vmctl_spec_validate: nothing that it needs may be missing. */
+int vmc_node_check_rules(const char *list, const vmctl_node *item, vmctl_error **err);
 /* The cross-checks; `incomplete`: without the required keys. */
 void vmc_spec_rules(const vmctl_spec *spec, bool incomplete, vmc_faults *faults);
 

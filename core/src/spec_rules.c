@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,7 +126,7 @@ static void check_name(struct check *c, void **names, const char *name, const vm
 
 /* Disks and NICs share their names: boot.order and detach mean one of both. */
 static void check_names(struct check *c) {
-    static const char *const lists[] = {"disks", "networks", "gpus", "shares"};
+    static const char *const lists[] = {"disks", "networks", "gpus", "shares", "usb"};
     void *names = NULL;
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
         const vmctl_node *list = list_of(c, lists[l]);
@@ -266,15 +267,42 @@ static void check_gpu(struct check *c, const vmctl_node *gpu) {
                             device->value.string);
 }
 
+static void check_share(struct check *c, const vmctl_node *share) {
+    if (!given(share, "path") && !c->incomplete)
+        vmc_faults_add_node(c->faults, share, "a share needs a path: the folder");
+}
+
+/* BUS:DEVICE in decimal, as lsusb -s takes it; a bus has at most 127 devices (USB 2.0, 9.1.2). */
+static bool is_usb_address(const char *text) {
+    unsigned bus = 0, device = 0;
+    int length = 0;
+    return isdigit((unsigned char)*text) && sscanf(text, "%3u:%3u%n", &bus, &device, &length) == 2 && !text[length] &&
+           isdigit((unsigned char)strchr(text, ':')[1]) && bus > 0 && device > 0 && device <= 127;
+}
+
+static void check_usb(struct check *c, const vmctl_node *usb) {
+    const vmctl_node *device = vmc_node_child(usb, "device"), *address = vmc_node_child(usb, "address");
+    if (device && address)
+        vmc_faults_add_node(c->faults, address, "a USB device is named by device or by address, not by both");
+    if (!device && !address && !c->incomplete)
+        vmc_faults_add_node(c->faults, usb, "a USB device needs device or address, as lsusb shows them");
+    if (device && !fits(device->value.string, "xxxx:xxxx"))
+        vmc_faults_add_node(c->faults, device, "\"%.60s\" is not VENDOR:PRODUCT such as 0781:5583",
+                            device->value.string);
+    if (address && !is_usb_address(address->value.string))
+        vmc_faults_add_node(c->faults, address, "\"%.60s\" is not BUS:DEVICE such as 1:4", address->value.string);
+}
+
+static const struct {
+    const char *list;
+    void (*check)(struct check *c, const vmctl_node *item);
+} item_rules[] = {{"disks", check_disk}, {"gpus", check_gpu}, {"shares", check_share}, {"usb", check_usb}};
+
 static void check_items(struct check *c) {
-    const vmctl_node *disks = list_of(c, "disks"), *gpus = list_of(c, "gpus"), *shares = list_of(c, "shares");
-    for (size_t i = 0; i < vmctl_node_count(disks); i++)
-        check_disk(c, vmctl_node_at(disks, i));
-    for (size_t i = 0; i < vmctl_node_count(gpus); i++)
-        check_gpu(c, vmctl_node_at(gpus, i));
-    for (size_t i = 0; i < vmctl_node_count(shares); i++) {
-        if (!given(vmctl_node_at(shares, i), "path") && !c->incomplete)
-            vmc_faults_add_node(c->faults, vmctl_node_at(shares, i), "a share needs a path: the folder");
+    for (size_t l = 0; l < sizeof item_rules / sizeof *item_rules; l++) {
+        const vmctl_node *list = list_of(c, item_rules[l].list);
+        for (size_t i = 0; i < vmctl_node_count(list); i++)
+            item_rules[l].check(c, vmctl_node_at(list, i));
     }
 }
 
@@ -420,6 +448,24 @@ void vmc_spec_rules(const vmctl_spec *spec, bool incomplete, vmc_faults *faults)
     check_labels(&c);
     check_count(&c);
     check_misc(&c);
+}
+
+int vmc_node_check_rules(const char *list, const vmctl_node *item, vmctl_error **err) {
+    vmc_faults faults = {0};
+    const vmctl_spec none = {0};
+    struct check c = {&none, item, false, &faults};
+    vmctl_node_location(item, &faults.file, NULL, NULL);
+    for (size_t l = 0; l < sizeof item_rules / sizeof *item_rules; l++) {
+        if (strcmp(list, item_rules[l].list) == 0)
+            item_rules[l].check(&c, item);
+    }
+    if (strcmp(list, "networks") == 0) {
+        void *macs = NULL, *ports = NULL;
+        check_nic(&c, item, &macs, &ports);
+        tdestroy(macs, free_named);
+        tdestroy(ports, free_port);
+    }
+    return vmc_faults_end(&faults, err);
 }
 
 int vmctl_spec_validate(const vmctl_spec *spec, vmctl_error **err) {

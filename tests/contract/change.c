@@ -1,50 +1,6 @@
 /* change.c - changing a VM: a diff of two specs, now or at the next start; apply. */
 #include "contract.h"
 
-typedef struct effects {
-    int count, now, at_restart;
-    char paths[512];
-} effects;
-
-static void take_change(const vmctl_change *change, vmctl_effect effect, void *user) {
-    effects *to = user;
-    to->count++;
-    if (effect == VMCTL_EFFECT_NOW)
-        to->now++;
-    else
-        to->at_restart++;
-    strncat(to->paths, change->path, sizeof to->paths - strlen(to->paths) - 2);
-    strcat(to->paths, " ");
-}
-
-/* `vmctl set`: the VM's own spec with one key changed. */
-static int change(vmctl_vm *vm, const char *key, const char *value, bool live, bool dry_run, effects *seen_effects) {
-    vmctl_spec *have = NULL;
-    MUST(vmctl_vm_spec(vm, NULL, &have, &err));
-    vmctl_spec *want = vmctl_spec_copy(have);
-    MUST(vmctl_spec_set(want, key, value, &err));
-    vmctl_diff *diff = NULL;
-    int rc = vmctl_spec_diff(have, want, NULL, &diff, &err);
-    if (rc == 0) {
-        vmctl_change_options options = VMCTL_CHANGE_OPTIONS_INIT;
-        options.live = live;
-        options.dry_run = dry_run;
-        options.changed = take_change;
-        options.user = seen_effects;
-        rc = vmctl_vm_change(vm, diff, &options, &err);
-    }
-    vmctl_diff_free(diff);
-    vmctl_spec_free(have);
-    vmctl_spec_free(want);
-    return rc;
-}
-
-static char *native_of(vmctl_vm *vm) {
-    char *native = NULL;
-    MUST(vmctl_vm_native(vm, NULL, &native, &err));
-    return native;
-}
-
 static void memory_and_cpus_of_a_stopped_vm(void **state) {
     (void)state;
     vmctl_vm *vm = make("ch-a", "%s", "");

@@ -173,6 +173,7 @@ static int take_facts(const vmctl_vm_info *info, void *user) {
         to->link_up = from->link_up;
         to->own = from->own;
         to->pending = from->pending;
+        to->leaving = from->leaving;
     }
     return 0;
 }
@@ -282,6 +283,46 @@ printed wait_line(vmctl_vm *vm, int line) {
         fail();
     }
     return last;
+}
+
+/* --- changes ------------------------------------------------------------------------------------------------- */
+
+void take_change(const vmctl_change *change, vmctl_effect effect, void *user) {
+    effects *to = user;
+    to->count++;
+    if (effect == VMCTL_EFFECT_NOW)
+        to->now++;
+    else
+        to->at_restart++;
+    strncat(to->paths, change->path, sizeof to->paths - strlen(to->paths) - 2);
+    strcat(to->paths, " ");
+}
+
+int change(vmctl_vm *vm, const char *key, const char *value, bool live, bool dry_run, effects *seen_effects) {
+    vmctl_spec *have = NULL;
+    MUST(vmctl_vm_spec(vm, NULL, &have, &err));
+    vmctl_spec *want = vmctl_spec_copy(have);
+    MUST(vmctl_spec_set(want, key, value, &err));
+    vmctl_diff *diff = NULL;
+    int rc = vmctl_spec_diff(have, want, NULL, &diff, &err);
+    if (rc == 0) {
+        vmctl_change_options options = VMCTL_CHANGE_OPTIONS_INIT;
+        options.live = live;
+        options.dry_run = dry_run;
+        options.changed = take_change;
+        options.user = seen_effects;
+        rc = vmctl_vm_change(vm, diff, &options, &err);
+    }
+    vmctl_diff_free(diff);
+    vmctl_spec_free(have);
+    vmctl_spec_free(want);
+    return rc;
+}
+
+char *native_of(vmctl_vm *vm) {
+    char *native = NULL;
+    MUST(vmctl_vm_native(vm, NULL, &native, &err));
+    return native;
 }
 
 /* --- small helpers -------------------------------------------------------------------------------------------- */

@@ -100,7 +100,7 @@ typedef struct seen_device {
     vmctl_device_kind kind;
     char name[64], target[64], bus[32], source[512], type[32], mac[32];
     uint64_t capacity;
-    bool readonly, link_up, own, pending;
+    bool readonly, link_up, own, pending, leaving;
 } seen_device;
 
 typedef struct seen {
@@ -122,6 +122,16 @@ const seen_device *device(const seen *facts, const char *name); /* fails the tes
 
 /* How many VMs of this name the endpoint lists: 0 or 1. */
 int listed(const char *name);
+
+typedef struct effects {
+    int count, now, at_restart;
+    char paths[512];
+} effects;
+void take_change(const vmctl_change *change, vmctl_effect effect, void *user);
+/* `vmctl set`: the VM's own spec with one key changed. */
+int change(vmctl_vm *vm, const char *key, const char *value, bool live, bool dry_run, effects *seen_effects);
+/* The native document; vmctl_string_free. */
+char *native_of(vmctl_vm *vm);
 
 /* Everything that could be left behind, as sorted text: VMs, images, files. Caller frees. */
 char *world(void);

@@ -480,33 +480,6 @@ static void a_native_document_gets_the_marker(void **state) {
     free(xml);
 }
 
-static void a_device_for_a_running_vm(void **state) {
-    (void)state;
-    char *domain = xml_of("name: a\nmemory: 1GiB\ndisks: [{name: root, image: /i}]\n");
-    vmctl_spec *spec = spec_of("name: b\nmemory: 1GiB\ndisks: [{name: data, volume: /d.qcow2}]\n"
-                               "networks: [{name: lan, type: bridge, source: br1}]\n"
-                               "shares: [{name: s, path: /s, type: virtiofs}]\n");
-    const vmctl_node *root = vmctl_spec_root(spec);
-    libvirt_domain_plan plan = {.host = &debian_tcg};
-    libvirt_disk_plan disk = {.path = "/d.qcow2", .format = "qcow2"};
-    vmctl_error *err = NULL;
-    char *xml = NULL;
-    assert_int_equal(0,
-                     libvirt_device_xml("disks", vmctl_node_get(root, "disks[0]"), &disk, domain, &plan, &xml, &err));
-    has(xml, "string(/disk/target/@dev)", "vdb");
-    has(xml, "string(/disk/source/@file)", "/d.qcow2");
-    free(xml);
-    assert_int_equal(
-        0, libvirt_device_xml("networks", vmctl_node_get(root, "networks[0]"), NULL, domain, &plan, &xml, &err));
-    has(xml, "string(/interface/source/@bridge)", "br1");
-    free(xml);
-    assert_int_equal(VMCTL_E_INVALID_STATE,
-                     libvirt_device_xml("shares", vmctl_node_get(root, "shares[0]"), NULL, domain, &plan, &xml, &err));
-    vmctl_error_free(err);
-    vmctl_spec_free(spec);
-    free(domain);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_vm),
@@ -533,7 +506,6 @@ int main(void) {
         cmocka_unit_test(a_patch_is_laid_over),
         cmocka_unit_test(the_test_driver),
         cmocka_unit_test(a_native_document_gets_the_marker),
-        cmocka_unit_test(a_device_for_a_running_vm),
     };
     return schema_is_missing() ? 77 : cmocka_run_group_tests(tests, NULL, NULL);
 }

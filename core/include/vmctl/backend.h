@@ -142,6 +142,10 @@ typedef struct vmctl_here {
 
 typedef int (*vmctl_here_fn)(const vmctl_here *here, void *user);
 
+/* A diff of one change, as a backend's `change` takes it: node is the item that is added or removed, or what the key is set to; it must outlive
+ * the diff. path: "disks.data", "disks.cd.cdrom". Never NULL; vmctl_diff_free. */
+VMCTL_API vmctl_diff *vmc_diff_of(vmctl_change_action action, const char *path, const vmctl_node *node);
+
 typedef struct vmctl_backend_ops {
     size_t size;
     uint32_t abi; /* VMCTL_BACKEND_ABI */
@@ -197,8 +201,8 @@ typedef struct vmctl_backend_ops {
                          vmctl_error **err);
     int (*device_detach)(void *conn, void *vm, const char *name, const vmctl_attach_options *options,
                          vmctl_effect *effect, vmctl_error **err);
-    int (*cdrom_change)(void *conn, void *vm, const char *name, const char *image, const vmctl_call *call,
-                        vmctl_error **err);
+    int (*cdrom_change)(void *conn, void *vm, const char *name, const char *image, const vmctl_cdrom_options *options,
+                        vmc_journal *journal, vmctl_effect *effect, vmctl_error **err);
     int (*gpu_list)(void *conn, const vmctl_call *call, vmctl_gpu_fn each, void *user, vmctl_error **err);
     int (*gpu_prepare)(void *conn, const char *address, const vmctl_gpu_prepare_options *options, vmctl_error **err);
 

@@ -40,28 +40,47 @@ struct vmctl_device {
     bool link_up; /* NICs */
     bool own;     /* disks: made by vmctl for this VM, removed with it */
     bool pending; /* there after the next start only */
+    bool leaving; /* there until the next start only: the definition has it no more */
 };
 
 typedef struct vmctl_attach_options {
     size_t size;
     const vmctl_call *call;
     bool
-        live; /* must be there now; else VMCTL_E_INVALID_STATE. Otherwise: now where possible, and for the next start */
+        live; /* must be in force now, else nothing is changed: VMCTL_E_INVALID_STATE, detach VMCTL_E_TIMEOUT. Otherwise: now where
+               * possible, and for the next start */
 } vmctl_attach_options;
 
 #define VMCTL_ATTACH_OPTIONS_INIT                                                                                      \
     { sizeof(vmctl_attach_options), NULL, false }
 
-/* `item` is an item of the spec's disks:, networks:, shares: or gpus: list (of any spec), `list` that list's key. *effect may be NULL. */
+/* `item` is an item of the spec's disks:, networks:, shares:, usb: or gpus: list (of any spec) with a name, `list` that list's key. *effect
+ * may be NULL. Whole or not at all: what a failed attach made is removed again. A name that the VM has: VMCTL_E_ALREADY_EXISTS; a
+ * disk that another VM uses and that is not shared or read-only: VMCTL_E_BUSY (it runs) or VMCTL_E_CONFLICT; no free slot:
+ * VMCTL_E_RESOURCE_EXHAUSTED. */
 VMCTL_API int vmctl_device_attach(vmctl_vm *vm, const char *list, const vmctl_node *item,
                                   const vmctl_attach_options *options, vmctl_effect *effect, vmctl_error **err);
-/* By the device's name. Waits for the guest to let it go. Nothing of its data is removed. */
+/* By the device's name. Waits for the guest to let it go; where it does not, the device stays until the next start (effect
+ * AT_RESTART, with a warning), or, with `live` or at the call's deadline, all stays as it was: VMCTL_E_TIMEOUT. Nothing of its data is removed: a
+ * note says where a disk is. A disk that vmctl made for the VM stays the VM's, and goes with it when the VM is deleted. No such device:
+ * VMCTL_E_NOT_FOUND; several of the name: VMCTL_E_AMBIGUOUS. */
 VMCTL_API int vmctl_device_detach(vmctl_vm *vm, const char *name, const vmctl_attach_options *options,
                                   vmctl_effect *effect, vmctl_error **err);
 
-/* image NULL ejects. `name` of the cdrom; NULL when there is only one. */
-VMCTL_API int vmctl_cdrom_change(vmctl_vm *vm, const char *name, const char *image, const vmctl_call *call,
-                                 vmctl_error **err);
+typedef struct vmctl_cdrom_options {
+    size_t size;
+    const vmctl_call *call;
+    bool live;  /* as for attaching */
+    bool force; /* also where the guest keeps the tray locked */
+} vmctl_cdrom_options;
+
+#define VMCTL_CDROM_OPTIONS_INIT                                                                                       \
+    { sizeof(vmctl_cdrom_options), NULL, false, false }
+
+/* Puts a medium into an optical drive, in the place of the one that is there; image NULL ejects. A relative path is from the working folder.
+ * `name` of the drive; NULL when there is only one. *effect may be NULL. A guest that keeps the tray locked: VMCTL_E_BUSY. */
+VMCTL_API int vmctl_cdrom_change(vmctl_vm *vm, const char *name, const char *image, const vmctl_cdrom_options *options,
+                                 vmctl_effect *effect, vmctl_error **err);
 
 /* A GPU of a host or cluster. Valid during the callback. */
 typedef struct vmctl_gpu {

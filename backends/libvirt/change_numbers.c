@@ -1,0 +1,166 @@
+/* backends/libvirt/change_numbers.c - CPUs and memory of a running domain.
+ *
+ * CPUs come and go up to the number that the domain was started with room for; one leaves only when the guest lets it go. Memory up to
+ * what it was started with is the balloon's; beyond it, up to memory.max, it comes as a DIMM (formatdomain.html, "Memory devices"). The
+ * definition has all of it as plain memory, so that the next start has its slots free again.
+ */
+#include "change.h"
+
+#include "rpc.h"
+#include "xml_tree.h"
+#include "xpath.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* Linux on x86 takes memory in sections of this size, and none in part (memory_hotplug.rst, "memory block size"). */
+#define SECTION_KIB (128ull * 1024)
+
+static uint64_t number_of(const char *xml, const char *xpath) {
+    VMC_AUTO_FREE char *text = xml ? libvirt_xpath_text(xml, xpath) : NULL;
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static uint64_t current_cpus(const char *xml) {
+    uint64_t current = number_of(xml, "/domain/vcpu/@current");
+    return current ? current : number_of(xml, "/domain/vcpu");
+}
+
+static uint64_t wanted_number(const libvirt_step *step) {
+    uint64_t value = (uint64_t)vmctl_node_integer(step->change->want, NULL, 0);
+    return step->kind == LIBVIRT_STEP_MEMORY ? value / 1024 : value;
+}
+
+static void later(libvirt_step *step, char *why) {
+    step->effect = VMCTL_EFFECT_AT_RESTART;
+    free(step->why);
+    step->why = why;
+}
+
+/* --- what can be done ---------------------------------------------------------------------------------------- */
+
+static void settle_cpus(const libvirt_changing *ch, libvirt_step *step) {
+    uint64_t most = number_of(ch->live_xml, "/domain/vcpu");
+    if (wanted_number(step) > most)
+        later(step, vmc_printf("it was started with room for %llu CPUs (cpus.max)", (unsigned long long)most));
+}
+
+static void settle_memory(const libvirt_changing *ch, libvirt_step *step) {
+    uint64_t wanted = wanted_number(step), has = number_of(ch->live_xml, "/domain/memory");
+    uint64_t most = number_of(ch->live_xml, "/domain/maxMemory");
+    VMC_AUTO_FREE char *balloon = libvirt_xpath_text(ch->live_xml, "/domain/devices/memballoon/@model");
+    VMC_AUTO_FREE char *has_text = vmc_format_size((long long)has * 1024);
+    VMC_AUTO_FREE char *most_text = vmc_format_size((long long)most * 1024);
+    if (wanted <= has) {
+        if (!balloon || strcmp(balloon, "none") == 0)
+            later(step, vmc_strdup("it has no balloon, through which memory would be given back"));
+    } else if (most == 0) {
+        later(step, vmc_printf("it was started with %s and without room for more (memory.max)", has_text));
+    } else if (wanted > most) {
+        later(step, vmc_printf("it was started with room for %s (memory.max)", most_text));
+    } else if ((wanted - has) % SECTION_KIB != 0) {
+        VMC_AUTO_FREE char *less =
+            vmc_format_size((long long)(has + (wanted - has) / SECTION_KIB * SECTION_KIB) * 1024);
+        later(step, vmc_printf("while it runs memory is added in pieces of 128MiB: %s would be possible",
+                               (wanted - has) / SECTION_KIB ? less : "more"));
+    } else if (number_of(ch->live_xml, "count(/domain/devices/memory)") >=
+               number_of(ch->live_xml, "/domain/maxMemory/@slots")) {
+        later(step, vmc_strdup("all its slots for memory are taken"));
+    }
+}
+
+void libvirt_number_settle(const libvirt_changing *ch, libvirt_step *step) {
+    if (step->kind == LIBVIRT_STEP_MEMORY)
+        settle_memory(ch, step);
+    else
+        settle_cpus(ch, step);
+}
+
+/* --- doing it ------------------------------------------------------------------------------------------------ */
+
+/* domain and number */
+static int work_cpus(libvirt_rpc *rpc) {
+    return virDomainSetVcpusFlags(rpc->domain, (unsigned)rpc->number, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+/* domain and text (a DIMM) */
+static int work_dimm(libvirt_rpc *rpc) {
+    return virDomainAttachDeviceFlags(rpc->domain, rpc->text, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+static int set_cpus(const libvirt_changing *ch, uint64_t count, const vmc_deadline *deadline, vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
+    rpc->number = count;
+    return libvirt_rpc_run(ch->conn, deadline, "changing the CPUs", work_cpus, rpc, err);
+}
+
+static int add_dimm(libvirt_changing *ch, libvirt_step *step, uint64_t kib, vmctl_error **err) {
+    VMC_AUTO_FREE char *alias = NULL;
+    for (unsigned i = 0;; i++) {
+        free(alias);
+        alias = vmc_printf("ua-vmctl-dimm%u", i);
+        VMC_AUTO_FREE char *text = vmc_printf("<alias name='%s'/>", alias);
+        if (!strstr(ch->live_xml, text))
+            break;
+    }
+    LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
+    rpc->text = vmc_printf("<memory model='dimm'><target><size unit='KiB'>%llu</size><node>0</node></target>"
+                           "<alias name='%s'/></memory>",
+                           (unsigned long long)kib, alias);
+    int code = libvirt_rpc_run(ch->conn, ch->deadline, "adding memory", work_dimm, rpc, err);
+    if (code == 0) {
+        step->alias = alias;
+        alias = NULL;
+    }
+    return code;
+}
+
+static int change_memory(libvirt_changing *ch, libvirt_step *step, vmctl_error **err) {
+    uint64_t wanted = wanted_number(step), has = number_of(ch->live_xml, "/domain/memory");
+    int code = 0;
+    step->old = number_of(ch->live_xml, "/domain/currentMemory");
+    if (wanted > has)
+        code = add_dimm(ch, step, wanted - has, err);
+    /* A balloon that is blown up is let down as far as the guest shall have. */
+    bool balloon = code == 0 && (wanted > has ? step->old < has : step->old != wanted);
+    if (!balloon)
+        return code;
+    code = libvirt_balloon(ch, wanted, ch->deadline, err);
+    if (code == VMCTL_E_TIMEOUT && !ch->live) { /* it becomes a matter of the restart: the guest keeps what it has */
+        vmc_deadline patient = vmc_deadline_start(NULL, 10000);
+        libvirt_number_undo(ch, step, &patient, NULL);
+    }
+    return code;
+}
+
+int libvirt_number_do(libvirt_changing *ch, libvirt_step *step, vmctl_error **err) {
+    if (step->kind == LIBVIRT_STEP_MEMORY)
+        return change_memory(ch, step, err);
+    step->old = current_cpus(ch->live_xml);
+    uint64_t wanted = wanted_number(step);
+    if (step->old == wanted)
+        return 0;
+    int code = set_cpus(ch, wanted, ch->deadline, err);
+    bool kept = code < 0 && wanted < step->old && code != VMCTL_E_CANCELLED && code != VMCTL_E_UNAVAILABLE;
+    if (kept && vmc_deadline_left(ch->deadline) != 0)
+        vmc_error_recode(err, VMCTL_E_BUSY);
+    if (kept)
+        vmc_error_next(err,
+                       "a guest that boots or has no OS gives no CPU back, and those that it was started with stay");
+    return kept && err && *err ? vmctl_error_code(*err) : code;
+}
+
+/* domain and number (KiB) */
+static int work_memory(libvirt_rpc *rpc) {
+    return virDomainSetMemoryFlags(rpc->domain, (unsigned long)rpc->number, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+int libvirt_number_undo(libvirt_changing *ch, libvirt_step *step, const vmc_deadline *deadline, vmctl_error **err) {
+    if (!step->old || step->effect != VMCTL_EFFECT_NOW)
+        return 0;
+    if (step->kind == LIBVIRT_STEP_CPUS)
+        return step->old == wanted_number(step) ? 0 : set_cpus(ch, step->old, deadline, err);
+    int code = step->alias ? libvirt_unplug(ch, step->alias, "the memory", deadline, err) : 0;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
+    rpc->number = step->old;
+    return code < 0 ? code : libvirt_rpc_run(ch->conn, deadline, "changing the memory", work_memory, rpc, err);
+}
