@@ -202,7 +202,7 @@ static void write_for_people(cli *c, const char *section, const cJSON *rows, con
         write_items(c, notes, note_keys, 3);
         between = "\n";
     }
-    if (others->child) {
+    if (section && others->child) {
         fputs(between, stdout);
         write_other(c, section, others);
     }
@@ -213,13 +213,11 @@ int cli_caps_compare(cli *c, const char *section) {
     vmctl_error *err = NULL;
     int status = 0;
 
-    if (vmctl_compare(section, keep_cell, rows, &err) < 0)
-        status = cli_report(c, err, NULL);
-    else if (section && vmctl_compare_notes(section, keep_note, notes, &err) < 0)
+    if (vmctl_compare(section, keep_cell, rows, &err) < 0 ||
+        (section && vmctl_compare_notes(section, keep_note, notes, &err) < 0))
         status = cli_report(c, err, NULL);
     cJSON *others = !status && section ? other_tables(section) : cJSON_CreateArray();
-    bool people = c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_MARKDOWN || c->format == CLI_CSV;
-    if (!status && people) {
+    if (!status && cli_grid_wanted(c)) {
         write_for_people(c, section, rows, notes, others);
     } else if (!status) {
         static const cli_view view = {.name_key = "feature"};

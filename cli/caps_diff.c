@@ -102,7 +102,7 @@ int cli_caps_diff(cli *c, const char *a, const char *b) {
         cJSON_AddItemToObject(row, "b", cJSON_Duplicate(y, true));
         cJSON_AddItemToArray(rows, row);
     }
-    bool people = c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_MARKDOWN || c->format == CLI_CSV;
+    bool people = cli_grid_wanted(c);
     if (!status && people && rows->child) {
         write_grid(c, a, b, rows, here);
     } else if (!status && !people) {

@@ -8,6 +8,10 @@
 
 enum { GAP = 2, LEAST = 6, NOTE_LEAST = 36, NOTE_INDENT = 4 };
 
+bool cli_grid_wanted(const cli *c) {
+    return c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_MARKDOWN || c->format == CLI_CSV;
+}
+
 size_t cli_width(void) {
     const char *given = getenv("COLUMNS");
     struct winsize size;

@@ -20,6 +20,9 @@ typedef struct cli_grid {
     size_t row_count;
 } cli_grid;
 
+/* Whether the result is wanted as a grid: table, wide, markdown or csv. */
+bool cli_grid_wanted(const cli *c);
+
 /* titles: the first row; a newline in one begins another line. */
 void cli_grid_begin(cli_grid *grid, const char *const *titles, const cli_grid_kind *kinds, size_t columns);
 /* One text per column; NULL is an empty one. */

@@ -264,23 +264,19 @@ static void write_entries(cli *c, cJSON *entries) {
     cli_output_end(c, false);
 }
 
-static bool for_people(const cli *c) {
-    return c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_MARKDOWN || c->format == CLI_CSV;
-}
-
 static int show(cli *c, const cli_subject *subject) {
     collector k = {cJSON_CreateArray(), cli_text(&c->args, "feature", NULL)};
     vmctl_error *err = NULL;
     int status = 0;
 
-    if (for_people(c) && !subject->options.backend && !subject->options.connection) {
+    if (cli_grid_wanted(c) && !subject->options.backend && !subject->options.connection) {
         cJSON_Delete(k.entries);
         return write_backends(c, &subject->options);
     }
     if (vmctl_caps(&subject->options, collect, &k, &err) < 0)
         status = cli_report(c, err, NULL);
     cli_progress_end();
-    if (!status && !for_people(c))
+    if (!status && !cli_grid_wanted(c))
         write_entries(c, k.entries);
     else if (!status)
         write_one(c, k.entries);
@@ -302,7 +298,7 @@ static void write_missing(cli *c, cJSON *missing) {
     size_t columns = 4;
     cli_grid grid;
 
-    if (!for_people(c)) {
+    if (!cli_grid_wanted(c)) {
         write_entries(c, missing);
         return;
     }

@@ -238,7 +238,7 @@ static int path(cli *c, const char *from, const char *to) {
 
     if (vmctl_migration_path(from, to, keep_step, steps, &err) < 0)
         status = cli_report(c, err, NULL);
-    else if (c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_MARKDOWN || c->format == CLI_CSV)
+    else if (cli_grid_wanted(c))
         write_path(c, steps);
     else
         write_list(c, &view, steps);

@@ -125,6 +125,9 @@ static bool is_true(xmlXPathContextPtr context, const char *path) {
 #define OFFERS(device, list, value)                                                                                    \
     "boolean(/domainCapabilities/devices/" device "[@supported='yes']/enum[@name='" list "']/value[.='" value "'])"
 
+#define LAUNCHES(type)                                                                                                 \
+    "boolean(/domainCapabilities/features/launchSecurity[@supported='yes']/enum[@name='sectype']/value[.='" type "'])"
+
 /* Source: formatdomaincaps.html. */
 static int read_domain_capabilities(const char *xml, libvirt_capabilities *c, vmctl_error **err) {
     xmlDocPtr document = xmlReadMemory(xml, (int)strlen(xml), "capabilities.xml", NULL,
@@ -147,6 +150,9 @@ static int read_domain_capabilities(const char *xml, libvirt_capabilities *c, vm
     f->virtiofs = is_true(context, OFFERS("filesystem", "driverType", "virtiofs"));
     f->spice = is_true(context, OFFERS("graphics", "type", "spice"));
     f->vnc = is_true(context, OFFERS("graphics", "type", "vnc"));
+    c->sev = is_true(context, "boolean(/domainCapabilities/features/sev[@supported='yes'])");
+    c->sev_snp = is_true(context, LAUNCHES("sev-snp"));
+    c->tdx = is_true(context, LAUNCHES("tdx"));
     xmlXPathFreeContext(context);
     xmlFreeDoc(document);
     return 0;

@@ -10,6 +10,7 @@
 typedef struct libvirt_capabilities {
     libvirt_host_features features; /* strings owned by this struct; features.kvm as `accel: auto` became */
     bool kvm_offered;               /* libvirt offers domains of type kvm for the host's architecture */
+    bool sev, sev_snp, tdx;         /* QEMU can start a guest with encrypted memory on that CPU */
     char *machine;                  /* the default machine of the host's architecture: "pc-i440fx-7.2"; NULL */
     char *accel_reason;             /* why not KVM: "/dev/kvm cannot be opened by libvirt-qemu"; NULL with KVM */
     char *accel_remedy;             /* NULL */

@@ -3,7 +3,6 @@
 
 #include "base/file.h"
 #include "refuse.h"
-#include "rpc.h"
 #include <string.h>
 
 enum { NETWORK_MS = 60000 };
@@ -15,8 +14,7 @@ static const char default_network[] = "<network><name>" DEFAULT_NETWORK "</name>
                                       "<ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>"
                                       "<range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>";
 
-/* name -> network, found, number (1: active) */
-static int work_lookup(libvirt_rpc *rpc) {
+int libvirt_network_look(libvirt_rpc *rpc) {
     rpc->network = virNetworkLookupByName(rpc->virt, rpc->name);
     rpc->found = rpc->network != NULL;
     if (!rpc->network)
@@ -88,7 +86,7 @@ int libvirt_network_ready(libvirt_conn *conn, const vmctl_node *item, bool make,
     bool standard = strcmp(name, DEFAULT_NETWORK) == 0;
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
     rpc->name = vmc_strdup(name);
-    int code = libvirt_rpc_run(conn, deadline, "looking for the network", work_lookup, rpc, err);
+    int code = libvirt_rpc_run(conn, deadline, "looking for the network", libvirt_network_look, rpc, err);
     if (code < 0 || (rpc->found && rpc->number == 1))
         return code;
     if (standard && !conn->session)

@@ -1,7 +1,7 @@
 /* backends/libvirt/probe_host.c - what the endpoint's host has. Sources: libvirt's formatcaps.html and formatdomaincaps.html. */
+#include "networks.h"
 #include "pool.h"
 #include "probe.h"
-#include "rpc.h"
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +130,31 @@ static void ask_vlan(libvirt_asked *asked, libvirt_answer *out) {
             version / 1000000, version / 1000 % 1000);
 }
 
+static void ask_confidential(libvirt_asked *asked, libvirt_answer *out, size_t offset, const char *what) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    if (*(const bool *)((const char *)host + offset)) {
+        libvirt_answer_yes(out);
+        return;
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "libvirt finds no %s on that host", what);
+    libvirt_answer_remedy(out,
+                          "it needs such a CPU, enabled in the firmware, and a host kernel and a QEMU with support");
+}
+
+static void ask_sev(libvirt_asked *asked, libvirt_answer *out) {
+    ask_confidential(asked, out, offsetof(libvirt_capabilities, sev), "AMD SEV");
+}
+
+static void ask_sev_snp(libvirt_asked *asked, libvirt_answer *out) {
+    ask_confidential(asked, out, offsetof(libvirt_capabilities, sev_snp), "AMD SEV-SNP");
+}
+
+static void ask_tdx(libvirt_asked *asked, libvirt_answer *out) {
+    ask_confidential(asked, out, offsetof(libvirt_capabilities, tdx), "Intel TDX");
+}
+
 static void ask_hugepages(libvirt_asked *asked, libvirt_answer *out) {
     const xmlNode *root = libvirt_asked_capabilities(asked, out);
     if (!root)
@@ -188,17 +213,6 @@ static void ask_opengl(libvirt_asked *asked, libvirt_answer *out) {
 
 /* --- networks and storage ---------------------------------------------------------------------------------------------- */
 
-/* name -> found, number (1: active) */
-static int work_network(libvirt_rpc *rpc) {
-    rpc->network = virNetworkLookupByName(rpc->virt, rpc->name);
-    rpc->found = rpc->network != NULL;
-    if (!rpc->network)
-        return libvirt_rpc_absent(rpc, VIR_ERR_NO_NETWORK);
-    int active = virNetworkIsActive(rpc->network);
-    rpc->number = active == 1;
-    return active < 0 ? -1 : 0;
-}
-
 static void ask_nat(libvirt_asked *asked, libvirt_answer *out) {
     if (asked->conn->session) {
         libvirt_answer_say(out, VMCTL_LEVEL_LIMITED,
@@ -208,7 +222,8 @@ static void ask_nat(libvirt_asked *asked, libvirt_answer *out) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(asked->conn);
     vmctl_error *why = NULL;
     rpc->name = vmc_strdup("default");
-    int code = libvirt_rpc_run(asked->conn, asked->deadline, "looking for the network", work_network, rpc, &why);
+    int code =
+        libvirt_rpc_run(asked->conn, asked->deadline, "looking for the network", libvirt_network_look, rpc, &why);
     if (code < 0) {
         libvirt_answer_check(out, code, why);
         return;
@@ -305,6 +320,15 @@ static void ask_per_vm(libvirt_asked *asked, libvirt_answer *out) {
     libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "it depends on the VM; caps --vm VM tells");
 }
 
+static void ask_versions(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    unsigned long libvirt = host->features.libvirt_version, qemu = host->features.qemu_version;
+    libvirt_answer_say(out, VMCTL_LEVEL_YES, "libvirt %lu.%lu.%lu, QEMU %lu.%lu.%lu", libvirt / 1000000,
+                       libvirt / 1000 % 1000, libvirt % 1000, qemu / 1000000, qemu / 1000 % 1000, qemu % 1000);
+}
+
 /* The endpoint answered: these calls of libvirt have no further condition. */
 static void ask_nothing(libvirt_asked *asked, libvirt_answer *out) {
     (void)asked;
@@ -312,24 +336,47 @@ static void ask_nothing(libvirt_asked *asked, libvirt_answer *out) {
 }
 
 const libvirt_probe_entry libvirt_host_probes[] = {
-    {"lifecycle.create", ask_pool},  {"look.list", ask_nothing},
-    {"look.get", ask_nothing},       {"look.spec", ask_nothing},
-    {"look.native", ask_nothing},    {"look.events", ask_nothing},
-    {"look.metrics", ask_nothing},   {"memory.hugepages", ask_hugepages},
-    {"machine.arch", ask_archs},     {"machine.type", ask_machine},
-    {"accel.kvm", ask_kvm},          {"accel.tcg", ask_tcg},
-    {"firmware.uefi", ask_uefi},     {"firmware.secureboot", ask_secure_boot},
-    {"firmware.tpm", ask_tpm},       {"storage.image", ask_pool},
-    {"storage.pool", ask_pool},      {"storage.bus.nvme", ask_nvme},
-    {"network.nat", ask_nat},        {"network.bridge", ask_bridge},
-    {"network.vlan", ask_vlan},      {"share.virtiofs", ask_virtiofs},
-    {"gpu.passthrough", ask_iommu},  {"gpu.vgpu", ask_iommu},
-    {"gpu.multi", ask_iommu},        {"gpu.hotplug", ask_iommu},
-    {"gpu.prepare", ask_iommu},      {"snapshot.disk", ask_snapshot_disk},
-    {"snapshot.memory", ask_per_vm}, {"snapshot.quiesce", ask_per_vm},
-    {"migrate.live", ask_migration}, {"display.vnc", ask_vnc},
-    {"display.spice", ask_spice},    {"display.opengl", ask_opengl},
-    {"host.info", ask_nothing},      {"host.list", ask_nothing},
-    {"host.pools", ask_nothing},     {"host.networks", ask_nothing},
-    {"image.list", ask_nothing},     {NULL, NULL},
+    {"lifecycle.create", ask_pool},
+    {"look.list", ask_nothing},
+    {"look.get", ask_nothing},
+    {"look.spec", ask_nothing},
+    {"look.native", ask_nothing},
+    {"look.events", ask_nothing},
+    {"look.metrics", ask_nothing},
+    {"memory.hugepages", ask_hugepages},
+    {"machine.arch", ask_archs},
+    {"machine.type", ask_machine},
+    {"accel.kvm", ask_kvm},
+    {"accel.tcg", ask_tcg},
+    {"firmware.uefi", ask_uefi},
+    {"firmware.secureboot", ask_secure_boot},
+    {"firmware.tpm", ask_tpm},
+    {"confidential.sev", ask_sev},
+    {"confidential.sev-snp", ask_sev_snp},
+    {"confidential.tdx", ask_tdx},
+    {"storage.image", ask_pool},
+    {"storage.pool", ask_pool},
+    {"storage.bus.nvme", ask_nvme},
+    {"network.nat", ask_nat},
+    {"network.bridge", ask_bridge},
+    {"network.vlan", ask_vlan},
+    {"share.virtiofs", ask_virtiofs},
+    {"gpu.passthrough", ask_iommu},
+    {"gpu.vgpu", ask_iommu},
+    {"gpu.multi", ask_iommu},
+    {"gpu.hotplug", ask_iommu},
+    {"gpu.prepare", ask_iommu},
+    {"snapshot.disk", ask_snapshot_disk},
+    {"snapshot.memory", ask_per_vm},
+    {"snapshot.quiesce", ask_per_vm},
+    {"migrate.live", ask_migration},
+    {"display.vnc", ask_vnc},
+    {"display.spice", ask_spice},
+    {"display.opengl", ask_opengl},
+    {"host.info", ask_versions},
+    {"host.list", ask_nothing},
+    {"host.pools", ask_nothing},
+    {"host.networks", ask_nothing},
+    {"image.list", ask_nothing},
+    {NULL, NULL},
 };
