@@ -235,15 +235,53 @@ static char *cards_config(const vmctl_node *networks) {
     return vmc_str_take(&s);
 }
 
+static char *meta_data(const char *uuid, const char *hostname) {
+    VMC_AUTO_STR meta = {0};
+    vmc_str_printf(&meta, "instance-id: \"vmctl-%s\"\nlocal-hostname: ", uuid);
+    add_scalar(&meta, hostname);
+    vmc_str_add(&meta, "\n");
+    return vmc_str_take(&meta);
+}
+
+static void replace_all(char **text, const char *from, const char *to) {
+    VMC_AUTO_STR out = {0};
+    size_t length = strlen(from);
+    const char *rest = *text;
+    for (const char *hit; length && (hit = strcasestr(rest, from)); rest = hit + length) {
+        vmc_str_add_n(&out, rest, (size_t)(hit - rest));
+        vmc_str_add(&out, to);
+    }
+    vmc_str_add(&out, rest);
+    free(*text);
+    *text = vmc_str_take(&out);
+}
+
+void libvirt_seed_for_clone(libvirt_seed *seed, const char *uuid, const char *hostname, const char *const *macs,
+                            size_t mac_count, char **told) {
+    static const char ours[] = "#cloud-config\nhostname: ";
+    free(seed->meta_data);
+    seed->meta_data = meta_data(uuid, hostname);
+    if (seed->user_data && vmc_starts_with(seed->user_data, ours)) {
+        const char *rest = seed->user_data + strlen(ours);
+        rest += strcspn(rest, "\n");
+        VMC_AUTO_STR data = {0};
+        vmc_str_add(&data, ours);
+        add_scalar(&data, hostname);
+        vmc_str_add(&data, rest);
+        free(seed->user_data);
+        seed->user_data = vmc_str_take(&data);
+    } else if (seed->user_data && strstr(seed->user_data, "hostname")) {
+        *told = vmc_printf("its cloud-init user-data sets a host name of its own, which stays as it is");
+    }
+    for (size_t i = 0; seed->network_config && i < mac_count; i++)
+        replace_all(&seed->network_config, macs[2 * i], macs[2 * i + 1]);
+}
+
 int libvirt_seed_texts(const vmctl_spec *spec, const char *uuid, libvirt_seed *out, vmctl_error **err) {
     const vmctl_node *root = vmctl_spec_root(spec);
     const vmctl_node *init = vmctl_node_get(root, "cloudInit");
     const char *hostname = vmctl_node_string(init, "hostname", vmctl_spec_name(spec));
     *out = (libvirt_seed){0};
-    VMC_AUTO_STR meta = {0};
-    vmc_str_printf(&meta, "instance-id: \"vmctl-%s\"\nlocal-hostname: ", uuid);
-    add_scalar(&meta, hostname);
-    vmc_str_add(&meta, "\n");
     int code = user_data(init, hostname, &out->user_data, err);
     if (code == 0)
         code = read_text(vmctl_node_get(init, "networkData"), "network data", &out->network_config, err);
@@ -253,6 +291,6 @@ int libvirt_seed_texts(const vmctl_spec *spec, const char *uuid, libvirt_seed *o
     }
     if (!out->network_config)
         out->network_config = cards_config(vmctl_node_get(root, "networks"));
-    out->meta_data = vmc_str_take(&meta);
+    out->meta_data = meta_data(uuid, hostname);
     return 0;
 }

@@ -22,23 +22,20 @@ static int work_define(libvirt_rpc *rpc) {
     return rpc->number ? virDomainSetAutostart(rpc->domain, 1) : 0;
 }
 
-static int define(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan, vmc_journal *journal, void **vm,
-                  vmctl_error **err) {
-    const vmctl_node *root = vmctl_spec_root(spec);
+int libvirt_define_new(libvirt_conn *conn, const char *xml, const char *name, const char *uuid, unsigned flags,
+                       bool autostart, const vmc_deadline *deadline, vmc_journal *journal, void **vm,
+                       vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
-    int code = libvirt_plan_xml(spec, plan, &rpc->text, err);
-    if (code < 0)
-        return code;
-    rpc->name = vmc_strdup(vmctl_spec_name(spec));
-    rpc->number = vmctl_node_boolean(root, "autostart", false);
-    /* libvirt ignores elements that it does not know; in a patch of the person's that is a mistake to be told. */
-    rpc->flags = vmctl_node_get(root, "libvirt.xmlPatch") ? VIR_DOMAIN_DEFINE_VALIDATE : 0;
-    VMC_AUTO_FREE char *detail = vmc_printf("%s %s", plan->uuid, rpc->name);
+    rpc->text = vmc_strdup(xml);
+    rpc->name = vmc_strdup(name);
+    rpc->number = autostart;
+    rpc->flags = flags;
+    VMC_AUTO_FREE char *detail = vmc_printf("%s %s", uuid, name);
     size_t mark = 0;
-    code = vmc_journal_add(journal, "domain", detail, &mark, err);
+    int code = vmc_journal_add(journal, "domain", detail, &mark, err);
     if (code < 0)
         return code;
-    code = libvirt_rpc_run(conn, plan->store.deadline, "defining the domain", work_define, rpc, err);
+    code = libvirt_rpc_run(conn, deadline, "defining the domain", work_define, rpc, err);
     if (code == 0) {
         *vm = libvirt_vm_new(rpc->domain);
         rpc->domain = NULL;
@@ -48,6 +45,19 @@ static int define(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan
         return code;
     vmc_journal_drop(journal, mark, NULL); /* refused: whatever has this UUID is not ours */
     return rpc->found ? vmc_error_recode(err, VMCTL_E_ALREADY_EXISTS) : code;
+}
+
+static int define(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan, vmc_journal *journal, void **vm,
+                  vmctl_error **err) {
+    const vmctl_node *root = vmctl_spec_root(spec);
+    VMC_AUTO_FREE char *xml = NULL;
+    int code = libvirt_plan_xml(spec, plan, &xml, err);
+    if (code < 0)
+        return code;
+    /* libvirt ignores elements that it does not know; in a patch of the person's that is a mistake to be told. */
+    unsigned flags = vmctl_node_get(root, "libvirt.xmlPatch") ? VIR_DOMAIN_DEFINE_VALIDATE : 0;
+    return libvirt_define_new(conn, xml, vmctl_spec_name(spec), plan->uuid, flags,
+                              vmctl_node_boolean(root, "autostart", false), plan->store.deadline, journal, vm, err);
 }
 
 /* A stage begins: the caller may cancel here. */

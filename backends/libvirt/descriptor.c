@@ -48,7 +48,7 @@ static const vmctl_slot_claim slots[] = {
     UNTRIED("network.mtu", LIMITED, "not on user networking"),
     UNTRIED("display.opengl", LIMITED, "rendered on the host's GPU, which needs a render node"),
     YES(start), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
-    NO(clone, "cloning arrives with its own release; virt-clone does it until then"),
+    YES(clone),
     YES(snapshot_create), YES(snapshot_list), YES(snapshot_rename), YES(snapshot_revert), YES(snapshot_delete),
     SOME_OF(snapshot_create, "snapshot.disk", "of a running VM only from libvirt 9.9 on; before, its snapshots are with memory"),
     SOME_OF(snapshot_create, "snapshot.memory", "on qcow2 disks; of a VM on UEFI firmware from libvirt 10.10 on"),

@@ -3,6 +3,8 @@
  *   <vmctl:vm version owner run created expires>      version and created are there only where vmctl made the VM
  *     <vmctl:label key>value</vmctl:label>
  *     <vmctl:file device path origin/>                made by vmctl for this VM; device: the alias
+ *     <vmctl:file path base='yes'/>                   the same, where other VMs' disks stand on it too
+ *     <vmctl:base path/>                              a file that its disks and other VMs' stand on, and that vmctl did not make
  *     <vmctl:device alias name/>                      where the alias cannot be the name
  *     <vmctl:key path was>JSON</vmctl:key>            what the XML does not show of the spec (domain_json.c)
  *   </vmctl:vm>
@@ -87,6 +89,55 @@ void libvirt_marker_file(libvirt_build *build, const char *alias, const char *pa
     libvirt_xml_set(file, "device", alias);
     libvirt_xml_set(file, "path", path);
     libvirt_xml_set(file, "origin", origin);
+}
+
+static xmlNode *path_note(libvirt_build *build, const char *name, const char *path) {
+    LIBVIRT_XML_EACH(note, libvirt_marker_find(build->domain), name) {
+        if (libvirt_xml_attr_is(note, "path", path))
+            return note;
+    }
+    xmlNode *note = add(build, name);
+    libvirt_xml_set(note, "path", path);
+    return note;
+}
+
+void libvirt_marker_base(libvirt_build *build, const char *path, bool own) {
+    if (own)
+        libvirt_xml_set(path_note(build, "file", path), "base", "yes");
+    else
+        path_note(build, "base", path);
+}
+
+static xmlNode *key_note(const libvirt_build *build, const char *path) {
+    LIBVIRT_XML_EACH(key, libvirt_marker_find(build->domain), "key") {
+        if (libvirt_xml_attr_is(key, "path", path))
+            return key;
+    }
+    return NULL;
+}
+
+static char *json_text(const char *text) {
+    LIBVIRT_AUTO_JSON *value = text ? cJSON_CreateString(text) : NULL;
+    return value ? cJSON_PrintUnformatted(value) : NULL;
+}
+
+void libvirt_marker_key(libvirt_build *build, const char *path, const char *was, const char *value) {
+    libvirt_xml_drop(key_note(build, path));
+    if (!value)
+        return;
+    VMC_AUTO_FREE char *shown = json_text(was);
+    VMC_AUTO_FREE char *text = json_text(value);
+    xmlNode *key = add(build, "key");
+    libvirt_xml_set(key, "path", path);
+    libvirt_xml_set(key, "was", shown);
+    libvirt_xml_set_text(key, text);
+}
+
+void libvirt_marker_key_change(libvirt_build *build, const char *path, const char *value) {
+    VMC_AUTO_FREE char *text = json_text(value);
+    xmlNode *key = key_note(build, path);
+    if (key)
+        libvirt_xml_set_text(key, text);
 }
 
 void libvirt_marker_labels(libvirt_build *build, const cJSON *labels) {

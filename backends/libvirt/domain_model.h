@@ -62,6 +62,12 @@ void libvirt_marker_write(libvirt_build *build, const vmctl_marker *marker);
 /* A file that vmctl made for this VM; alias NULL: of no device. */
 void libvirt_marker_file(libvirt_build *build, const char *alias, const char *path, const char *origin);
 xmlNode *libvirt_marker_file_of(const xmlNode *domain, const char *alias);
+/* A file that its disks stand on, and other VMs' too; own: vmctl made it, and it goes with the last of them. */
+void libvirt_marker_base(libvirt_build *build, const char *path, bool own);
+/* A kept key of the spec with a text as its value (domain_json.c): `was` is what the XML shows, NULL: nothing; value NULL: the key is dropped. */
+void libvirt_marker_key(libvirt_build *build, const char *path, const char *was, const char *value);
+/* The same only where the key is there. */
+void libvirt_marker_key_change(libvirt_build *build, const char *path, const char *value);
 void libvirt_marker_labels(libvirt_build *build, const cJSON *labels);
 int64_t libvirt_time_parse(const char *text); /* RFC 3339 UTC; 0 when it is none */
 char *libvirt_time_text(int64_t seconds);
@@ -103,6 +109,7 @@ const char *libvirt_disk_path(const xmlNode *disk);                   /* file or
 int libvirt_nic_add(libvirt_build *build, const cJSON *item, xmlNode **out, vmctl_error **err);
 int libvirt_nic_change(libvirt_build *build, xmlNode *nic, const cJSON *item, const cJSON *changed, vmctl_error **err);
 void libvirt_nic_drop(libvirt_build *build, xmlNode *nic);
+bool libvirt_nic_forwards_drop(libvirt_build *build, xmlNode *nic); /* true: it had some */
 cJSON *libvirt_nic_read(const xmlNode *domain, const xmlNode *nic);
 /* QEMU's own arguments, without those that are port forwards. */
 void libvirt_qemu_args_write(libvirt_build *build, const cJSON *args);

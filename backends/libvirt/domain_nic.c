@@ -311,6 +311,19 @@ void libvirt_nic_drop(libvirt_build *build, xmlNode *nic) {
     libvirt_device_drop(build, nic);
 }
 
+static cJSON *read_forwards(const xmlNode *domain, const xmlNode *nic);
+
+bool libvirt_nic_forwards_drop(libvirt_build *build, xmlNode *nic) {
+    LIBVIRT_AUTO_JSON *forwards = read_forwards(build->domain, nic);
+    const char *alias = libvirt_xml_attr_at(nic, "alias", "name");
+    if (cJSON_GetArraySize(forwards) == 0)
+        return false;
+    if (alias)
+        forwards_drop(build, alias);
+    libvirt_xml_drop_children(nic, "portForward");
+    return true;
+}
+
 static cJSON *read_forwards(const xmlNode *domain, const xmlNode *nic) {
     cJSON *list = cJSON_CreateArray();
     const char *alias = libvirt_xml_attr_at(nic, "alias", "name");

@@ -1,5 +1,6 @@
 /* Source: libvirt's qemu_domain.c, qemuDomainNVRAMPathFormat: FOLDER/NAME_VARS.fd (.qcow2 where the firmware's template is one). */
 #include "nvram.h"
+#include "base/file.h"
 #include "ops.h"
 #include "xml_tree.h"
 #include <errno.h>
@@ -87,4 +88,32 @@ void libvirt_nvram_follow(const libvirt_nvram *nvram, const char *new_name, cons
 void libvirt_nvram_free(libvirt_nvram *nvram) {
     free(nvram->folder);
     free(nvram->old_name);
+}
+
+int libvirt_nvram_of_clone(const libvirt_conn *conn, const xmlNode *domain, const char *name, const char *clone,
+                           char **from, char **to, const vmc_deadline *deadline, vmctl_error **err) {
+    const xmlNode *os = libvirt_xml_child(domain, "os");
+    bool has_uefi = libvirt_xml_attr_is(os, "firmware", "efi") ||
+                    libvirt_xml_attr_is(libvirt_xml_child(os, "loader"), "type", "pflash");
+    if (!has_uefi || conn->test_driver)
+        return 0;
+    VMC_AUTO_FREE char *written = libvirt_xml_content(libvirt_xml_child(os, "nvram"));
+    VMC_AUTO_FREE char *folder = written && *written ? vmc_path_dirname(written) : folder_of(conn);
+    for (size_t i = 0; conn->local && i < sizeof endings / sizeof endings[0] && !*from; i++) {
+        VMC_AUTO_FREE char *usual = vmc_printf("%s/%s_VARS.%s", folder, name, endings[i]);
+        const char *source = written && *written ? written : usual;
+        if (access(source, R_OK) < 0 || access(folder, W_OK | X_OK) < 0)
+            continue;
+        const char *dot = strrchr(source, '.');
+        *from = vmc_strdup(source);
+        *to = vmc_printf("%s/%s_VARS.%s", folder, clone, dot ? dot + 1 : endings[0]);
+    }
+    if (!*from) {
+        vmc_note(deadline, VMCTL_NOTE_INFO, "%s begins with the firmware's own UEFI variables%s", clone,
+                 conn->local ? "" : ": those of the original cannot be copied from here");
+        return 0;
+    }
+    if (vmc_file_exists(*to))
+        return vmc_error(err, VMCTL_E_ALREADY_EXISTS, "%s is there already, and would be another VM's variables", *to);
+    return 0;
 }

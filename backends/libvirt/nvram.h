@@ -5,6 +5,7 @@
 #define VMC_LIBVIRT_NVRAM_H
 
 #include "conn.h"
+#include <libxml/tree.h>
 
 typedef struct libvirt_nvram {
     char *folder; /* NULL: nothing to do */
@@ -17,5 +18,10 @@ int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const vmc_de
 /* After it: the file gets the name that libvirt will look for. */
 void libvirt_nvram_follow(const libvirt_nvram *nvram, const char *new_name, const vmc_deadline *deadline);
 void libvirt_nvram_free(libvirt_nvram *nvram);
+
+/* Where a clone's variables come from and go to; both NULL: there are none yet, or they cannot be copied from here (told). ALREADY_EXISTS: a file is in
+ * the way. */
+int libvirt_nvram_of_clone(const libvirt_conn *conn, const xmlNode *domain, const char *name, const char *clone,
+                           char **from, char **to, const vmc_deadline *deadline, vmctl_error **err);
 
 #endif

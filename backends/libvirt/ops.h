@@ -65,6 +65,10 @@ int libvirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_
 int libvirt_migrate(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
                     vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);
 int libvirt_migrate_abort(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+/* clone.c */
+int libvirt_clone(void *conn, void *vm, const char *name, const vmctl_clone_options *options,
+                  const vmctl_marker *marker, vmc_journal *journal, void **out, vmctl_identity *identity,
+                  vmctl_error **err);
 
 /* events.c, console.c, serial_log.c, display.c */
 int libvirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);

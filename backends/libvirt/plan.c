@@ -82,8 +82,8 @@ static int work_taken(libvirt_rpc *rpc) {
     return 0;
 }
 
-static int check_free(libvirt_conn *conn, const char *name, const char *uuid, const vmc_deadline *deadline,
-                      vmctl_error **err) {
+int libvirt_check_free(libvirt_conn *conn, const char *name, const char *uuid, const vmc_deadline *deadline,
+                       vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
     rpc->name = vmc_strdup(name);
     rpc->text = vmc_strdup(uuid);
@@ -132,25 +132,29 @@ static int plan_kernel(libvirt_plan *plan, const vmctl_node *boot, const char *k
     return libvirt_plan_medium(&plan->store, node, vmctl_node_string(node, NULL, ""), key, NULL, file, err);
 }
 
+int libvirt_plan_seed(libvirt_store *store, const libvirt_seed *texts, libvirt_file *out, vmctl_error **err) {
+    seed_iso_file files[3] = {
+        {"meta-data", texts->meta_data, strlen(texts->meta_data)},
+        {"user-data", texts->user_data, strlen(texts->user_data)},
+    };
+    size_t count = 2;
+    if (texts->network_config)
+        files[count++] = (seed_iso_file){"network-config", texts->network_config, strlen(texts->network_config)};
+    char *image = NULL;
+    size_t length = 0;
+    int code = seed_iso_build("cidata", files, count, &image, &length, err);
+    return code < 0 ? code : libvirt_plan_bytes(store, LIBVIRT_SEED_NAME, image, length, out, err);
+}
+
 static int plan_seed(const vmctl_spec *spec, libvirt_plan *plan, vmctl_error **err) {
     if (vmctl_node_count(vmctl_node_get(vmctl_spec_root(spec), "cloudInit")) == 0)
         return 0;
     libvirt_seed texts;
     int code = libvirt_seed_texts(spec, plan->uuid, &texts, err);
-    if (code < 0)
-        return code;
-    seed_iso_file files[3] = {
-        {"meta-data", texts.meta_data, strlen(texts.meta_data)},
-        {"user-data", texts.user_data, strlen(texts.user_data)},
-    };
-    size_t count = 2;
-    if (texts.network_config)
-        files[count++] = (seed_iso_file){"network-config", texts.network_config, strlen(texts.network_config)};
-    char *image = NULL;
-    size_t length = 0;
-    code = seed_iso_build("cidata", files, count, &image, &length, err);
+    if (code == 0)
+        code = libvirt_plan_seed(&plan->store, &texts, &plan->seed, err);
     libvirt_seed_free(&texts);
-    return code < 0 ? code : libvirt_plan_bytes(&plan->store, LIBVIRT_SEED_NAME, image, length, &plan->seed, err);
+    return code;
 }
 
 int libvirt_plan_log(libvirt_store *store, const vmctl_node *node, char **path, vmctl_error **err) {
@@ -225,7 +229,7 @@ int libvirt_plan_vm(libvirt_conn *conn, const vmctl_spec *spec, const vmctl_mark
     bool own_uuid = native && plan_native(spec, plan) == 0;
     int code = 0;
     if (!predict)
-        code = check_free(conn, name, own_uuid ? plan->uuid : NULL, deadline, err);
+        code = libvirt_check_free(conn, name, own_uuid ? plan->uuid : NULL, deadline, err);
     if (code == 0 && !native) {
         code = libvirt_plan_host(conn, vmctl_node_string(root, "arch", NULL), vmctl_node_string(root, "accel", NULL),
                                  deadline, &plan->host, &plan->foreign, err);

@@ -3,6 +3,7 @@
 #define VMC_LIBVIRT_PLAN_H
 
 #include "capabilities.h"
+#include "cloud_init.h"
 #include "storage.h"
 
 typedef struct libvirt_plan {
@@ -34,6 +35,17 @@ int libvirt_plan_xml(const vmctl_spec *spec, libvirt_plan *plan, char **xml, vmc
 
 /* The path of serial.log in the default pool. *path: free. */
 int libvirt_plan_log(libvirt_store *store, const vmctl_node *node, char **path, vmctl_error **err);
+
+/* cloud-init's seed with these texts, for the store's VM. */
+int libvirt_plan_seed(libvirt_store *store, const libvirt_seed *texts, libvirt_file *out, vmctl_error **err);
+
+/* ALREADY_EXISTS when a VM has that name, or (uuid not NULL) that UUID. */
+int libvirt_check_free(libvirt_conn *conn, const char *name, const char *uuid, const vmc_deadline *deadline,
+                       vmctl_error **err);
+/* create.c: defines a new domain, noted in the journal before. VIR_DOMAIN_DEFINE_* flags; autostart: with the host. */
+int libvirt_define_new(libvirt_conn *conn, const char *xml, const char *name, const char *uuid, unsigned flags,
+                       bool autostart, const vmc_deadline *deadline, vmc_journal *journal, void **vm,
+                       vmctl_error **err);
 
 void libvirt_new_uuid(char out[VIR_UUID_STRING_BUFLEN]);
 

@@ -1,6 +1,7 @@
 /* backends/libvirt/probe_vm.c - what is possible with one VM as it is now, in the words of the operations' own checks. */
 #include "probe.h"
 
+#include "clone.h"
 #include "ops.h"
 #include <string.h>
 
@@ -28,6 +29,23 @@ ASK_LIFE(pause)
 ASK_LIFE(resume)
 ASK_LIFE(save)
 ASK_LIFE(rename)
+
+static void ask_clone_as(libvirt_asked *asked, bool linked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return;
+    int code = libvirt_clone_check(scene, linked, NULL, &why);
+    libvirt_answer_check(out, code, why);
+}
+
+static void ask_clone(libvirt_asked *asked, libvirt_answer *out) {
+    ask_clone_as(asked, false, out);
+}
+
+static void ask_clone_linked(libvirt_asked *asked, libvirt_answer *out) {
+    ask_clone_as(asked, true, out);
+}
 
 /* --- snapshots ---------------------------------------------------------------------------------------------------------- */
 
@@ -193,6 +211,8 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"lifecycle.resume", ask_resume},
     {"lifecycle.save", ask_save},
     {"lifecycle.rename", ask_rename},
+    {"lifecycle.clone", ask_clone},
+    {"lifecycle.clone.linked", ask_clone_linked},
     {"cpu.hotplug", ask_cpu_hotplug},
     {"memory.balloon", ask_balloon},
     {"guest.channel", ask_channel},

@@ -58,7 +58,7 @@ static int is_shared(removal *r, const char *path, bool *shared, vmctl_error **e
     int code = r->documents.count ? 0 : libvirt_documents(r->conn, r->deadline, &r->documents, err);
     if (code < 0)
         return code;
-    libvirt_documents_users(&r->documents, path, r->vm->uuid, &users);
+    libvirt_documents_users(r->conn, &r->documents, path, r->vm->uuid, r->deadline, &users);
     *shared = users.count > 0;
     if (*shared)
         vmc_note(r->deadline, VMCTL_NOTE_WARNING, "%s %s stays: %s uses it too", is_disk(path) ? "disk" : "file", path,

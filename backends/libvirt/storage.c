@@ -37,6 +37,7 @@ void libvirt_file_free(libvirt_file *file) {
     free(file->format);
     free(file->source);
     free(file->source_format);
+    free(file->snapshot);
     free(file->content);
     free(file->origin);
     *file = (libvirt_file){0};
@@ -115,8 +116,8 @@ static int is_taken(libvirt_store *store, libvirt_pool *pool, const char *name, 
 }
 
 /* Gives the file its name and path in the pool; both must be free. */
-static int place_as(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
-                    libvirt_file *file, vmctl_error **err) {
+int libvirt_place_file(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
+                       libvirt_file *file, vmctl_error **err) {
     int code = take_pool(store, pool_name, &file->pool, err);
     if (code == VMCTL_E_NOT_FOUND && err && pool_name) {
         vmctl_error *cause = NULL;
@@ -156,14 +157,15 @@ static int place_as(libvirt_store *store, const vmctl_node *node, const char *po
 static int place(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
                  libvirt_file *file, vmctl_error **err) {
     VMC_AUTO_FREE char *full = vmc_printf("%s-%s", store->vm, name);
-    return place_as(store, node, pool_name, full, file, err);
+    return libvirt_place_file(store, node, pool_name, full, file, err);
 }
 
 int libvirt_plan_path(libvirt_store *store, const vmctl_node *node, const char *name, char **path, vmctl_error **err) {
     size_t length = strlen(store->vm);
     bool named = strncmp(name, store->vm, length) == 0 && (name[length] == '.' || name[length] == '-');
     libvirt_file file = {0};
-    int code = named ? place_as(store, node, NULL, name, &file, err) : place(store, node, NULL, name, &file, err);
+    int code =
+        named ? libvirt_place_file(store, node, NULL, name, &file, err) : place(store, node, NULL, name, &file, err);
     if (code == 0)
         *path = vmc_strdup(file.path);
     libvirt_file_free(&file);
@@ -293,7 +295,7 @@ int libvirt_plan_upload(libvirt_store *store, const char *path, const char *name
     if (code == 0)
         code = inspect_image(store, NULL, path, NULL, &info, err);
     if (code == 0)
-        code = place_as(store, NULL, pool, name, out, err);
+        code = libvirt_place_file(store, NULL, pool, name, out, err);
     if (code < 0) {
         libvirt_file_free(out);
         return code;

@@ -38,16 +38,18 @@ typedef enum libvirt_file_kind {
     LIBVIRT_FILE_BLANK,
     LIBVIRT_FILE_COPY,    /* of a file of this machine, converted when the formats differ */
     LIBVIRT_FILE_OVERLAY, /* on a file of the host */
+    LIBVIRT_FILE_FLAT,    /* a copy of a disk of the host, with all that it stands on */
     LIBVIRT_FILE_BYTES    /* of this process's memory */
 } libvirt_file_kind;
 
 typedef struct libvirt_file {
     libvirt_file_kind kind;
-    char *device; /* the spec's name of it, for progress: "root"; NULL */
-    char *name;   /* in its pool: "web-1-root.qcow2" */
-    char *path;   /* on the host; NULL: a drive without a medium */
-    char *format; /* "qcow2", "raw" */
-    char *source; /* COPY and OVERLAY */
+    char *device;   /* the spec's name of it, for progress: "root"; NULL */
+    char *name;     /* in its pool: "web-1-root.qcow2" */
+    char *path;     /* on the host; NULL: a drive without a medium */
+    char *format;   /* "qcow2", "raw" */
+    char *source;   /* COPY, OVERLAY and FLAT */
+    char *snapshot; /* FLAT: the qcow2 snapshot that is copied; NULL: the present state */
     char *source_format;
     uint64_t source_bytes; /* what a guest would see of it */
     uint64_t bytes;        /* what the guest shall see; 0: as the source */
@@ -72,6 +74,10 @@ int libvirt_plan_source(libvirt_store *store, const char *device, const char *ke
 int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char *source, const char *name,
                         const char *pool, libvirt_file *out, vmctl_error **err);
 #define LIBVIRT_SEED_NAME "cidata.iso" /* cloud-init's seed is VM-cidata.iso */
+/* A new file for a disk of the host that exists, as VM-`device` in the pool of its folder (else the default one): FLAT (its format stays) or
+ * OVERLAY. snapshot: an internal one of a qcow2 file; NULL. */
+int libvirt_plan_clone(libvirt_store *store, libvirt_file_kind kind, const char *source, const char *format,
+                       const char *snapshot, const char *device, libvirt_file *out, vmctl_error **err);
 /* A file of the default pool named VM-`name` with this content, which becomes the plan's. */
 int libvirt_plan_bytes(libvirt_store *store, const char *name, char *content, size_t length, libvirt_file *out,
                        vmctl_error **err);
@@ -81,6 +87,9 @@ int libvirt_plan_upload(libvirt_store *store, const char *path, const char *name
 /* A path in the default pool for a file that the host will write, VM-`name` (or `name` where it begins with the VM's): checked to be
  * free, not made. *path: free. */
 int libvirt_plan_path(libvirt_store *store, const vmctl_node *node, const char *name, char **path, vmctl_error **err);
+/* Gives a file its pool (NULL: the default one), name and path there; node (may be NULL) is what errors point at. ALREADY_EXISTS. */
+int libvirt_place_file(libvirt_store *store, const vmctl_node *node, const char *pool_name, const char *name,
+                       libvirt_file *file, vmctl_error **err);
 /* Whether the planned files fit: RESOURCE_EXHAUSTED with what is free and what is needed. */
 int libvirt_plan_fits(libvirt_store *store, vmctl_error **err);
 
@@ -103,11 +112,12 @@ int libvirt_remove_path(libvirt_conn *conn, const char *path, const vmc_deadline
  * there. */
 int libvirt_remove_log(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *gone,
                        vmctl_error **err);
-/* Name, UUID and document of every domain, three strings each: asked once, looked at for several paths. */
+/* disk_users.c: name, UUID and document of every domain, three strings each: asked once, looked at for several paths. */
 int libvirt_documents(libvirt_conn *conn, const vmc_deadline *deadline, vmc_strv *documents, vmctl_error **err);
 /* The names of those, other than the one of this UUID (may be NULL), that use the path: as a disk, as what a disk is an overlay of,
  * or to boot from. */
-void libvirt_documents_users(const vmc_strv *documents, const char *path, const char *except_uuid, vmc_strv *names);
+void libvirt_documents_users(libvirt_conn *conn, const vmc_strv *documents, const char *path, const char *except_uuid,
+                             const vmc_deadline *deadline, vmc_strv *names);
 /* Both at once, for one path. *running (may be NULL): one of them runs. */
 int libvirt_path_users(libvirt_conn *conn, const char *path, const char *except_uuid, const vmc_deadline *deadline,
                        vmc_strv *names, bool *running, vmctl_error **err);

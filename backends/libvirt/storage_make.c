@@ -72,6 +72,31 @@ static int copy_source(const libvirt_store *store, const libvirt_file *file, con
     return qemu_img_convert(&args, store->deadline, err);
 }
 
+/* Read through what it stands on: it is a disk of a VM of this host, which libvirt follows too. */
+static int copy_flat(const libvirt_store *store, const libvirt_file *file, const char *target, vmctl_error **err) {
+    VMC_AUTO_FREE char *stage = stage_of(file);
+    qemu_img_label label = {store->vm, stage, file->device};
+    QEMU_IMG_AUTO_INFO info = {0};
+    struct stat st;
+    int code = qemu_img_inspect(file->source, file->source_format, store->deadline, &info, err);
+    if (code < 0)
+        return code;
+    bool is_plain = !file->snapshot && !info.backing && !info.data_file && info.snapshots.count == 0 &&
+                    strcmp(file->source_format, file->format) == 0;
+    if (is_plain && stat(file->source, &st) == 0 && S_ISREG(st.st_mode))
+        return qemu_img_copy(file->source, target, 0600, &label, store->deadline, err);
+    qemu_img_convert_args args = {
+        .source = file->source,
+        .source_format = file->source_format,
+        .target = target,
+        .target_format = file->format,
+        .snapshot = file->snapshot,
+        .follow_backing = true,
+        .label = &label,
+    };
+    return qemu_img_convert(&args, store->deadline, err);
+}
+
 static int produce(const libvirt_store *store, const libvirt_file *file, const char *target, vmctl_error **err) {
     qemu_img_create_args args = {.path = target, .format = file->format, .bytes = file->bytes};
     int code = 0;
@@ -83,6 +108,8 @@ static int produce(const libvirt_store *store, const libvirt_file *file, const c
         if (code == 0 && file->bytes > file->source_bytes)
             code = qemu_img_resize(target, file->format, file->bytes, false, store->deadline, err);
         return code;
+    case LIBVIRT_FILE_FLAT:
+        return copy_flat(store, file, target, err);
     case LIBVIRT_FILE_OVERLAY:
         args.backing = file->source;
         args.backing_format = file->source_format;
@@ -159,6 +186,19 @@ static int work_create_volume(libvirt_rpc *rpc) {
     return rpc->out ? 0 : -1;
 }
 
+/* name (the source's path), pool and text (XML) -> volume, out (its path). The daemon copies, and flattens with qemu-img. */
+static int work_clone_volume(libvirt_rpc *rpc) {
+    virStorageVolPtr source = virStorageVolLookupByPath(rpc->virt, rpc->name);
+    if (!source)
+        return -1;
+    rpc->volume = virStorageVolCreateXMLFrom(rpc->pool, rpc->text, source, 0);
+    if (!rpc->volume)
+        rpc->failure = virSaveLastError();
+    virStorageVolFree(source);
+    rpc->out = rpc->volume ? virStorageVolGetPath(rpc->volume) : NULL;
+    return rpc->out ? 0 : -1;
+}
+
 /* volume and number (bytes) */
 static int work_resize(libvirt_rpc *rpc) {
     return virStorageVolResize(rpc->volume, rpc->number, 0);
@@ -210,7 +250,10 @@ static int make_through_daemon(libvirt_store *store, libvirt_file *file, vmc_jou
     int code = vmc_journal_add(journal, store->keep_used ? "added-volume" : "volume", detail, &mark, err);
     if (code < 0)
         return code;
-    code = libvirt_rpc_run(store->conn, store->deadline, "making the volume", work_create_volume, rpc, err);
+    bool flat = file->kind == LIBVIRT_FILE_FLAT;
+    rpc->name = vmc_strdup(file->source);
+    code = libvirt_rpc_run(store->conn, store->deadline, flat ? "copying the volume" : "making the volume",
+                           flat ? work_clone_volume : work_create_volume, rpc, err);
     if (code == VMCTL_E_ALREADY_EXISTS)
         vmc_journal_drop(journal, mark, NULL);
     if (code < 0)

@@ -29,6 +29,7 @@ static const vmctl_backend_ops libvirt_ops = {
     .resume = libvirt_resume,
     .save = libvirt_save,
     .rename = libvirt_rename,
+    .clone = libvirt_clone,
 
     .snapshot_create = libvirt_snapshot_create,
     .snapshot_list = libvirt_snapshot_list,

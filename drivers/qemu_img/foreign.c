@@ -1,5 +1,6 @@
 /* drivers/qemu_img/foreign.c - other files that an image names, found before QEMU opens the image (and with it those files).
  * Sources: qemu/docs/interop/qcow2.txt; VMware, "Virtual Disk Format 1.1". */
+#include "base/file.h"
 #include "drivers/qemu_img/run.h"
 #include <endian.h>
 #include <fcntl.h>
@@ -32,6 +33,35 @@ static uint64_t le64(const unsigned char *p) {
     uint64_t v;
     memcpy(&v, p, sizeof v);
     return le64toh(v);
+}
+
+bool qemu_img_backing(const char *path, char **backing) {
+    enum { OFFSET = 8, LENGTH = 16, NAME_LIMIT = 1023 }; /* qcow2.txt: "at most 1023 bytes" */
+    static const unsigned char magic[] = {'Q', 'F', 'I', 0xfb};
+    unsigned char header[QCOW2_SIZE];
+    char name[NAME_LIMIT + 1];
+    *backing = NULL;
+    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
+    if (n < 0)
+        return false;
+    if (n < (ssize_t)sizeof header || memcmp(header, magic, sizeof magic) != 0)
+        return true;
+    uint64_t offset = be64(header + OFFSET);
+    uint32_t length = be32(header + LENGTH);
+    if (offset == 0 || length == 0 || length > NAME_LIMIT || offset > INT64_MAX)
+        return true;
+    n = pread(fd, name, length, (off_t)offset);
+    if (n != (ssize_t)length)
+        return n >= 0;
+    name[length] = '\0';
+    if (*name == '/' || name[strcspn(name, ":/")] == ':') { /* the latter a protocol, as QEMU tells them apart */
+        *backing = vmc_strdup(name);
+    } else {
+        VMC_AUTO_FREE char *folder = vmc_path_dirname(path);
+        *backing = vmc_path_absolute(folder, name);
+    }
+    return true;
 }
 
 /* The name in the header extensions; "" when the bit is set without a name. */

@@ -140,3 +140,30 @@ int qemu_img_check(const char *path, const char *format, const vmc_deadline *dea
     cJSON_Delete(json);
     return 0;
 }
+
+/* Each range with `depth` 0 that is there is the overlay's own (qemu-img(1), "map"). */
+int qemu_img_is_untouched(const char *path, const char *format, const vmc_deadline *deadline, bool *untouched,
+                          vmctl_error **err) {
+    VMC_AUTO_FREE char *file = qemu_img_path(path);
+    VMC_AUTO_FREE char *action = vmc_printf("read the map of %s", path);
+    VMC_AUTO_FREE char *doing = vmc_printf("reading the map of %s", path);
+    VMC_AUTO_STRV argv = {0};
+    qemu_img_words(&argv, (const char *const[]){"map", "--output=json", "-f", format, file, NULL});
+    qemu_img_run run = {.action = action, .doing = doing};
+    PROCESS_AUTO_RESULT result = {0};
+    int rc = qemu_img_execute(&run, &argv, NULL, deadline, &result, err);
+    if (rc < 0)
+        return rc;
+    cJSON *map = cJSON_Parse(result.output);
+    if (!cJSON_IsArray(map))
+        rc = vmc_error(err, VMCTL_E_INTERNAL, "qemu-img gave no map of %s", path);
+    *untouched = rc == 0;
+    const cJSON *range;
+    cJSON_ArrayForEach(range, map) {
+        const cJSON *depth = cJSON_GetObjectItemCaseSensitive(range, "depth");
+        const cJSON *present = cJSON_GetObjectItemCaseSensitive(range, "present"); /* since QEMU 6.1 */
+        *untouched = *untouched && !(cJSON_IsNumber(depth) && depth->valuedouble == 0 && !cJSON_IsFalse(present));
+    }
+    cJSON_Delete(map);
+    return rc;
+}

@@ -58,6 +58,9 @@ typedef struct qemu_img_info {
 /* qemu-img info --output=json -U: also of an image in use; the backing chain is not opened. format NULL: qemu_img_probe's answer. */
 int qemu_img_inspect(const char *path, const char *format, const vmc_deadline *deadline, qemu_img_info *out,
                      vmctl_error **err);
+/* What a qcow2 file stands on, by its header alone (no program is run): *backing (free) is absolute where it is a file's name, else as the header has it
+ * ("json:..."); NULL: nothing, or no qcow2 file. false: the file cannot be read. */
+bool qemu_img_backing(const char *path, char **backing);
 void qemu_img_info_free(qemu_img_info *info);
 #define QEMU_IMG_AUTO_INFO vmc_cleanup(qemu_img_info_free) qemu_img_info
 
@@ -99,6 +102,10 @@ int qemu_img_flatten(const char *path, const char *format, const qemu_img_label 
 /* *same: guest-visible contents are equal (a longer one may end in zeros). Formats NULL: probed. */
 int qemu_img_compare(const char *a, const char *a_format, const char *b, const char *b_format,
                      const vmc_deadline *deadline, bool *same, vmctl_error **err);
+
+/* *untouched: an overlay that nothing was written to; all of it comes from what it stands on. */
+int qemu_img_is_untouched(const char *path, const char *format, const vmc_deadline *deadline, bool *untouched,
+                          vmctl_error **err);
 
 typedef struct qemu_img_check_result {
     bool supported; /* false: this format (raw) has nothing to check */

@@ -1,4 +1,4 @@
-/* Builds an ISO 9660 tree in memory and reads the image that libisofs makes of it; the module vmctl-iso.so. */
+/* libisofs: builds an ISO 9660 tree in memory and reads the image that it makes of it, or one file out of an image; the module vmctl-iso.so. */
 #include "drivers/seed_iso/iso_module.h"
 #include "base/str.h"
 #define LIBISOFS_WITHOUT_LIBBURN 1 /* its header then defines the source that an image is read from */
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SECTOR = 2048, VOLUME_ID_LIMIT = 32, JOLIET_ONLY = 1 << 1 };
+enum { SECTOR = 2048, VOLUME_ID_LIMIT = 32, JOLIET_ONLY = 1 << 1, FILE_LIMIT = 1 << 20, SEED_MESSAGES = 1 };
 
 /* One fixed time for everything, so that equal seeds are equal files: 1 January 2000. */
 static const time_t fixed_time = 946684800;
@@ -20,9 +20,29 @@ static int iso_failed(vmctl_error **err, int code, const char *what) {
     if (code == (int)ISO_NODE_NAME_NOT_UNIQUE)
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "cannot make the seed image: %s is in it twice", what);
     const char *words = iso_error_to_msg(code);
-    return vmc_error(err, VMCTL_E_INTERNAL, "cannot make the seed image: %s: %s", what,
-                     words ? words : "libisofs failed");
+    return vmc_error(err, VMCTL_E_INTERNAL, "the seed image: %s: %s", what, words ? words : "libisofs failed");
 }
+
+/* Locks and starts it; on success `end` follows. */
+static int begin(vmctl_error **err) {
+    static char charset[] = "UTF-8", never[] = "NEVER", fatal[] = "FATAL", prefix[] = "";
+    pthread_mutex_lock(&library);
+    int rc = iso_init();
+    if (rc < 0) {
+        pthread_mutex_unlock(&library);
+        return iso_failed(err, rc, "libisofs cannot start");
+    }
+    (void)iso_set_msgs_severities(never, fatal, prefix);
+    (void)iso_set_local_charset(charset, 0);
+    return 0;
+}
+
+static void end(void) {
+    iso_finish();
+    pthread_mutex_unlock(&library);
+}
+
+/* --- building ---------------------------------------------------------------------------------------------- */
 
 static void fix(void *node, mode_t mode) {
     iso_node_set_mtime(node, fixed_time);
@@ -155,9 +175,6 @@ static int write_image(IsoImage *image, char **bytes, size_t *length, vmctl_erro
 
 static int build(const char *volume_id, const seed_iso_file *files, size_t count, char **bytes, size_t *length,
                  vmctl_error **err) {
-    static char charset[] = "UTF-8", never[] = "NEVER", fatal[] = "FATAL", prefix[] = "";
-    (void)iso_set_msgs_severities(never, fatal, prefix);
-    (void)iso_set_local_charset(charset, 0);
     IsoImage *image = NULL;
     int rc = iso_image_new(volume_id, &image);
     if (rc < 0)
@@ -175,19 +192,82 @@ static int build(const char *volume_id, const seed_iso_file *files, size_t count
     return rc;
 }
 
-int vmctl_iso_build(const char *volume_id, const seed_iso_file *files, size_t count, char **bytes, size_t *length,
-                    vmctl_error **err) {
+static int iso_build(const char *volume_id, const seed_iso_file *files, size_t count, char **bytes, size_t *length,
+                     vmctl_error **err) {
     if (!volume_id || !*volume_id || strlen(volume_id) > VOLUME_ID_LIMIT)
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "the volume id \"%s\" has not 1 to %d characters",
                          volume_id ? volume_id : "", VOLUME_ID_LIMIT);
-    pthread_mutex_lock(&library);
-    int rc = iso_init();
-    if (rc < 0) {
-        rc = iso_failed(err, rc, "libisofs cannot start");
-    } else {
-        rc = build(volume_id, files, count, bytes, length, err);
-        iso_finish();
-    }
-    pthread_mutex_unlock(&library);
+    int rc = begin(err);
+    if (rc < 0)
+        return rc;
+    rc = build(volume_id, files, count, bytes, length, err);
+    end();
     return rc;
+}
+
+/* --- reading ----------------------------------------------------------------------------------------------- */
+
+static int read_file(IsoFileSource *file, const char *name, char **text, vmctl_error **err) {
+    VMC_AUTO_STR all = {0};
+    char part[4096];
+    int rc = iso_file_source_open(file);
+    if (rc < 0)
+        return iso_failed(err, rc, name);
+    while ((rc = iso_file_source_read(file, part, sizeof part)) > 0 && all.length <= FILE_LIMIT)
+        vmc_str_add_n(&all, part, (size_t)rc);
+    iso_file_source_close(file);
+    if (rc < 0)
+        return iso_failed(err, rc, name);
+    if (all.length > FILE_LIMIT)
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s in the seed image is larger than 1 MiB", name);
+    *text = all.length ? vmc_str_take(&all) : vmc_strdup("");
+    return 0;
+}
+
+static int find(IsoFilesystem *system, const char *name, char **text, vmctl_error **err) {
+    VMC_AUTO_FREE char *inside = vmc_printf("/%s", name);
+    IsoFileSource *file = NULL;
+    int rc = system->get_by_path(system, inside, &file);
+    if (rc == 0 || rc == (int)ISO_FILE_DOESNT_EXIST)
+        return 0;
+    if (rc < 0)
+        return iso_failed(err, rc, name);
+    rc = read_file(file, name, text, err);
+    iso_file_source_unref(file);
+    return rc;
+}
+
+static int read_image(const char *path, const char *name, char **text, vmctl_error **err) {
+    IsoDataSource *source = NULL;
+    IsoReadOpts *options = NULL;
+    IsoFilesystem *system = NULL;
+    int rc = iso_data_source_new_from_file(path, &source);
+    if (rc < 0)
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "cannot read %s: %s", path, iso_error_to_msg(rc));
+    rc = iso_read_opts_new(&options, 0);
+    if (rc >= 0)
+        rc = iso_image_filesystem_new(source, options, SEED_MESSAGES, &system);
+    rc = rc < 0 ? vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s is no ISO 9660 image: %s", path, iso_error_to_msg(rc))
+                : find(system, name, text, err);
+    if (system)
+        iso_filesystem_unref(system);
+    if (options)
+        iso_read_opts_free(options);
+    iso_data_source_unref(source);
+    return rc;
+}
+
+static int iso_read(const char *path, const char *name, char **text, vmctl_error **err) {
+    *text = NULL;
+    int rc = begin(err);
+    if (rc < 0)
+        return rc;
+    rc = read_image(path, name, text, err);
+    end();
+    return rc;
+}
+
+const vmctl_iso_functions *vmctl_iso(void) {
+    static const vmctl_iso_functions functions = {.build = iso_build, .read = iso_read};
+    return &functions;
 }

@@ -7,20 +7,36 @@
 #include <string.h>
 #include <unistd.h>
 
-int seed_iso_build(const char *volume_id, const seed_iso_file *files, size_t count, char **bytes, size_t *length,
-                   vmctl_error **err) {
+static int open_module(const vmctl_iso_functions **iso, vmctl_error **err) {
 #ifdef VMCTL_STATIC_BACKENDS
-    return vmctl_iso_build(volume_id, files, count, bytes, length, err);
+    (void)err;
+    *iso = vmctl_iso();
+    return 0;
 #else
     void *address;
-    int rc = vmc_module_symbol("vmctl-iso", "vmctl_iso_build", "vmctl (the package of libvmctl) and libisofs6",
-                               &address, err);
+    vmctl_iso_fn entry;
+    int rc =
+        vmc_module_symbol("vmctl-iso", "vmctl_iso", "vmctl (the package of libvmctl) and libisofs6", &address, err);
     if (rc < 0)
         return rc;
-    vmctl_iso_build_fn iso_build;
-    memcpy(&iso_build, &address, sizeof iso_build);
-    return iso_build(volume_id, files, count, bytes, length, err);
+    memcpy(&entry, &address, sizeof entry);
+    *iso = entry();
+    return 0;
 #endif
+}
+
+int seed_iso_build(const char *volume_id, const seed_iso_file *files, size_t count, char **bytes, size_t *length,
+                   vmctl_error **err) {
+    const vmctl_iso_functions *iso = NULL;
+    int rc = open_module(&iso, err);
+    return rc < 0 ? rc : iso->build(volume_id, files, count, bytes, length, err);
+}
+
+int seed_iso_read(const char *path, const char *name, char **text, vmctl_error **err) {
+    const vmctl_iso_functions *iso = NULL;
+    *text = NULL;
+    int rc = open_module(&iso, err);
+    return rc < 0 ? rc : iso->read(path, name, text, err);
 }
 
 int seed_iso_write(const char *path, mode_t mode, const char *volume_id, const seed_iso_file *files, size_t count,

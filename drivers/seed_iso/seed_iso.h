@@ -26,4 +26,8 @@ int seed_iso_build(const char *volume_id, const seed_iso_file *files, size_t cou
 int seed_iso_write(const char *path, mode_t mode, const char *volume_id, const seed_iso_file *files, size_t count,
                    vmctl_error **err);
 
+/* A file of such an image as text: *text (free) is NULL when the image has none of that name. At most 1 MiB. INVALID_ARGUMENT: the file is no
+ * ISO 9660 image. */
+int seed_iso_read(const char *path, const char *name, char **text, vmctl_error **err);
+
 #endif

@@ -176,12 +176,42 @@ static void keys_come_from_files_but_never_private_ones(void **state) {
     vmctl_spec_free(spec);
 }
 
+static void a_clone_is_somebody_else(void **state) {
+    (void)state;
+    static const char *const macs[] = {"52:54:00:00:00:01", "52:54:00:AA:BB:CC"};
+    libvirt_seed seed = seed_of("cloudInit: {hostname: web-1, user: ci}\n");
+    seed.network_config = vmc_strdup("match: {macaddress: \"52:54:00:00:00:01\"}\n");
+    char *told = NULL;
+    libvirt_seed_for_clone(&seed, "0a1b2c3d-0d4e-4e0b-9d0a-3f6a5b2c1d00", "web-2", macs, 1, &told);
+    assert_null(told);
+    char *instance = yaml_at(seed.meta_data, "/instance-id"), *name = yaml_at(seed.meta_data, "/local-hostname");
+    char *host = yaml_at(seed.user_data, "/hostname"), *user = yaml_at(seed.user_data, "/users/0/name");
+    assert_non_null(strstr(instance, "0a1b2c3d"));
+    assert_string_equal(name, "web-2");
+    assert_string_equal(host, "web-2");
+    assert_string_equal(user, "ci");
+    assert_string_equal(seed.network_config, "match: {macaddress: \"52:54:00:AA:BB:CC\"}\n");
+    free(instance);
+    free(name);
+    free(host);
+    free(user);
+    libvirt_seed_free(&seed);
+    /* A person's own text is not rewritten, and what that means is told. */
+    seed = seed_of("cloudInit: {userData: {inline: \"#cloud-config\\nfqdn: a.lan\\nhostname: a\\n\"}}\n");
+    libvirt_seed_for_clone(&seed, UUID, "web-2", NULL, 0, &told);
+    assert_non_null(told);
+    assert_non_null(strstr(seed.user_data, "hostname: a\n"));
+    free(told);
+    libvirt_seed_free(&seed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_user_with_keys_and_sudo),
         cmocka_unit_test(keys_without_a_user_are_the_default_users),
         cmocka_unit_test(names_that_yaml_would_take_for_something_else),
         cmocka_unit_test(the_instance_is_the_vm),
+        cmocka_unit_test(a_clone_is_somebody_else),
         cmocka_unit_test(own_texts_pass_unchanged),
         cmocka_unit_test(own_text_and_a_user_become_two_parts),
         cmocka_unit_test(several_cards_by_their_addresses),

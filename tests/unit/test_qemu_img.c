@@ -473,6 +473,55 @@ static void a_full_disk_is_said_with_its_numbers(void **state) {
     assert_int_equal(status, 0);
 }
 
+static char *overlay_on(const char *name, const char *backing) {
+    char *path = in_folder(name);
+    vmctl_error *err = NULL;
+    qemu_img_create_args args = {.path = path, .format = "qcow2", .backing = backing, .backing_format = "qcow2"};
+    if (qemu_img_create(&args, &far, &err) < 0)
+        fail_msg("%s", vmctl_error_text(err));
+    return path;
+}
+
+static void headers_tell_what_an_overlay_stands_on(void **state) {
+    (void)state;
+    char *base = make("base.qcow2", "qcow2", MIB), *below = NULL;
+    char *near = overlay_on("near.qcow2", "base.qcow2"), *far_one = overlay_on("far.qcow2", base);
+    assert_true(qemu_img_backing(near, &below));
+    assert_string_equal(below, base); /* relative names are of the overlay's folder */
+    free(below);
+    assert_true(qemu_img_backing(far_one, &below));
+    assert_string_equal(below, base);
+    free(below);
+    assert_true(qemu_img_backing(base, &below));
+    assert_null(below);
+    assert_true(qemu_img_backing(make("plain.raw", "raw", MIB), &below));
+    assert_null(below);
+    assert_false(qemu_img_backing(in_folder("none.qcow2"), &below));
+    /* qcow2.txt: offset and length of the name; both beyond the file, and a name that is too long. */
+    write_file(near, 8, "\0\0\0\0\x7f\xff\xff\xff", 8);
+    assert_true(qemu_img_backing(near, &below));
+    assert_null(below);
+    write_file(far_one, 16, "\xff\xff\xff\xff", 4);
+    assert_true(qemu_img_backing(far_one, &below));
+    assert_null(below);
+}
+
+static void an_overlay_is_untouched_until_it_is_written_to(void **state) {
+    (void)state;
+    bool untouched = false;
+    char *base = make("base.qcow2", "qcow2", MIB);
+    const char *const fill[] = {"qemu-io", "-f", "qcow2", "-c", "write 0 64k", base, NULL};
+    PROCESS_AUTO_RESULT filled = {0}, zeroed = {0};
+    assert_int_equal(process_run(&(process_options){.argv = fill}, &far, &filled, NULL), 0);
+    char *path = overlay_on("top.qcow2", base);
+    assert_int_equal(qemu_img_is_untouched(path, "qcow2", &far, &untouched, NULL), 0);
+    assert_true(untouched);
+    const char *const zero[] = {"qemu-io", "-f", "qcow2", "-c", "write -z 0 64k", path, NULL};
+    assert_int_equal(process_run(&(process_options){.argv = zero}, &far, &zeroed, NULL), 0);
+    assert_int_equal(qemu_img_is_untouched(path, "qcow2", &far, &untouched, NULL), 0);
+    assert_false(untouched);
+}
+
 int main(void) {
     char *program = process_find("qemu-img");
     if (!program) {
@@ -496,6 +545,8 @@ int main(void) {
         TEST(check_finds_no_fault_in_a_new_image),
         TEST(copy_keeps_bytes_and_holes),
         TEST(a_full_disk_is_said_with_its_numbers),
+        TEST(headers_tell_what_an_overlay_stands_on),
+        TEST(an_overlay_is_untouched_until_it_is_written_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

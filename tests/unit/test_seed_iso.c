@@ -190,11 +190,34 @@ static void several_threads_at_once(void **state) {
     }
 }
 
+static void what_was_written_is_read_again(void **state) {
+    (void)state;
+    char path[] = "/tmp/vmctl-test-seed.XXXXXX", *text = NULL;
+    vmctl_error *err = NULL;
+    close(mkstemp(path));
+    unlink(path);
+    assert_int_equal(seed_iso_write(path, 0600, "cidata", seed, 3, NULL), 0);
+    assert_int_equal(seed_iso_read(path, "user-data", &text, NULL), 0);
+    assert_string_equal(text, "#cloud-config\n");
+    free(text);
+    assert_int_equal(seed_iso_read(path, "network-config", &text, NULL), 0);
+    assert_string_equal(text, "");
+    free(text);
+    assert_int_equal(seed_iso_read(path, "vendor-data", &text, NULL), 0);
+    assert_null(text);
+    assert_int_equal(truncate(path, 4096), 0);
+    assert_int_equal(seed_iso_read(path, "user-data", &text, &err), VMCTL_E_INVALID_ARGUMENT);
+    assert_non_null(strstr(vmctl_error_message(err), path));
+    vmctl_error_free(err);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cloud_init_finds_its_files), cmocka_unit_test(equal_seeds_are_equal_bytes),
-        cmocka_unit_test(large_files_and_folders),    cmocka_unit_test(another_reader_agrees),
-        cmocka_unit_test(bad_names_are_refused),      cmocka_unit_test(several_threads_at_once),
+        cmocka_unit_test(cloud_init_finds_its_files),     cmocka_unit_test(equal_seeds_are_equal_bytes),
+        cmocka_unit_test(large_files_and_folders),        cmocka_unit_test(another_reader_agrees),
+        cmocka_unit_test(bad_names_are_refused),          cmocka_unit_test(several_threads_at_once),
+        cmocka_unit_test(what_was_written_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
