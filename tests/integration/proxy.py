@@ -8,8 +8,10 @@ import threading
 class Proxy:
     """libvirt over TCP at qemu+tcp://127.0.0.1:PORT/system, as the daemon itself offers it where it listens."""
 
-    def __init__(self, path):
+    def __init__(self, path, swallow=None):
+        """swallow: what the daemon answers to a message with these bytes is kept back, once, and all after it on that connection."""
         self.path = path
+        self.swallow = swallow
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.flows = threading.Event()
@@ -31,13 +33,17 @@ class Proxy:
             select = selectors.DefaultSelector()
             select.register(near, selectors.EVENT_READ, far)
             select.register(far, selectors.EVENT_READ, near)
+            mute = False
             while True:
                 for key, _ in select.select():
                     data = key.fileobj.recv(1 << 16)
                     self.flows.wait()
                     if not data:
                         return
-                    key.data.sendall(data)
+                    if key.fileobj is near and self.swallow and self.swallow in data:
+                        self.swallow, mute = None, True
+                    if not (mute and key.fileobj is far):
+                        key.data.sendall(data)
         except OSError:
             pass
         finally:

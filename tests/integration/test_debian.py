@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A real Debian 12: created from a vm.yaml, waited for stage by stage, logged into; one boot for all of the tests."""
 
+import base64
 import json
 import os
 import pathlib
@@ -33,8 +34,8 @@ class Debian(harness.Case):
         cls.yaml = cls.folder / "debian.yaml"
         cls.yaml.write_text(f"""
 name: web-1
-cpus: 2
-memory: 1GiB
+cpus: {{count: 2, max: 4}}
+memory: {{size: 1GiB, max: 2GiB}}
 machine: pc
 disks:
   - {{name: root, image: {IMAGE}, size: 4GiB}}
@@ -87,6 +88,56 @@ rng: true
     def agent(self, command, **arguments):
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
         return json.loads(self.ok(virsh("qemu-agent-command", "web-1", request, "--timeout", "30")).out)["return"]
+
+    def inside(self, *argv):
+        """What a program in the guest prints."""
+        pid = self.agent("guest-exec", path=argv[0], arg=list(argv[1:]), **{"capture-output": True})["pid"]
+        done = self.wait_for(str(argv), lambda: (lambda s: s if s["exited"] else None)(self.agent("guest-exec-status", pid=pid)))
+        return base64.b64decode(done.get("out-data", "")).decode()
+
+    def memory_and_definition_agree(self):
+        vm = self.one(vmctl("get", "web-1", "-o", "json"))
+        self.assertEqual(vm["restartRequired"], False, vm)
+        return vm
+
+    def test_4b_a_disk_comes_and_goes(self):
+        self.ok(vmctl("attach", "web-1", "disk", "name=data", "size=1GiB", "serial=hot-1", "--live"))
+        shown = self.wait_for("the disk in lsblk", lambda: (lambda out: out if "hot-1" in out else None)(
+            self.inside("/usr/bin/lsblk", "-bno", "NAME,SIZE,SERIAL")))
+        self.assertRegex(shown, r"vd\w +1073741824 hot-1")
+        self.memory_and_definition_agree()
+        gone = self.ok(vmctl("detach", "web-1", "data", "--live", "--timeout", "30s"))
+        self.assertIn("web-1-data", gone.err, "it is told where the data is")
+        self.assertNotIn("hot-1", self.inside("/usr/bin/lsblk", "-bno", "NAME,SIZE,SERIAL"))
+        self.memory_and_definition_agree()
+        self.ok(vmctl("attach", "web-1", "nic", "name=two", "type=user", "--live"))
+        self.wait_for("the NIC", lambda: "eth1" in self.inside("/usr/bin/ls", "/sys/class/net"))
+        self.ok(vmctl("detach", "web-1", "two", "--live", "--timeout", "30s"))
+        self.assertNotIn("eth1", self.inside("/usr/bin/ls", "/sys/class/net"))
+
+    def test_4c_the_root_grows_and_the_guest_sees_it(self):
+        self.ok(vmctl("set", "web-1", "disk.root.size=5GiB", "--live"))
+        self.wait_for("5 GiB", lambda: int(self.inside("/usr/bin/cat", "/sys/block/vda/size")) * 512 == 5 << 30)
+
+    def test_4d_cpus_come_and_go(self):
+        self.ok(vmctl("set", "web-1", "cpus=4", "--live"))
+        self.assertEqual(self.memory_and_definition_agree()["cpus"], 4)
+        self.wait_for("cpu3", lambda: "cpu3" in self.inside("/usr/bin/ls", "/sys/devices/system/cpu"))
+        self.ok(vmctl("set", "web-1", "cpus=2", "--live"))
+        self.assertEqual(self.memory_and_definition_agree()["cpus"], 2)
+
+    def total_kib(self):
+        return int(re.search(r"MemTotal: +(\d+)", self.inside("/usr/bin/cat", "/proc/meminfo"))[1])
+
+    def test_4e_memory_comes_and_goes(self):
+        before = self.total_kib()
+        self.ok(vmctl("set", "web-1", "memory=1536MiB", "--live"))
+        self.assertEqual(self.memory_and_definition_agree()["memoryMiB"], 1536)
+        for block in self.inside("/usr/bin/sh", "-c", "grep -l offline /sys/devices/system/memory/*/state || true").split():
+            self.inside("/usr/bin/sh", "-c", f"echo online > {block}")  # Debian leaves that to a udev rule or to a person
+        self.wait_for("512 MiB more", lambda: self.total_kib() >= before + (500 << 10))
+        self.ok(vmctl("set", "web-1", "memory=1GiB", "--live", "--timeout", "60s"))
+        self.assertEqual(self.memory_and_definition_agree()["memoryMiB"], 1024)
 
     def write(self, path):
         handle = self.agent("guest-file-open", path=path, mode="w")
