@@ -242,7 +242,10 @@ int libvirt_domain_facts_read(const char *domain_xml, libvirt_domain_facts **out
     info->name = content(a, libvirt_xml_child(domain, "name"));
     info->id = content(a, libvirt_xml_child(domain, "uuid"));
     info->cpus = (unsigned)libvirt_json_integer(libvirt_json_get(spec, "cpus"), "count", 0);
-    info->memory_mib = (uint64_t)libvirt_json_integer(libvirt_json_get(spec, "memory"), "size", 0) >> 20;
+    /* What the guest has: less than the whole where its balloon is blown up. */
+    unsigned long long bytes = (unsigned long long)libvirt_json_integer(libvirt_json_get(spec, "memory"), "size", 0);
+    libvirt_xml_bytes(libvirt_xml_child(domain, "currentMemory"), 1024, &bytes);
+    info->memory_mib = bytes >> 20;
     info->arch = copy(a, libvirt_xml_attr_at(domain, "os/type", "arch"));
     info->machine = copy(a, libvirt_xml_attr_at(domain, "os/type", "machine"));
     info->firmware = copy(a, libvirt_json_string(libvirt_json_get(spec, "firmware"), "type", NULL));

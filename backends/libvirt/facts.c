@@ -20,7 +20,7 @@ void libvirt_summary_read(const virDomainStatsRecord *record, libvirt_summary *s
             s->reason = p->value.i;
         else if (!strcmp(p->field, "vcpu.current") && p->type == VIR_TYPED_PARAM_UINT)
             s->cpus = p->value.ui;
-        else if (!strcmp(p->field, "balloon.maximum") && p->type == VIR_TYPED_PARAM_ULLONG)
+        else if (!strcmp(p->field, "balloon.current") && p->type == VIR_TYPED_PARAM_ULLONG)
             s->memory_mib = p->value.ul / 1024;
     }
 }
@@ -325,7 +325,7 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
     info.host = conn->host;
     if (!args->saved || !read || !next) { /* of a saved one libvirt tells the definition's only */
         info.cpus = args->need_info ? args->info.nrVirtCpu : summary->cpus;
-        info.memory_mib = args->need_info ? args->info.maxMem / 1024 : summary->memory_mib;
+        info.memory_mib = args->need_info ? args->info.memory / 1024 : summary->memory_mib;
     }
     if (facts & VMCTL_FACT_ADDRESSES) {
         add_addresses(&addresses, &args->agent, "agent", read);

@@ -34,8 +34,8 @@ class Debian(harness.Case):
         cls.yaml = cls.folder / "debian.yaml"
         cls.yaml.write_text(f"""
 name: web-1
-cpus: {{count: 2, max: 4}}
-memory: {{size: 1GiB, max: 2GiB}}
+cpus: 2
+memory: 1GiB
 machine: pc
 disks:
   - {{name: root, image: {IMAGE}, size: 4GiB}}
@@ -118,26 +118,6 @@ rng: true
     def test_4c_the_root_grows_and_the_guest_sees_it(self):
         self.ok(vmctl("set", "web-1", "disk.root.size=5GiB", "--live"))
         self.wait_for("5 GiB", lambda: int(self.inside("/usr/bin/cat", "/sys/block/vda/size")) * 512 == 5 << 30)
-
-    def test_4d_cpus_come_and_go(self):
-        self.ok(vmctl("set", "web-1", "cpus=4", "--live"))
-        self.assertEqual(self.memory_and_definition_agree()["cpus"], 4)
-        self.wait_for("cpu3", lambda: "cpu3" in self.inside("/usr/bin/ls", "/sys/devices/system/cpu"))
-        self.ok(vmctl("set", "web-1", "cpus=2", "--live"))
-        self.assertEqual(self.memory_and_definition_agree()["cpus"], 2)
-
-    def total_kib(self):
-        return int(re.search(r"MemTotal: +(\d+)", self.inside("/usr/bin/cat", "/proc/meminfo"))[1])
-
-    def test_4e_memory_comes_and_goes(self):
-        before = self.total_kib()
-        self.ok(vmctl("set", "web-1", "memory=1536MiB", "--live"))
-        self.assertEqual(self.memory_and_definition_agree()["memoryMiB"], 1536)
-        for block in self.inside("/usr/bin/sh", "-c", "grep -l offline /sys/devices/system/memory/*/state || true").split():
-            self.inside("/usr/bin/sh", "-c", f"echo online > {block}")  # Debian leaves that to a udev rule or to a person
-        self.wait_for("512 MiB more", lambda: self.total_kib() >= before + (500 << 10))
-        self.ok(vmctl("set", "web-1", "memory=1GiB", "--live", "--timeout", "60s"))
-        self.assertEqual(self.memory_and_definition_agree()["memoryMiB"], 1024)
 
     def write(self, path):
         handle = self.agent("guest-file-open", path=path, mode="w")
