@@ -96,6 +96,12 @@ cJSON *cli_outcome(const vmctl_vm *vm, const char *outcome, const char *detail);
 /* The end of a verb on one VM: rc < 0 reports err, else the result is shown. Frees vm, err and the result; the exit status. */
 int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result);
 
+/* A verb that takes several VMs has a row for each, also for one that failed: {"name", "outcome": "failed", "error"} in JSON and YAML, where
+ * programs match rows with what they asked for. NULL in the other forms: stderr tells it. */
+cJSON *cli_failure(const cli *c, const char *name, const vmctl_error *err, const char *context);
+/* Adds that row to the list that is being written, and reports the error; the exit status. */
+int cli_fail_one(cli *c, const char *name, vmctl_error *err, const char *context);
+
 /* One VM of several. */
 typedef struct cli_task {
     const char *target; /* as given */

@@ -57,7 +57,11 @@ static cli_link *link_of(cli *c, const char *context, const vmctl_spec *spec) {
     cli_link *link = &c->links[c->link_count++];
     *link = (cli_link){.key = cli_strdup(key)};
     vmctl_error *err = NULL;
-    if (cli_open(c, context, spec, &link->connection, &err) < 0)
+    const char *flag = cli_text(&c->args, "context", NULL);
+    if (context && flag && strcmp(context, flag) != 0)
+        link->status = cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "give only one of them",
+                                "--context %s and a VM of the context %s do not go together", flag, context);
+    else if (cli_open(c, context, spec, &link->connection, &err) < 0)
         link->status = cli_report(c, err, context);
     return link;
 }
@@ -131,6 +135,25 @@ int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result) {
     return status;
 }
 
+cJSON *cli_failure(const cli *c, const char *name, const vmctl_error *err, const char *context) {
+    if (c->format != CLI_JSON && c->format != CLI_JSONL && c->format != CLI_YAML)
+        return NULL;
+    cJSON *tree = cJSON_CreateObject();
+    cli_put(tree, "name", name);
+    cli_put(tree, "context", context);
+    cli_put(tree, "outcome", "failed");
+    cJSON_AddItemToObject(tree, "error", cli_error_tree(err, context));
+    return tree;
+}
+
+int cli_fail_one(cli *c, const char *name, vmctl_error *err, const char *context) {
+    cJSON *row = cli_failure(c, name, err, context);
+
+    if (row)
+        cli_output_add(c, row);
+    return cli_report(c, err, context);
+}
+
 /* --- several at once --------------------------------------------------------------------------------------- */
 
 typedef struct cli_crew {
@@ -144,17 +167,6 @@ typedef struct cli_crew {
     bool ignore_missing;
     bool outcomes;
 } cli_crew;
-
-static cJSON *failed_outcome(const cli_task *task, const vmctl_error *err) {
-    const char *context = vmctl_connection_context(task->connection);
-    cJSON *tree = cJSON_CreateObject();
-
-    cli_put(tree, "name", task->vm ? vmctl_vm_name(task->vm) : task->target);
-    cli_put(tree, "context", context);
-    cli_put(tree, "outcome", "failed");
-    cJSON_AddItemToObject(tree, "error", cli_error_tree(err, context));
-    return tree;
-}
 
 static void do_task(cli_crew *crew, cli_task *task, const char *name) {
     cli *c = crew->c;
@@ -174,10 +186,10 @@ static void do_task(cli_crew *crew, cli_task *task, const char *name) {
         return;
     cJSON_Delete(task->result);
     task->result = NULL;
-    bool json = c->format == CLI_JSON || c->format == CLI_JSONL || c->format == CLI_YAML;
-    if (crew->outcomes && json)
-        task->result = failed_outcome(task, task->err);
-    task->status = cli_report(c, task->err, vmctl_connection_context(task->connection));
+    const char *context = vmctl_connection_context(task->connection);
+    if (crew->outcomes)
+        task->result = cli_failure(c, task->vm ? vmctl_vm_name(task->vm) : task->target, task->err, context);
+    task->status = cli_report(c, task->err, context);
     task->err = NULL;
 }
 

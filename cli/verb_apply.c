@@ -33,7 +33,7 @@ static int apply_one(cli *c, vmctl_connection *connection, const vmctl_spec *spe
     cli_progress_end();
     if (rc < 0) {
         cJSON_Delete(changes);
-        return cli_report(c, err, vmctl_connection_context(connection));
+        return cli_fail_one(c, vmctl_spec_name(spec), err, vmctl_connection_context(connection));
     }
     cJSON *result = spec_result(connection, spec);
     bool changed = changes->child != NULL;
@@ -122,7 +122,7 @@ static int diff_one(cli *c, vmctl_connection *connection, const vmctl_spec *spec
     vmctl_spec_free(have);
     cli_progress_end();
     if (rc < 0)
-        return cli_report(c, err, vmctl_connection_context(connection));
+        return cli_fail_one(c, vmctl_spec_name(spec), err, vmctl_connection_context(connection));
     cJSON *result = spec_result(connection, spec);
     cJSON *changes = cJSON_CreateArray();
     size_t count = diff ? vmctl_diff_count(diff) : 0;

@@ -284,8 +284,17 @@ static const cli_option *read_words(offer *o, const char *const *words, size_t c
     return NULL;
 }
 
+/* The forms that every verb has, and the verb's own. */
+static void offer_formats(offer *o) {
+    cli_words("table wide json jsonl yaml name", candidate_word, o);
+    if (o->verb)
+        cli_words(o->verb->formats, candidate_word, o);
+}
+
 static void offer_argument(offer *o, const cli_option *option) {
-    if (option->values)
+    if (!strcmp(option->name, "output"))
+        offer_formats(o);
+    else if (option->values)
         cli_words(option->values, candidate_word, o);
     else
         offer_hint(o, option->hint);

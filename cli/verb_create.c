@@ -193,10 +193,8 @@ static int create_one(cli *c, vmctl_connection *connection, const vmctl_spec *sp
     options.call = &call;
     int rc = vmctl_create(connection, spec, &options, &vm, &err);
     cli_progress_end();
-    if (rc < 0) {
-        int status = cli_report(c, err, vmctl_connection_context(connection));
-        return status;
-    }
+    if (rc < 0)
+        return cli_fail_one(c, vmctl_spec_name(spec), err, vmctl_connection_context(connection));
     cJSON *result = vm ? cli_tree_identity(vm) : cJSON_CreateObject();
     if (!vm)
         cli_put(result, "name", vmctl_spec_name(spec));

@@ -62,7 +62,7 @@ static int delete_spec(cli *c, vmctl_connection *connection, const vmctl_spec *s
     vmctl_vm_free(task.vm);
     cli_progress_end();
     if (rc < 0)
-        return cli_report(c, task.err, vmctl_connection_context(connection));
+        return cli_fail_one(c, task.target, task.err, vmctl_connection_context(connection));
     cli_output_add(c, task.result);
     return 0;
 }

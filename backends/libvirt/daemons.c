@@ -40,16 +40,18 @@ static int try_connect(const char *path) {
     return 0;
 }
 
-bool libvirt_daemons_answer(bool *denied) {
-    if (denied)
-        *denied = false;
+bool libvirt_daemons_answer(libvirt_silence *why) {
+    libvirt_silence silence = LIBVIRT_NOBODY;
     for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
+        struct stat st;
         int failure = try_connect(sockets[i]);
         if (failure == 0 || failure == EAGAIN) /* EAGAIN: its queue is full, so it is there */
             return true;
-        if (denied && (failure == EACCES || failure == EPERM))
-            *denied = true;
+        if (failure == EACCES || failure == EPERM)
+            silence = lstat(sockets[i], &st) == 0 ? LIBVIRT_NOT_LET_IN : LIBVIRT_OUT_OF_SIGHT;
     }
+    if (why)
+        *why = silence;
     return false;
 }
 

@@ -6,9 +6,14 @@
 #include "base/deadline.h"
 #include "base/error.h"
 
-/* Whether something listens on the system's socket (libvirtd's or virtqemud's). *denied (may be NULL): something may, but this
- * user is not let in. */
-bool libvirt_daemons_answer(bool *denied);
+typedef enum libvirt_silence {
+    LIBVIRT_NOBODY = 0,      /* nobody listens */
+    LIBVIRT_NOT_LET_IN = 1,  /* there is a socket, which this user may not use */
+    LIBVIRT_OUT_OF_SIGHT = 2 /* this user may not even look into the folder of the sockets */
+} libvirt_silence;
+
+/* Whether something listens on the system's socket (libvirtd's or virtqemud's). *why (may be NULL): why not. */
+bool libvirt_daemons_answer(libvirt_silence *why);
 
 /* Whether a service manager looks after daemons here. */
 bool libvirt_daemons_managed(void);

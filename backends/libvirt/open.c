@@ -72,14 +72,18 @@ static int open_found(const vmctl_endpoint *endpoint, const vmc_deadline *deadli
             return open_system(endpoint, deadline, out, err);
         return code < 0 ? code : libvirt_conn_open(uri, endpoint, false, deadline, out, err);
     }
-    bool denied = false;
-    bool answers = libvirt_daemons_answer(&denied);
+    static const char *const silences[] = {
+        [LIBVIRT_NOBODY] = "default: qemu:///session, for qemu:///system does not answer",
+        [LIBVIRT_NOT_LET_IN] = "default: qemu:///session, for qemu:///system lets only the group libvirt in",
+        [LIBVIRT_OUT_OF_SIGHT] = "default: qemu:///session, for this user may not look into /run/libvirt",
+    };
+    libvirt_silence why_not = LIBVIRT_NOBODY;
+    bool answers = libvirt_daemons_answer(&why_not);
     if (geteuid() == 0) {
         *reason = answers ? "default: qemu:///system answers" : "default: qemu:///system, its daemon started on demand";
         return open_system(endpoint, deadline, out, err);
     }
-    *reason = denied ? "default: qemu:///session, for qemu:///system lets only the group libvirt in"
-                     : "default: qemu:///session, for qemu:///system does not answer";
+    *reason = silences[why_not];
     if (answers) {
         vmctl_error *why = NULL;
         int code = libvirt_conn_open(system_uri, endpoint, false, deadline, out, &why);

@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +95,37 @@ def processes(name):
         if argv and os.path.basename(argv[0].decode(errors="replace")) == name:
             found.append(int(entry.name))
     return found
+
+
+def fill_in_mid_copy(folder, *argv, input=None):
+    """Runs a command that writes into the folder, a small file system of its own, and takes the rest of the room away as soon as it has
+    begun. None: it was over before that."""
+    def used():
+        room = os.statvfs(folder)
+        return (room.f_blocks - room.f_bfree) * room.f_frsize
+
+    before, filler = used(), pathlib.Path(folder, "filler")
+    began = time.monotonic()
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as child:
+        child.stdin.write(input or "")
+        child.stdin.close()
+        child.stdin = None
+        while used() < before + (1 << 20) and child.poll() is None and time.monotonic() < began + 60:
+            pass
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGSTOP)
+            try:
+                with open(filler, "wb", buffering=0) as out:
+                    while out.write(bytes(1 << 20)):
+                        pass
+            except OSError:
+                pass  # full
+            os.killpg(child.pid, signal.SIGCONT)
+        out, err = child.communicate(timeout=120)
+    in_time = filler.exists()
+    filler.unlink(missing_ok=True)
+    return Result(argv, child.returncode, out, err, time.monotonic() - began) if in_time and child.returncode else None
 
 
 def files(*folders):

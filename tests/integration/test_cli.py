@@ -30,9 +30,9 @@ GROUPS = {"image": "list inspect pull convert upload delete", "pool": "list", "n
           "snapshot": "create list get rename revert delete"}
 
 
-def vmctl(*args, stdin=None, env=None, timeout=60):
-    return subprocess.run([VMCTL, *args], capture_output=True, text=True, stdin=stdin or subprocess.DEVNULL,
-                          env={**ENV, **(env or {})}, timeout=timeout)
+def vmctl(*args, stdin=None, env=None, timeout=60, input=None):
+    source = {"input": input} if input is not None else {"stdin": stdin or subprocess.DEVNULL}
+    return subprocess.run([VMCTL, *args], capture_output=True, text=True, env={**ENV, **(env or {})}, timeout=timeout, **source)
 
 
 def check(what, holds, done=None):
@@ -193,6 +193,19 @@ def test_statuses():
     outcomes = {x["name"]: x for x in results(done, "specs")}
     check("each outcome", outcomes["test"]["outcome"] == "running" and outcomes["nope"]["error"]["code"] == "not-found", done)
     expect(4, *TEST, "start", "nope", "neither")
+    two = "\n---\n".join(f"name: {name}\nmemory: 32MiB\nnetworks: []\ndisks: [{{name: root, image: /nowhere.img}}]" for name in ("m1", "m2"))
+    for verb in (["create", "-"], ["apply", "-"]):
+        done = expect(4, *TEST, *verb, "-o", "json", input=two)
+        check(f"{verb[0]}: a row for each that failed", [(r["name"], r["outcome"], r["error"]["code"]) for r in results(done, verb[0])]
+              == [("m1", "failed", "not-found"), ("m2", "failed", "not-found")], done)
+    done = expect(4, *TEST, "delete", "-f", "-", "-o", "json", input=two)
+    check("delete -f: too", [(r["name"], r["error"]["code"]) for r in results(done, "delete")] == [("m1", "not-found"), ("m2", "not-found")], done)
+    done = expect(2, "list", "--backend", "k8s")
+    check("a backend that is not built in", "kubevirt backend is not in this build" in done.stderr and "did you mean" not in done.stderr, done)
+    done = expect(2, "list", "--backend", "libvrit")
+    check("a backend that is mistyped", 'did you mean "libvirt"?' in done.stderr, done)
+    forms = ["table", "wide", "json", "jsonl", "yaml", "name"]
+    check("completion offers the forms of a verb", candidates("list", "-o", "") == forms and candidates("get", "--output", "") == [*forms, "spec", "native"])
     done = expect(0, *TEST, "start", "test")
     check("a note where it is so already", "vmctl: note: " in done.stderr and done.stdout == "test running\n", done)
     check("-q: neither", (lambda d: not d.stdout and not d.stderr)(expect(0, *TEST, "start", "test", "-q")))
@@ -277,6 +290,9 @@ def test_contexts():
     check("the current context is where commands go", expect(0, "list", "-o", "name").stdout == "test\n")
     check("context/vm", json.loads(expect(0, "get", "t/test", "-o", "json").stdout).get("context") == "t")
     expect(4, "get", "nocontext/test")
+    done = expect(2, "get", "gone/test", "--context", "t")
+    check("flags that disagree", "--context t" in done.stderr and "gone" in done.stderr, done)
+    check("the same twice is no disagreement", expect(0, "get", "t/test", "--context", "t", "-o", "name").stdout == "test\n")
     done = expect(10, "list", "-A", "-o", "json")
     check("all contexts: those that answer", [(v["context"], v["name"]) for v in results(done, "specs")] == [("t", "test")], done)
     check("all contexts: those that do not", error_of(done, "list -A").get("context") == "gone", done)

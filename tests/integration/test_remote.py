@@ -48,6 +48,9 @@ UsePAM no
 PermitRootLogin yes
 PidFile {far}/sshd.pid
 """)
+        cls.small = far / "small"
+        cls.small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "small", str(cls.small)], check=True)
         cls.daemon = subprocess.Popen(["unshare", "--mount", "--uts", "--propagation", "private", "bash", "-c", REMOTE],
                                       env={**os.environ, "FAR": str(far) + "/"})
         for _ in range(200):
@@ -104,6 +107,24 @@ serial: {{log: far-1.log}}
         yaml.write_text("name: far-2\nmemory: 32MiB\nnetworks: []\ndisks: [{name: root, backing: /nowhere/base.qcow2}]\n")
         result = self.far_vmctl("create", str(yaml))
         self.assertIn(result.status, (2, 3, 4), str(result))
+        self.assertEqual(self.ok(self.far_vmctl("list", "-o", "name")).out, "")
+
+    def test_6_its_disk_fills_up_in_mid_upload(self):
+        self.ok(harness.virsh("pool-create-as", "small", "dir", "--target", str(self.small), uri=self.uri))
+        big = pathlib.Path(os.environ["WORLD"]) / "big.img"
+        big.write_bytes(os.urandom(1 << 20) * 96)
+        yaml = pathlib.Path(os.environ["WORLD"]) / "filling.yaml"
+        yaml.write_text("name: far-3\naccel: tcg\nmemory: 32MiB\nnetworks: []\n"
+                        f"disks: [{{name: root, image: {big}, pool: small}}]\n")
+        for _ in range(5):
+            full = harness.fill_in_mid_copy(self.small, harness.VMCTL, "create", "--connect", self.uri, str(yaml))
+            if full:
+                break
+            self.far_vmctl("delete", "far-3")
+        self.assertTrue(full, "the upload was always over before the disk was full")
+        self.status(full, 11)
+        self.assertRegex(full.err, "(?i)space|full|room")
+        self.assertEqual(os.listdir(self.small), [])
         self.assertEqual(self.ok(self.far_vmctl("list", "-o", "name")).out, "")
 
     def test_5_a_host_that_is_not_there(self):

@@ -59,6 +59,28 @@ serial: {{log: big.log}}
             subprocess.run(["umount", str(small)])
         self.nothing_left("a full disk")
 
+    def test_a_disk_that_fills_up_in_mid_copy(self):
+        small = WORLD / "filling"
+        small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "filling", str(small)], check=True)
+        self.ok(virsh("pool-create-as", "filling", "dir", "--target", str(small)))
+        try:
+            text = self.yaml.read_text().replace("big.img}", "big.img, pool: filling}")
+            for _ in range(5):
+                full = harness.fill_in_mid_copy(small, harness.VMCTL, "create", "-", input=text)
+                if full:
+                    break
+                vmctl("delete", "big")
+            self.assertTrue(full, "the copy was always over before the disk was full")
+            self.status(full, 11)
+            self.assertRegex(full.err, "(?i)space|full|room")
+            self.assertEqual(os.listdir(small), [])
+            self.assertEqual(virsh("list", "--all", "--name").out.strip(), "")
+        finally:
+            virsh("pool-destroy", "filling")
+            subprocess.run(["umount", str(small)])
+        self.nothing_left("a disk that filled up")
+
     def test_a_copied_definition_owns_nothing(self):
         self.ok(vmctl("create", "-", input="""
 name: first
