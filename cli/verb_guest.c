@@ -21,26 +21,9 @@ static int to_stderr(const void *bytes, size_t length, void *user) {
     return 0;
 }
 
-/* All of standard input, for --stdin. */
-static char *read_input(size_t *length) {
-    char *text = NULL;
-    size_t capacity = 0;
-
-    *length = 0;
-    for (;;) {
-        if (*length + 65536 > capacity)
-            text = cli_grow(text, capacity = capacity * 2 + 131072, 1);
-        ssize_t n = read(STDIN_FILENO, text + *length, 65536);
-        if (n <= 0)
-            return text;
-        *length += (size_t)n;
-    }
-}
-
 static int exec(cli *c) {
     vmctl_exec_options options = VMCTL_EXEC_OPTIONS_INIT;
     CLI_AUTO_STRINGS environment = {0};
-    CLI_AUTO_FREE char *input = NULL;
     vmctl_error *err = NULL;
     int status = 0, code = 0;
 
@@ -50,14 +33,13 @@ static int exec(cli *c) {
     if (!vm)
         return status;
     if (cli_flag(&c->args, "stdin"))
-        input = read_input(&options.input_length);
+        options.input_fd = STDIN_FILENO;
     cli_texts(&c->args, "env", &environment);
     vmctl_call call = cli_call(c);
     /* bars would stand in what is written meanwhile */
     call.progress = NULL;
     options.call = &call;
-    options.environment = (const char *const *)environment.items;
-    options.input = input;
+    options.environment = environment.count ? (const char *const *)environment.items : NULL;
     options.output = to_stdout;
     options.error = to_stderr;
     if (vmctl_guest_exec(vm, c->args.command, &options, &code, &err) < 0) {
@@ -79,7 +61,16 @@ const cli_verb cli_verb_exec = {
     .group = "guest",
     .operands = "VM -- CMD...",
     .summary = "run a command in the guest through its agent",
-    .help = "The exit status is the command's own; 125 when vmctl failed.",
+    .help =
+        "The exit status is the command's own, 128 + N when signal N ended it, 127 when the guest has no such program; "
+        "125\n"
+        "when vmctl failed. Output comes while the command runs, and with --stdin its input goes there as it is typed "
+        "or\n"
+        "piped. On QEMU the guest keeps output in a file of /tmp until the command has ended. ^C or --timeout end the\n"
+        "command in the guest too. With --env it gets only these variables and a PATH.\n"
+        "\n"
+        "  vmctl exec web-1 -- uname -r\n"
+        "  vmctl exec web-1 --stdin -- sh -c 'cat >/etc/motd' < motd",
     .options = exec_options,
     .min = 1,
     .max = 1,
@@ -125,6 +116,16 @@ const cli_verb cli_verb_cp = {
     .group = "guest",
     .operands = "FILE VM:PATH | VM:PATH FILE",
     .summary = "copy a file into or out of the guest through its agent",
+    .help = "One file, with its mode and time; - is standard input or output. A target that is a folder gets the "
+            "file's name in it.\n"
+            "The target appears whole or not at all, and its size is checked. Files over 128 KiB go through a serial "
+            "port that is\n"
+            "plugged for the copy; where none can be plugged, through the agent's file commands, which are much "
+            "slower. Folders\n"
+            "go as an archive, and without an agent vmctl ssh does it:\n"
+            "\n"
+            "  vmctl cp app.tar web-1:/tmp/\n"
+            "  tar c -C site . | vmctl exec web-1 --stdin -- tar x -C /var/www",
     .min = 2,
     .max = 2,
     .hint = CLI_HINT_FILE,
@@ -136,20 +137,26 @@ const cli_verb cli_verb_cp = {
 
 static int do_freeze(cli *c, cli_task *task) {
     vmctl_call call = cli_call(c);
-    int rc = vmctl_guest_freeze(task->vm, &call, &task->err);
+    int count = -1;
+    int rc = vmctl_guest_freeze(task->vm, &count, &call, &task->err);
     if (rc == 0) {
         task->result = cli_tree_identity(task->vm);
         cli_put(task->result, "outcome", "frozen");
+        if (count >= 0)
+            cli_put_number(task->result, "fileSystems", count);
     }
     return rc;
 }
 
 static int do_thaw(cli *c, cli_task *task) {
     vmctl_call call = cli_call(c);
-    int rc = vmctl_guest_thaw(task->vm, &call, &task->err);
+    int count = -1;
+    int rc = vmctl_guest_thaw(task->vm, &count, &call, &task->err);
     if (rc == 0) {
         task->result = cli_tree_identity(task->vm);
         cli_put(task->result, "outcome", "thawed");
+        if (count >= 0)
+            cli_put_number(task->result, "fileSystems", count);
     }
     return rc;
 }

@@ -1,6 +1,7 @@
 /* backends/libvirt/cloud_init.c - the texts of cloud-init's NoCloud seed. */
 #include "cloud_init.h"
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "refuse.h"
@@ -130,24 +131,6 @@ static char *own_config(const char *hostname, const char *user, const vmc_strv *
     return vmc_str_take(&s);
 }
 
-static void add_base64(vmc_str *s, const char *text) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *in = (const unsigned char *)text;
-    size_t length = strlen(text);
-    for (size_t i = 0; i < length; i += 3) {
-        size_t left = length - i;
-        unsigned long bits = (unsigned long)in[i] << 16 | (left > 1 ? (unsigned long)in[i + 1] << 8 : 0) |
-                             (left > 2 ? (unsigned long)in[i + 2] : 0);
-        vmc_str_add_char(s, digits[bits >> 18 & 63]);
-        vmc_str_add_char(s, digits[bits >> 12 & 63]);
-        vmc_str_add_char(s, left > 1 ? digits[bits >> 6 & 63] : '=');
-        vmc_str_add_char(s, left > 2 ? digits[bits & 63] : '=');
-        if (i % 57 == 54)
-            vmc_str_add_char(s, '\n');
-    }
-    vmc_str_add_char(s, '\n');
-}
-
 /* By the first line, as cloud-init itself tells the formats apart; NULL: none that it knows. */
 static const char *content_type(const char *text) {
     static const struct {
@@ -175,7 +158,8 @@ static void add_part(vmc_str *s, const char *type, const char *name, const char 
                    "--==vmctl==\nContent-Type: %s; charset=\"utf-8\"\nMIME-Version: 1.0\n"
                    "Content-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=\"%s\"\n\n",
                    type, name);
-    add_base64(s, text);
+    vmc_base64_add(s, text, strlen(text), 76);
+    vmc_str_add_char(s, '\n');
 }
 
 /* The person's part comes last: cloud-init lets a later part win. base64 leaves no line that could be the boundary. */

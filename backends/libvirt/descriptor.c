@@ -27,7 +27,7 @@ static const char *const aliases[] = {"kvm", "qemu", NULL};
 static const char *const schemes[] = {"qemu", "test", NULL};
 
 #define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
-#define NO_GUEST     "guest operations arrive with their own release; virsh qemu-agent-command reaches the agent until then"
+#define AGENT        "needs qemu-guest-agent in the guest"
 #define NO_OVA       "OVA import and export arrive with their own release"
 #define NO_PLACEMENT "the libvirt URI names the host, and a host has no such place"
 
@@ -36,7 +36,7 @@ static const vmctl_slot_claim slots[] = {
     YES(open), YES(close), YES(undo),
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove), YES(change),
-    PART(get, "guest.addresses", YES, SPECIFICATION, NULL),
+    PART(get, "guest.addresses", YES, REAL, NULL),
     PART(change, "cpu.hotplug", LIMITED, REAL, "up to cpus.max; a CPU goes when the guest gives it back"),
     PART(change, "memory.balloon", LIMITED, SPECIFICATION, "up to the memory that the VM started with, by the guest's balloon driver"),
     PART(change, "memory.hotplug", LIMITED, REAL, "up to memory.max, in DIMMs of 128MiB and its multiples; less is the balloon's matter"),
@@ -69,8 +69,10 @@ static const vmctl_slot_claim slots[] = {
     {VMCTL_SLOT_migrate, "migrate.platform", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE,
      "moving to another hypervisor arrives with its own release; virt-v2v does it until then"},
     YES(events), YES(console_open), YES(serial_log), YES(display_list), YES(screenshot), YES(send_keys),
-    NO(guest_exec, NO_GUEST), NO(guest_copy_in, NO_GUEST), NO(guest_copy_out, NO_GUEST), NO(guest_freeze, NO_GUEST),
-    NO(guest_thaw, NO_GUEST), NO(guest_set_password, NO_GUEST),
+    SOME_OF(guest_exec, NULL, AGENT " and a POSIX shell there"), SOME_OF(guest_copy_in, NULL, AGENT " and a POSIX shell there"),
+    SOME_OF(guest_copy_out, NULL, AGENT " and a POSIX shell there"),
+    SOME_OF(guest_freeze, NULL, AGENT), SOME_OF(guest_thaw, NULL, AGENT), SOME_OF(guest_set_password, NULL, AGENT),
+    SOME_OF(guest_forward, NULL, "where the guest's address is not reachable: by a NIC of type user, on this machine"),
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list), YES(metrics_list),
     YES(image_list), YES(image_upload), YES(image_delete),
     NO(export_ova, NO_OVA), NO(import_ova, NO_OVA),

@@ -165,10 +165,26 @@ static bool is_useful(const char *ip) {
     return inet_pton(AF_INET6, ip, &v6) == 1 && !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6);
 }
 
-static void add_addresses(address_list *list, const address_set *set, const char *source,
+/* The agent names every interface of the guest: also those that it made for containers and VMs of its own, which nothing outside reaches. A
+ * bridge over a NIC has that NIC's MAC and counts; the MAC of a NIC that was passed through is in no XML, so the name decides too. */
+static bool is_inner(const virDomainInterface *nic, const char *xml) {
+    static const char *const names[] = {"docker", "br-",    "virbr", "veth",  "vnet", "tap",    "cni",    "flannel",
+                                        "cali",   "podman", "lxc",   "lxdbr", "kube", "cilium", "nerdctl"};
+    bool inner = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && nic->name; i++)
+        inner |= vmc_starts_with(nic->name, names[i]);
+    if (!inner || !nic->hwaddr || !xml)
+        return inner;
+    VMC_AUTO_FREE char *mac = vmc_printf("<mac address='%s'", nic->hwaddr);
+    return !strcasestr(xml, mac);
+}
+
+static void add_addresses(address_list *list, const address_set *set, const char *source, const char *xml,
                           const libvirt_domain_facts *facts) {
     for (int i = 0; i < set->count; i++) {
         const virDomainInterface *nic = set->items[i];
+        if (!strcmp(source, "agent") && is_inner(nic, xml))
+            continue;
         for (unsigned a = 0; a < nic->naddrs; a++) {
             const char *ip = nic->addrs[a].addr;
             bool known = !ip || !is_useful(ip);
@@ -328,9 +344,9 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
         info.memory_mib = args->need_info ? args->info.memory / 1024 : summary->memory_mib;
     }
     if (facts & VMCTL_FACT_ADDRESSES) {
-        add_addresses(&addresses, &args->agent, "agent", read);
-        add_addresses(&addresses, &args->lease, "lease", read);
-        add_addresses(&addresses, &args->arp, "arp", read);
+        add_addresses(&addresses, &args->agent, "agent", args->xml, read);
+        add_addresses(&addresses, &args->lease, "lease", args->xml, read);
+        add_addresses(&addresses, &args->arp, "arp", args->xml, read);
         info.addresses = addresses.items;
         info.address_count = addresses.count;
         info.present |= VMCTL_FACT_ADDRESSES;

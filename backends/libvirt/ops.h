@@ -102,6 +102,20 @@ int libvirt_image_delete(void *conn, const char *name, const vmctl_call *call, v
 int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
                   void *user, vmctl_error **err);
 
+/* guest_exec.c, guest_copy.c, guest_fs.c, guest_forward.c */
+int libvirt_guest_exec(void *conn, void *vm, const char *const *argv, const vmctl_exec_options *options, int *status,
+                       vmctl_error **err);
+int libvirt_guest_copy_in(void *conn, void *vm, const char *local, const char *guest, vmc_journal *journal,
+                          const vmctl_call *call, vmctl_error **err);
+int libvirt_guest_copy_out(void *conn, void *vm, const char *guest, const char *local, vmc_journal *journal,
+                           const vmctl_call *call, vmctl_error **err);
+int libvirt_guest_freeze(void *conn, void *vm, int *count, const vmctl_call *call, vmctl_error **err);
+int libvirt_guest_thaw(void *conn, void *vm, int *count, const vmctl_call *call, vmctl_error **err);
+int libvirt_guest_forward(void *conn, void *vm, vmctl_forward *forward, vmc_journal *journal, const vmctl_call *call,
+                          char **way, vmctl_error **err);
+int libvirt_guest_set_password(void *conn, void *vm, const char *user, const char *password, const vmctl_call *call,
+                               vmctl_error **err);
+
 /* --- between the files ------------------------------------------------------------------------------------ */
 
 /* lookup.c: the handle of a domain, whose reference it takes over. Never NULL. */

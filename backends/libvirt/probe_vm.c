@@ -1,8 +1,8 @@
 /* backends/libvirt/probe_vm.c - what is possible with one VM as it is now, in the words of the operations' own checks. */
 #include "probe.h"
 
+#include "agent.h"
 #include "clone.h"
-#include "ops.h"
 #include <string.h>
 
 /* --- its life -------------------------------------------------------------------------------------------------------- */
@@ -141,6 +141,15 @@ static void ask_channel(libvirt_asked *asked, libvirt_answer *out) {
     }
 }
 
+static void ask_agent(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    vmctl_error *why = NULL;
+    if (!domain)
+        return;
+    int code = libvirt_agent_check(domain, asked->vm->name, &why);
+    libvirt_answer_check(out, code, why);
+}
+
 /* --- growing ---------------------------------------------------------------------------------------------------------------- */
 
 static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
@@ -216,6 +225,12 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"cpu.hotplug", ask_cpu_hotplug},
     {"memory.balloon", ask_balloon},
     {"guest.channel", ask_channel},
+    {"guest.exec", ask_agent},
+    {"guest.copy", ask_agent},
+    {"guest.copy.out", ask_agent},
+    {"guest.freeze", ask_agent},
+    {"guest.thaw", ask_agent},
+    {"guest.password", ask_agent},
     {"snapshot.disk", ask_snapshot_disk},
     {"snapshot.memory", ask_snapshot_memory},
     {"snapshot.quiesce", ask_snapshot_quiesce},

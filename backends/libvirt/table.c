@@ -51,6 +51,14 @@ static const vmctl_backend_ops libvirt_ops = {
     .screenshot = libvirt_screenshot,
     .send_keys = libvirt_send_keys,
 
+    .guest_exec = libvirt_guest_exec,
+    .guest_copy_in = libvirt_guest_copy_in,
+    .guest_copy_out = libvirt_guest_copy_out,
+    .guest_freeze = libvirt_guest_freeze,
+    .guest_thaw = libvirt_guest_thaw,
+    .guest_set_password = libvirt_guest_set_password,
+    .guest_forward = libvirt_guest_forward,
+
     .host_info = libvirt_host_info,
     .host_list = libvirt_host_list,
     .pool_list = libvirt_pool_list,

@@ -8,7 +8,11 @@
  *   log PATH                   what the host writes as soon as the domain starts
  *   snapshot, freeze, stale-save   see snapshot.h
  *   moving, arriving           a migration from or to here; see migrate.h
+ *   channel UUID NAME          a serial port for a copy into or out of the guest
+ *   hostfwd UUID NETDEV RULE   a port forward of QEMU's user networking
  */
+#include "guest_channel.h"
+#include "guest_forward.h"
 #include "ops.h"
 
 #include "migrate.h"
@@ -148,5 +152,9 @@ int libvirt_undo(void *conn_, const char *kind, const char *detail, const vmctl_
         return libvirt_migrate_settle(conn, strcmp(kind, LIBVIRT_NOTE_ARRIVING) == 0, detail, &deadline, err);
     if (strcmp(kind, "log") == 0)
         return libvirt_remove_log(conn, detail, &deadline, NULL, err);
+    if (strcmp(kind, "channel") == 0)
+        return libvirt_guest_channel_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "hostfwd") == 0)
+        return libvirt_guest_forward_undo(conn, detail, &deadline, err);
     return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" is of an unknown kind", kind, detail);
 }

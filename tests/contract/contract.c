@@ -25,6 +25,8 @@ static const contract_group *const groups[] = {
 };
 #define GROUPS (sizeof groups / sizeof groups[0])
 
+static const contract_group *chosen; /* by its name; NULL: all */
+
 void must(int rc, const char *call, const char *file, int line) {
     if (rc == 0)
         return;
@@ -539,11 +541,15 @@ static int warm_up(void **state) {
     gone.force = true;
     MUST(vmctl_vm_delete(vm, &gone, &err));
     vmctl_vm_free(vm);
+    if (chosen && chosen->begin)
+        chosen->begin();
     return 0;
 }
 
 static int cool_down(void **state) {
     (void)state;
+    if (chosen && chosen->end)
+        chosen->end();
     vmctl_connection_free(conn);
     return 0;
 }
@@ -556,6 +562,7 @@ int main(int argc, char **argv) {
     for (size_t g = 0; g < GROUPS; g++) {
         if (group && strcmp(group, groups[g]->name) != 0)
             continue;
+        chosen = group ? groups[g] : NULL;
         for (size_t i = 0; i < groups[g]->count; i++) {
             const contract_test *test = &groups[g]->tests[i];
             static char titles[256][128];

@@ -34,6 +34,9 @@ typedef struct contract_group {
     const char *name;
     const contract_test *tests;
     size_t count;
+    /* Around all of its tests, where it is run by its name; what `begin` makes stays between the tests. NULL: nothing */
+    void (*begin)(void);
+    void (*end)(void);
 } contract_group;
 
 #define GROUP(name) extern const contract_group group_##name;

@@ -30,7 +30,7 @@ VMCTL_BEGIN_DECLS
     X(device_attach) X(device_detach) X(cdrom_change) X(gpu_list) X(gpu_prepare) \
     X(migrate) X(migrate_abort) \
     X(events) X(console_open) X(serial_log) X(display_list) X(screenshot) X(send_keys) \
-    X(guest_exec) X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password) \
+    X(guest_exec) X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password) X(guest_forward) \
     X(host_info) X(host_list) X(pool_list) X(network_list) X(metrics_list) \
     X(image_list) X(image_upload) X(image_delete) X(export_ova) X(import_ova) X(probe)
 /* clang-format on */
@@ -229,14 +229,21 @@ typedef struct vmctl_backend_ops {
 
     int (*guest_exec)(void *conn, void *vm, const char *const *argv, const vmctl_exec_options *options, int *status,
                       vmctl_error **err);
-    int (*guest_copy_in)(void *conn, void *vm, const char *local, const char *guest, const vmctl_call *call,
-                         vmctl_error **err);
-    int (*guest_copy_out)(void *conn, void *vm, const char *guest, const char *local, const vmctl_call *call,
-                          vmctl_error **err);
-    int (*guest_freeze)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
-    int (*guest_thaw)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+    /* local "-": standard input or output. */
+    int (*guest_copy_in)(void *conn, void *vm, const char *local, const char *guest, vmc_journal *journal,
+                         const vmctl_call *call, vmctl_error **err);
+    int (*guest_copy_out)(void *conn, void *vm, const char *guest, const char *local, vmc_journal *journal,
+                          const vmctl_call *call, vmctl_error **err);
+    /* *count is -1 before: the number of file systems. */
+    int (*guest_freeze)(void *conn, void *vm, int *count, const vmctl_call *call, vmctl_error **err);
+    int (*guest_thaw)(void *conn, void *vm, int *count, const vmctl_call *call, vmctl_error **err);
     int (*guest_set_password)(void *conn, void *vm, const char *user, const char *password, const vmctl_call *call,
                               vmctl_error **err);
+
+    /* Adds a forward to the running VM, for ports that core cannot reach by an address; noted in the journal, by which core takes it back.
+     * forward->address is set; forward->local 0 becomes a free port. *way (malloc'ed): how it goes. */
+    int (*guest_forward)(void *conn, void *vm, vmctl_forward *forward, vmc_journal *journal, const vmctl_call *call,
+                         char **way, vmctl_error **err);
 
     int (*host_info)(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
     int (*host_list)(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
