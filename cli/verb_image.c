@@ -1,4 +1,4 @@
-/* vmctl image list|inspect|pull|convert|upload|delete. */
+/* vmctl image list|inspect|pull|convert|upload|download|delete. */
 #include "output.h"
 #include "tree.h"
 #include "verbs.h"
@@ -209,6 +209,34 @@ static const cli_verb verb_upload = {
     .run = image_upload,
 };
 
+static int image_download(cli *c) {
+    vmctl_error *err = NULL;
+    int status = 0;
+    vmctl_connection *connection = cli_connect(c, NULL, NULL, &status);
+
+    if (!connection)
+        return status;
+    vmctl_call call = cli_call(c);
+    const char *image = c->args.operands[0], *file = c->args.operands[1];
+    if (vmctl_image_download(connection, image, file, &call, &err) < 0)
+        return cli_report(c, err, vmctl_connection_context(connection));
+    cli_output_begin(c, &cli_view_outcome);
+    show_outcome(c, image, file, "downloaded");
+    cli_output_end(c, false);
+    return 0;
+}
+
+static const cli_verb verb_download = {
+    .name = "download",
+    .operands = "POOL/IMAGE FILE",
+    .summary = "copy an image of an endpoint into a file",
+    .help = "Byte for byte, with its holes; FILE must not exist. Cancelled or failed, it leaves no file.",
+    .min = 2,
+    .max = 2,
+    .hint_rest = CLI_HINT_FILE,
+    .run = image_download,
+};
+
 static int image_delete(cli *c) {
     vmctl_connection *connection = NULL;
     int status = 0;
@@ -246,8 +274,8 @@ static const cli_verb verb_delete = {
     .run = image_delete,
 };
 
-static const cli_verb *const verbs[] = {&verb_list,   &verb_inspect, &verb_pull, &verb_convert,
-                                        &verb_upload, &verb_delete,  NULL};
+static const cli_verb *const verbs[] = {&verb_list,   &verb_inspect,  &verb_pull,   &verb_convert,
+                                        &verb_upload, &verb_download, &verb_delete, NULL};
 
 const cli_verb cli_verb_image = {
     .name = "image",

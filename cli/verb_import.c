@@ -22,6 +22,9 @@ const cli_verb cli_verb_import = {
     .group = "storage",
     .operands = "FILE.ova",
     .summary = "make a VM from an OVA file",
+    .help = "Of any maker's OVA with one VM: its sums are checked first, disks become qcow2, NICs are on nat. What the "
+            "OVA says and this\n"
+            "hypervisor cannot do is told. The VM is not started.",
     .options = import_options,
     .min = 1,
     .max = 1,

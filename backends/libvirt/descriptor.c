@@ -28,7 +28,6 @@ static const char *const schemes[] = {"qemu", "test", NULL};
 
 #define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
 #define AGENT        "needs qemu-guest-agent in the guest"
-#define NO_OVA       "OVA import and export arrive with their own release"
 #define NO_PLACEMENT "the libvirt URI names the host, and a host has no such place"
 
 /* clang-format off */
@@ -74,8 +73,8 @@ static const vmctl_slot_claim slots[] = {
     SOME_OF(guest_freeze, NULL, AGENT), SOME_OF(guest_thaw, NULL, AGENT), SOME_OF(guest_set_password, NULL, AGENT),
     SOME_OF(guest_forward, NULL, "where the guest's address is not reachable: by a NIC of type user, on this machine"),
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list), YES(metrics_list),
-    YES(image_list), YES(image_upload), YES(image_delete),
-    NO(export_ova, NO_OVA), NO(import_ova, NO_OVA),
+    YES(image_list), YES(image_upload), YES(image_download), YES(image_delete),
+    YES(export_ova), YES(import_ova),
     YES(probe),
 };
 

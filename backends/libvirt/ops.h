@@ -96,7 +96,16 @@ int libvirt_image_list(void *conn, const char *pool, const vmctl_call *call, vmc
                        vmctl_error **err);
 int libvirt_image_upload(void *conn, const char *path, const vmctl_image_upload_options *options, vmc_journal *journal,
                          vmctl_error **err);
+int libvirt_image_download(void *conn, const char *name, const char *path, const vmctl_call *call, vmc_journal *journal,
+                           vmctl_error **err);
 int libvirt_image_delete(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
+
+/* ova.c */
+int libvirt_export_ova(void *conn, void *vm, const char *path, const vmctl_call *call, vmc_journal *journal,
+                       vmctl_error **err);
+int libvirt_import_ova(void *conn, const char *path, const char *name, const vmctl_call *call,
+                       const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
+                       vmctl_error **err);
 
 /* probe.c */
 int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,

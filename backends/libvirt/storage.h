@@ -104,6 +104,15 @@ void libvirt_store_sync(libvirt_store *store);
 int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_file *file, const char *source,
                    const char *vm, const vmc_deadline *deadline, vmctl_error **err);
 
+/* download.c: the volume's bytes into a new local file, which is on disk when this returns; its holes stay holes. A file that was begun
+ * when it fails is the caller's to remove. */
+int libvirt_download(libvirt_conn *conn, virStorageVolPtr volume, const char *path, const char *vm, const char *stage,
+                     const vmc_deadline *deadline, vmctl_error **err);
+/* storage_make.c: a hidden name in the folder that nobody else has; free. */
+char *libvirt_unfinished_name(const char *folder, const char *name);
+/* storage_make.c: the finished file gets its name unless that is taken. -1 with errno. */
+int libvirt_move_to_place(const char *from, const char *to);
+
 /* volume.c: a path's file is removed through its pool where it belongs to one, else directly when the host is this machine. Absent: 0, *gone
  * false. */
 int libvirt_remove_path(libvirt_conn *conn, const char *path, const vmc_deadline *deadline, bool *gone,

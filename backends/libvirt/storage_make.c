@@ -29,7 +29,7 @@ void libvirt_store_sync(libvirt_store *store) {
             libvirt_pool_refresh(store->conn, pool, store->deadline);
 }
 
-static char *unfinished_name(const char *folder, const char *name) {
+char *libvirt_unfinished_name(const char *folder, const char *name) {
     unsigned long long random = 0;
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
         random = (unsigned long long)vmc_now_ms() << 20 ^ (unsigned long long)getpid();
@@ -122,7 +122,7 @@ static int produce(const libvirt_store *store, const libvirt_file *file, const c
 }
 
 /* Moves the finished file to its place unless that is taken. Filesystems without RENAME_NOREPLACE have hard links. */
-static int move_to_place(const char *from, const char *to) {
+int libvirt_move_to_place(const char *from, const char *to) {
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
@@ -141,13 +141,13 @@ static int publish(const libvirt_store *store, const char *unfinished, const lib
     int code = vmc_journal_add(journal, store->keep_used ? "added" : "inode", detail, &mark, err);
     if (code < 0)
         return code;
-    if (move_to_place(unfinished, file->path) < 0)
+    if (libvirt_move_to_place(unfinished, file->path) < 0)
         return vmc_error_errno(err, errno, "cannot make %s", file->path);
     return 0;
 }
 
 static int make_in_folder(const libvirt_store *store, libvirt_file *file, vmc_journal *journal, vmctl_error **err) {
-    VMC_AUTO_FREE char *unfinished = unfinished_name(file->pool->path, file->name);
+    VMC_AUTO_FREE char *unfinished = libvirt_unfinished_name(file->pool->path, file->name);
     size_t mark = 0;
     int code = vmc_journal_add(journal, "file", unfinished, &mark, err);
     if (code == 0)
@@ -216,7 +216,7 @@ static int local_form(const libvirt_store *store, const libvirt_file *file, vmc_
     int code = vmc_mkdirs(folder, 0700, err);
     if (code < 0)
         return code;
-    *path = unfinished_name(folder, file->name);
+    *path = libvirt_unfinished_name(folder, file->name);
     code = vmc_journal_add(journal, "file", *path, mark, err);
     return code < 0 ? code : copy_source(store, file, *path, err);
 }

@@ -66,7 +66,10 @@ static const vmctl_backend_ops libvirt_ops = {
     .metrics_list = libvirt_metrics_list,
     .image_list = libvirt_image_list,
     .image_upload = libvirt_image_upload,
+    .image_download = libvirt_image_download,
     .image_delete = libvirt_image_delete,
+    .export_ova = libvirt_export_ova,
+    .import_ova = libvirt_import_ova,
 
     .probe = libvirt_probe,
 };

@@ -54,11 +54,8 @@ void vmc_marker_free(vmc_marker *marker) {
 
 /* --- preparing the spec ----------------------------------------------------------------------------------- */
 
-int vmc_spec_prepare(vmctl_connection *connection, const vmctl_spec *spec, bool strict, const vmctl_call *call,
-                     vmctl_spec **out, vmctl_error **err) {
-    if (!spec)
-        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "no spec was given");
-    const vmctl_backend_descriptor *descriptor = connection->entry->descriptor;
+static int prepare(const vmctl_backend_descriptor *descriptor, const vmctl_spec *spec, bool strict,
+                   const vmctl_call *call, vmctl_spec **out, vmctl_error **err) {
     int rc = vmctl_spec_validate(spec, err);
     if (rc < 0)
         return rc;
@@ -75,6 +72,21 @@ int vmc_spec_prepare(vmctl_connection *connection, const vmctl_spec *spec, bool 
     }
     *out = prepared;
     return 0;
+}
+
+int vmc_spec_prepare(vmctl_connection *connection, const vmctl_spec *spec, bool strict, const vmctl_call *call,
+                     vmctl_spec **out, vmctl_error **err) {
+    if (!spec)
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "no spec was given");
+    return prepare(connection->entry->descriptor, spec, strict, call, out, err);
+}
+
+int vmc_spec_ready(const char *backend, const vmctl_spec *spec, const vmctl_call *call, vmctl_spec **out,
+                   vmctl_error **err) {
+    const vmc_registry_entry *entry = vmc_backend_by_name(backend);
+    if (!entry)
+        return vmc_error(err, VMCTL_E_INTERNAL, "there is no backend %s", backend);
+    return prepare(entry->descriptor, spec, false, call, out, err);
 }
 
 bool vmc_source_is_web(const char *source) {

@@ -221,6 +221,37 @@ int vmctl_image_upload(vmctl_connection *connection, const char *path, const vmc
     return vmc_op_end(&op, rc, "upload %s", path ? path : "an image");
 }
 
+/* A new file of this machine: the slot fills it, `free` until then. */
+static int check_target(vmc_op *op, const char *path) {
+    int rc = vmc_check_text(path, "the file's name", &op->why);
+    if (rc < 0 || !vmc_file_exists(path))
+        return rc;
+    vmc_error(&op->why, VMCTL_E_ALREADY_EXISTS, "%s exists already and is not overwritten", path);
+    return vmc_error_next(&op->why, "remove it, or take another name");
+}
+
+int vmctl_image_download(vmctl_connection *connection, const char *name, const char *path, const vmctl_call *call,
+                         vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin(&op, connection, NULL, VMCTL_SLOT_image_download, call, VMC_NO_LIMIT, true, err);
+    if (rc == 0)
+        rc = vmc_check_text(name, "the image's name", &op.why);
+    if (rc == 0)
+        rc = check_target(&op, path);
+    vmc_journal *journal = NULL;
+    if (rc == 0) {
+        VMC_AUTO_FREE char *operation = vmc_printf("download of %s", name);
+        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
+    }
+    if (rc == 0) {
+        rc = op.ops->image_download(op.conn, name, path, &op.call, journal, &op.why);
+        if (rc < 0)
+            vmc_op_undo(&op, journal);
+    }
+    vmc_journal_close(journal);
+    return vmc_op_end(&op, rc, "download %s", name ? name : "an image");
+}
+
 int vmctl_image_delete(vmctl_connection *connection, const char *name, const vmctl_call *call, vmctl_error **err) {
     if (!connection) {
         int rc = vmc_check_text(name, "the image's name", err);
@@ -241,11 +272,20 @@ int vmctl_image_delete(vmctl_connection *connection, const char *name, const vmc
 
 int vmctl_export(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err) {
     vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_export_ova, call, VMC_NO_LIMIT, false, err);
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_export_ova, call, VMC_NO_LIMIT, true, err);
     if (rc == 0)
-        rc = vmc_check_text(path, "the file's name", &op.why);
-    if (rc == 0)
-        rc = op.ops->export_ova(op.conn, op.handle, path, &op.call, &op.why);
+        rc = check_target(&op, path);
+    vmc_journal *journal = NULL;
+    if (rc == 0) {
+        VMC_AUTO_FREE char *operation = vmc_printf("export of %s", op.name);
+        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
+    }
+    if (rc == 0) {
+        rc = op.ops->export_ova(op.conn, op.handle, path, &op.call, journal, &op.why);
+        if (rc < 0)
+            vmc_op_undo(&op, journal);
+    }
+    vmc_journal_close(journal);
     return vmc_op_end(&op, rc, "export %s", op.name);
 }
 

@@ -100,6 +100,44 @@ static void a_cancelled_upload_leaves_nothing(void **state) {
     assert_int_equal(found("cancelled.img", &image), 0);
 }
 
+static bool same_files(const char *a, const char *b) {
+    const char *const argv[] = {"cmp", "-s", a, b, NULL};
+    return run_program(argv) == 0;
+}
+
+static void download_is_what_was_uploaded(void **state) {
+    (void)state;
+    /* Data, a hole, data, and a hole at the end. */
+    size_t length = 8 * 1024 * 1024;
+    char *bytes = calloc(1, length);
+    memset(bytes, 7, 100000);
+    memset(bytes + 5 * 1024 * 1024 + 3, 9, 100001);
+    const char *source = scratch_file("holes.img", bytes, length);
+    free(bytes);
+    vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
+    options.name = "holes.img";
+    MUST(vmctl_image_upload(conn, source, &options, &err));
+    const char *target = scratch_file("back.img", "", 0);
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_image_download(conn, "holes.img", target, NULL, &err));
+    unlink(target);
+    heard progress = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.progress = hear;
+    call.user = &progress;
+    MUST(vmctl_image_download(conn, "default/holes.img", target, &call, &err));
+    assert_true(same_files(source, target));
+    assert_false(progress.backwards);
+    assert_int_equal(progress.last, length);
+    unlink(target);
+    call.progress = hear;
+    progress = (heard){.cancel_at = 1};
+    FAILS(VMCTL_E_CANCELLED, vmctl_image_download(conn, "holes.img", target, &call, &err));
+    assert_int_equal(access(target, F_OK), -1);
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_download(conn, "default/none.img", target, NULL, &err));
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_download(conn, "holes.img", "/nowhere/back.img", NULL, &err));
+    MUST(vmctl_image_delete(conn, "holes.img", NULL, &err));
+}
+
 static void an_image_in_use_stays(void **state) {
     (void)state;
     vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
@@ -117,6 +155,7 @@ static const contract_test tests[] = {
     TEST("image.upload image.list", "image_upload image_list image_delete", upload_list_delete),
     TEST("image.upload", "image_upload", upload_tells_its_progress),
     TEST("image.upload", "image_upload undo", a_cancelled_upload_leaves_nothing),
+    TEST("image.download", "image_download undo", download_is_what_was_uploaded),
     TEST("image.delete", "image_delete", an_image_in_use_stays),
 };
 const contract_group group_storage = {"storage", tests, sizeof tests / sizeof tests[0]};

@@ -32,7 +32,7 @@ VMCTL_BEGIN_DECLS
     X(events) X(console_open) X(serial_log) X(display_list) X(screenshot) X(send_keys) \
     X(guest_exec) X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password) X(guest_forward) \
     X(host_info) X(host_list) X(pool_list) X(network_list) X(metrics_list) \
-    X(image_list) X(image_upload) X(image_delete) X(export_ova) X(import_ova) X(probe)
+    X(image_list) X(image_upload) X(image_download) X(image_delete) X(export_ova) X(import_ova) X(probe)
 /* clang-format on */
 
 typedef enum vmctl_slot {
@@ -130,6 +130,12 @@ typedef struct vmctl_marker {
 /* Where a value of the spec came from, when core replaced it: the URL of an image that is a fetched file by now. `path` as "disks[0].image".
  * NULL: it stands as it was written. */
 VMCTL_API const char *vmc_spec_origin(const vmctl_spec *spec, const char *path);
+VMCTL_API void vmc_spec_set_origin(vmctl_spec *spec, const char *path, const char *url);
+
+/* A spec that a backend made itself (of an OVA), as create wants it: validated, held against what that backend claims, with the defaults
+ * filled in. *out: vmctl_spec_free. */
+VMCTL_API int vmc_spec_ready(const char *backend, const vmctl_spec *spec, const vmctl_call *call, vmctl_spec **out,
+                             vmctl_error **err);
 
 /* What a probe found about one feature. Strings are valid during the callback. */
 typedef struct vmctl_here {
@@ -256,8 +262,12 @@ typedef struct vmctl_backend_ops {
                       vmctl_error **err);
     int (*image_upload)(void *conn, const char *path, const vmctl_image_upload_options *options, vmc_journal *journal,
                         vmctl_error **err);
+    /* path is free when it is called, and the file is whole when it appears there. */
+    int (*image_download)(void *conn, const char *name, const char *path, const vmctl_call *call, vmc_journal *journal,
+                          vmctl_error **err);
     int (*image_delete)(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
-    int (*export_ova)(void *conn, void *vm, const char *path, const vmctl_call *call, vmctl_error **err);
+    int (*export_ova)(void *conn, void *vm, const char *path, const vmctl_call *call, vmc_journal *journal,
+                      vmctl_error **err);
     int (*import_ova)(void *conn, const char *path, const char *name, const vmctl_call *call,
                       const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
                       vmctl_error **err);

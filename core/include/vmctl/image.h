@@ -82,8 +82,14 @@ VMCTL_API int vmctl_image_upload(vmctl_connection *connection, const char *path,
 VMCTL_API int vmctl_image_delete(vmctl_connection *connection, const char *name, const vmctl_call *call,
                                  vmctl_error **err);
 
-/* Whole VMs as OVA. */
+/* The bytes of an image of the endpoint ("pool/volume", or a volume of the default pool) into a new file of this machine, holes kept.
+ * ALREADY_EXISTS: path is taken. A failed or cancelled download leaves no file. */
+VMCTL_API int vmctl_image_download(vmctl_connection *connection, const char *name, const char *path,
+                                   const vmctl_call *call, vmctl_error **err);
+
+/* Whole VMs as OVA. The VM must be stopped, path free; a failed or cancelled export leaves no file. */
 VMCTL_API int vmctl_export(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err);
+/* Whole or not at all. name NULL: the descriptor's. What an OVA says and this endpoint cannot do is told by notes. *out may be NULL. */
 VMCTL_API int vmctl_import(vmctl_connection *connection, const char *path, const char *name, const vmctl_call *call,
                            vmctl_vm **out, vmctl_error **err);
 
