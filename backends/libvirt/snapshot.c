@@ -218,6 +218,7 @@ typedef struct look_args {
     virConnectPtr virt;
     virDomainPtr domain;
     bool snapshots_only;
+    unsigned wanted;
     bool active, saved;
     int state, reason, job;
     char *xml, *definition;
@@ -251,12 +252,13 @@ static int ask_snapshots(look_args *args) {
     free(list);
     if (failed)
         return -1;
-    if (count > 0 && virDomainHasCurrentSnapshot(args->domain, 0) == 1) {
-        virDomainSnapshotPtr current = virDomainSnapshotCurrent(args->domain, 0);
-        args->current = current ? vmc_strdup(virDomainSnapshotGetName(current)) : NULL;
-        if (current)
-            virDomainSnapshotFree(current);
-    }
+    if (count == 0)
+        return 0;
+    virDomainSnapshotPtr current = virDomainSnapshotCurrent(args->domain, 0);
+    if (!current) /* none is */
+        return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_SNAPSHOT ? 0 : -1;
+    args->current = vmc_strdup(virDomainSnapshotGetName(current));
+    virDomainSnapshotFree(current);
     return 0;
 }
 
@@ -270,35 +272,51 @@ static int ask_job(virDomainPtr domain) {
     return type == VIR_DOMAIN_JOB_BOUNDED || type == VIR_DOMAIN_JOB_UNBOUNDED ? operation : -1;
 }
 
+/* What libvirt can do matters where snapshots are external. */
+static bool any_external(const vmc_strv *documents) {
+    for (size_t i = 0; i < documents->count; i++)
+        if (strstr(documents->items[i], "='external'"))
+            return true;
+    return false;
+}
+
+static int ask_definition(look_args *args) {
+    int persistent = virDomainIsPersistent(args->domain);
+    if (persistent != 1)
+        return persistent;
+    args->definition = virDomainGetXMLDesc(args->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    return args->definition ? 0 : -1;
+}
+
 static int look_work(void *opaque) {
     look_args *args = opaque;
-    args->job = -1;
     if (args->snapshots_only)
         return ask_snapshots(args);
     if (virDomainGetState(args->domain, &args->state, &args->reason, 0) < 0)
         return -1;
-    int persistent = virDomainIsPersistent(args->domain);
     args->active = args->state != VIR_DOMAIN_SHUTOFF && args->state != VIR_DOMAIN_CRASHED;
     args->saved = !args->active && virDomainHasManagedSaveImage(args->domain, 0) == 1;
     args->job = args->active ? ask_job(args->domain) : -1;
-    if (persistent < 0 || virConnectGetLibVersion(args->virt, &args->version) < 0)
+    if ((args->wanted & LIBVIRT_LOOK_DEFINITION) && ask_definition(args) < 0)
         return -1;
-    if (persistent)
-        args->definition = virDomainGetXMLDesc(args->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
-    args->xml = virDomainGetXMLDesc(args->domain, 0);
-    if (!args->xml || (persistent && !args->definition))
+    if ((args->wanted & LIBVIRT_LOOK_XML) && !(args->xml = virDomainGetXMLDesc(args->domain, 0)))
         return -1;
-    return ask_snapshots(args);
+    if (ask_snapshots(args) < 0)
+        return -1;
+    bool depends = (args->wanted & LIBVIRT_LOOK_VERSION) || any_external(&args->documents);
+    return depends ? virConnectGetLibVersion(args->virt, &args->version) : 0;
 }
 
-static int look(libvirt_conn *conn, const libvirt_vm *vm, bool snapshots_only, const vmc_deadline *deadline,
-                libvirt_snapshot_scene *out, vmctl_error **err) {
+static int look(libvirt_conn *conn, const libvirt_vm *vm, bool snapshots_only, unsigned wanted,
+                const vmc_deadline *deadline, libvirt_snapshot_scene *out, vmctl_error **err) {
     *out = (libvirt_snapshot_scene){.conn = conn, .vm = vm, .deadline = deadline, .job = -1};
     look_args *args = vmc_alloc(sizeof *args);
     args->virt = conn->virt;
     args->domain = vm->domain;
     virDomainRef(vm->domain);
+    args->job = -1;
     args->snapshots_only = snapshots_only;
+    args->wanted = wanted;
     int code = libvirt_call(conn, deadline, "reading the snapshots", look_work, args, look_drop, err);
     if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
         return code;
@@ -319,9 +337,15 @@ static int look(libvirt_conn *conn, const libvirt_vm *vm, bool snapshots_only, c
     return code;
 }
 
+int libvirt_snapshot_ask(libvirt_conn *conn, const libvirt_vm *vm, unsigned wanted, const vmc_deadline *deadline,
+                         libvirt_snapshot_scene *out, vmctl_error **err) {
+    return look(conn, vm, false, wanted, deadline, out, err);
+}
+
 int libvirt_snapshot_look(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                           libvirt_snapshot_scene *out, vmctl_error **err) {
-    return look(conn, vm, false, deadline, out, err);
+    return libvirt_snapshot_ask(conn, vm, LIBVIRT_LOOK_XML | LIBVIRT_LOOK_DEFINITION | LIBVIRT_LOOK_VERSION, deadline,
+                                out, err);
 }
 
 void libvirt_snapshot_scene_free(libvirt_snapshot_scene *scene) {
@@ -333,7 +357,7 @@ void libvirt_snapshot_scene_free(libvirt_snapshot_scene *scene) {
 int libvirt_snapshots_read(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                            libvirt_snapshots *out, vmctl_error **err) {
     libvirt_snapshot_scene scene;
-    int code = look(conn, vm, true, deadline, &scene, err);
+    int code = look(conn, vm, true, 0, deadline, &scene, err);
     *out = scene.snapshots;
     return code;
 }

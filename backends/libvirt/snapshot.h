@@ -24,7 +24,8 @@ typedef struct libvirt_snapshot_disk {
     char *source;  /* the file or device that it was when the snapshot was taken; NULL: none, or not known */
     char *format;  /* of it; NULL */
     char *overlay; /* EXTERNAL: the file that was begun then; NULL */
-    bool writable; /* a disk with data of its own: no optical drive, not read-only */
+    uint64_t bytes_then, bytes_now; /* the disk's size, when check_files could see it; else equal */
+    bool writable;                  /* a disk with data of its own: no optical drive, not read-only */
 } libvirt_snapshot_disk;
 
 typedef struct libvirt_snapshot {
@@ -80,10 +81,16 @@ typedef struct libvirt_snapshot_scene {
     int job;                       /* virDomainJobOperation of a job under way; -1: there is none */
     char *xml;                     /* the running domain's, or its definition */
     char *definition;              /* with its secrets; NULL: a transient domain */
-    unsigned long libvirt_version; /* the daemon's: 9000000 is 9.0.0 */
+    unsigned long libvirt_version; /* the daemon's, 9000000 is 9.0.0; 0: nothing was seen that depends on it */
     libvirt_snapshots snapshots;
 } libvirt_snapshot_scene;
 
+/* Each word is a question more: state and snapshots are always asked for. */
+enum { LIBVIRT_LOOK_XML = 1u << 0, LIBVIRT_LOOK_DEFINITION = 1u << 1, LIBVIRT_LOOK_VERSION = 1u << 2 };
+
+int libvirt_snapshot_ask(libvirt_conn *conn, const libvirt_vm *vm, unsigned wanted, const vmc_deadline *deadline,
+                         libvirt_snapshot_scene *out, vmctl_error **err);
+/* All of them. */
 int libvirt_snapshot_look(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                           libvirt_snapshot_scene *out, vmctl_error **err);
 void libvirt_snapshot_scene_free(libvirt_snapshot_scene *scene);
@@ -107,6 +114,8 @@ int libvirt_snapshot_check_revert(const libvirt_snapshot_scene *scene, const lib
 /* The files that it needs, where this process can see them: there, and with the snapshot in them. NOT_FOUND, CONFLICT. */
 int libvirt_snapshot_check_files(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
                                  vmctl_error **err);
+/* The same, and the sizes of its disks are noted in it. */
+int libvirt_snapshot_note_files(const libvirt_snapshot_scene *scene, libvirt_snapshot *snapshot, vmctl_error **err);
 /* gone[i]: snapshots.items[i] is deleted with it. */
 int libvirt_snapshot_check_delete(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
                                   const bool *gone, vmctl_error **err);

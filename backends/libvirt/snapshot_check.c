@@ -209,9 +209,10 @@ int libvirt_snapshot_check_create(const libvirt_snapshot_scene *scene, vmctl_sna
         vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run, so that there is no memory to take", vm);
         return vmc_error_next(err, "leave --memory out, or start it first: vmctl start %s", vm);
     }
+    bool any = scene->conn->test_driver; /* it has no disks, and takes anything */
     VMC_AUTO_FREE char *remedy = NULL;
-    VMC_AUTO_FREE char *reason = internal_obstacle(domain, vm, &remedy);
-    if (!reason && scene->active)
+    VMC_AUTO_FREE char *reason = any ? NULL : internal_obstacle(domain, vm, &remedy);
+    if (!reason && scene->active && !any)
         reason = memory_obstacle(scene, domain, &remedy);
     *kind = scene->active ? LIBVIRT_SNAPSHOT_MEMORY : LIBVIRT_SNAPSHOT_DISKS;
     if (!reason && !(scene->active && memory == VMCTL_MEMORY_WITHOUT))
@@ -328,41 +329,87 @@ int libvirt_snapshot_check_revert(const libvirt_snapshot_scene *scene, const lib
     return code;
 }
 
-int libvirt_snapshot_check_files(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
-                                 vmctl_error **err) {
+static int file_gone(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot, vmctl_error **err) {
+    return vmc_error_next(err, "bring that file back, or delete the snapshot: vmctl snapshot delete %s %s",
+                          scene->vm->name, snapshot->name);
+}
+
+/* As QEMU resolves it: beside the image, unless it is absolute. NULL: it is no file's name. free. */
+static char *backing_path(const char *image, const char *backing) {
+    if (*backing == '/')
+        return vmc_strdup(backing);
+    if (strchr(backing, ':'))
+        return NULL;
+    return vmc_printf("%.*s%s", (int)(strrchr(image, '/') + 1 - image), image, backing);
+}
+
+static int check_table(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
+                       const libvirt_snapshot_disk *disk, const qemu_img_table *table, libvirt_snapshot_disk *noted,
+                       vmctl_error **err) {
+    const qemu_img_snapshot *there = qemu_img_table_find(table, snapshot->id);
+    if (!there) {
+        vmc_error(err, VMCTL_E_CONFLICT,
+                  "%s, disk %s, does not have the snapshot %s in it: the file is not the one that it was taken of",
+                  disk->source, disk->name, snapshot->id);
+        return file_gone(scene, snapshot, err);
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        if (&table->items[i] == there || strcmp(table->items[i].id, snapshot->id) != 0)
+            continue;
+        vmc_error(err, VMCTL_E_CONFLICT,
+                  "the name %s is also the number that QEMU gave to the snapshot %s, which it would take instead",
+                  snapshot->id, table->items[i].name);
+        return vmc_error_next(err, "delete %s first: vmctl snapshot delete %s %s", table->items[i].name,
+                              scene->vm->name, table->items[i].name);
+    }
+    VMC_AUTO_FREE char *backing = table->backing ? backing_path(disk->source, table->backing) : NULL;
+    if (backing && access(backing, F_OK) < 0 && errno == ENOENT) {
+        vmc_error(err, VMCTL_E_NOT_FOUND, "disk %s stands on %s, which is gone", disk->name, backing);
+        return vmc_error_next(err, "bring that file back");
+    }
+    if (noted && there->virtual_bytes) {
+        noted->bytes_then = there->virtual_bytes;
+        noted->bytes_now = table->virtual_bytes;
+    }
+    return 0;
+}
+
+/* noted: the snapshot's disks, NULL: nothing is noted. */
+static int check_files(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
+                       libvirt_snapshot_disk *noted, vmctl_error **err) {
+    int code = 0;
     if (!scene->conn->local || scene->conn->test_driver)
         return 0;
-    for (size_t i = 0; i < snapshot->disk_count; i++) {
+    for (size_t i = 0; code == 0 && i < snapshot->disk_count; i++) {
         const libvirt_snapshot_disk *disk = &snapshot->disks[i];
+        QEMU_IMG_AUTO_TABLE table = {0};
         if (!disk->source || *disk->source != '/')
             continue;
         if (access(disk->source, F_OK) < 0 && errno == ENOENT) {
             vmc_error(err, VMCTL_E_NOT_FOUND, "disk %s of snapshot %s is gone: there is no %s", disk->name,
                       snapshot->name, disk->source);
-            return vmc_error_next(err, "bring that file back, or delete the snapshot: vmctl snapshot delete %s %s",
-                                  scene->vm->name, snapshot->name);
+            return file_gone(scene, snapshot, err);
         }
-        if (disk->part != LIBVIRT_PART_INTERNAL || access(disk->source, R_OK) < 0)
+        if (disk->part != LIBVIRT_PART_INTERNAL ||
+            access(disk->source, R_OK) < 0) /* QEMU's files may be QEMU's alone */
             continue;
-        QEMU_IMG_AUTO_INFO info = {0};
-        int code = qemu_img_inspect(disk->source, disk->format ? disk->format : "qcow2", scene->deadline, &info, err);
-        if (code == VMCTL_E_UNAVAILABLE) /* no qemu-img here: QEMU will say it */
-            return 0;
-        if (code < 0)
-            return vmc_error_prefix(err, "disk %s of snapshot %s", disk->name, snapshot->name);
-        if (!vmc_strv_has(&info.snapshots, snapshot->id)) {
-            vmc_error(err, VMCTL_E_CONFLICT,
-                      "%s, disk %s, does not have the snapshot %s in it: the file is not the one that it was taken of",
-                      disk->source, disk->name, snapshot->id);
-            return vmc_error_next(err, "bring that file back, or delete the snapshot: vmctl snapshot delete %s %s",
-                                  scene->vm->name, snapshot->name);
+        code = qemu_img_snapshots(disk->source, &table, err);
+        if (code < 0) {
+            vmc_error_recode(err, VMCTL_E_CONFLICT);
+            return file_gone(scene, snapshot, err);
         }
-        if (info.backing_path && *info.backing_path == '/' && access(info.backing_path, F_OK) < 0 && errno == ENOENT) {
-            vmc_error(err, VMCTL_E_NOT_FOUND, "disk %s stands on %s, which is gone", disk->name, info.backing_path);
-            return vmc_error_next(err, "bring that file back");
-        }
+        code = check_table(scene, snapshot, disk, &table, noted ? &noted[i] : NULL, err);
     }
-    return 0;
+    return code;
+}
+
+int libvirt_snapshot_check_files(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot,
+                                 vmctl_error **err) {
+    return check_files(scene, snapshot, NULL, err);
+}
+
+int libvirt_snapshot_note_files(const libvirt_snapshot_scene *scene, libvirt_snapshot *snapshot, vmctl_error **err) {
+    return check_files(scene, snapshot, snapshot->disks, err);
 }
 
 /* --- deleting ---------------------------------------------------------------------------------------------------- */

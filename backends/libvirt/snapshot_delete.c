@@ -56,7 +56,7 @@ int libvirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_
                             vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     libvirt_snapshot_scene scene = {0};
-    int code = libvirt_snapshot_look(conn, vm, &deadline, &scene, err);
+    int code = libvirt_snapshot_ask(conn, vm, 0, &deadline, &scene, err);
     const libvirt_snapshot *snapshot =
         code < 0 ? NULL : libvirt_snapshots_find(&scene.snapshots, scene.vm->name, name, err);
     if (code == 0 && !snapshot)

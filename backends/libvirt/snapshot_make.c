@@ -188,19 +188,48 @@ static void warn(const making *m) {
                  "the saved memory of %s is not in it: a snapshot has the disks only", scene->vm->name);
 }
 
+/* number: the daemon's version */
+static int work_version(libvirt_rpc *rpc) {
+    unsigned long version = 0;
+    int code = virConnectGetLibVersion(rpc->virt, &version);
+    rpc->number = version;
+    return code;
+}
+
+/* Asks for libvirt's version only where an older one could not do it. */
+static int choose_kind(making *m, vmctl_error **err) {
+    libvirt_snapshot_scene *scene = &m->scene;
+    const vmctl_snapshot_create_options *o = m->options;
+    int code = libvirt_snapshot_check_create(scene, o->memory, o->quiesce, &m->kind, err);
+    if (code != VMCTL_E_UNSUPPORTED || scene->libvirt_version)
+        return code;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(scene->conn);
+    code = libvirt_rpc_run(scene->conn, scene->deadline, "asking for libvirt's version", work_version, rpc, err);
+    if (code < 0)
+        return code;
+    scene->libvirt_version = (unsigned long)rpc->number;
+    code = libvirt_snapshot_check_create(scene, o->memory, o->quiesce, &m->kind, err);
+    if (code == 0 && err) {
+        vmctl_error_free(*err);
+        *err = NULL;
+    }
+    return code;
+}
+
 int libvirt_snapshot_create(void *conn, void *vm, const char *name, const vmctl_snapshot_create_options *options,
                             vmc_journal *journal, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     making m = {.options = options, .name = name, .journal = journal};
     VMC_AUTO_FREE char *document = NULL;
-    int code = libvirt_snapshot_look(conn, vm, &deadline, &m.scene, err);
+    int code = libvirt_snapshot_ask(conn, vm, LIBVIRT_LOOK_XML, &deadline, &m.scene, err);
     if (code == 0)
         code = libvirt_snapshot_check_name(&m.scene, name, err);
     if (code == 0)
         code = libvirt_snapshot_check_idle(&m.scene, err);
     if (code == 0)
-        code = libvirt_snapshot_check_create(&m.scene, options->memory, options->quiesce, &m.kind, err);
+        code = choose_kind(&m, err);
     if (code == 0) {
+        vmc_journal_unsynced(journal, true); /* a crash of the host ends QEMU, and what it was doing with it */
         warn(&m);
         m.id = free_id(&m.scene.snapshots, name);
         bool freeze = options->quiesce && m.kind == LIBVIRT_SNAPSHOT_MEMORY;
@@ -250,7 +279,7 @@ int libvirt_snapshot_rename(void *conn, void *vm, const char *name, const char *
                             vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(call, RENAME_MS);
     libvirt_snapshot_scene scene = {0};
-    int code = libvirt_snapshot_look(conn, vm, &deadline, &scene, err);
+    int code = libvirt_snapshot_ask(conn, vm, 0, &deadline, &scene, err);
     if (code == 0)
         code = rename_to(&scene, name, new_name, err);
     libvirt_snapshot_scene_free(&scene);

@@ -14,7 +14,7 @@ enum { REPAIR_MS = 60000, THAW_MS = 60000 };
 
 typedef struct reverting {
     libvirt_snapshot_scene scene;
-    const libvirt_snapshot *snapshot;
+    libvirt_snapshot *snapshot;
     const vmctl_snapshot_revert_options *options;
     bool runs; /* afterwards */
     vmc_journal *journal;
@@ -143,55 +143,16 @@ static int keep_marker(const reverting *r, vmctl_error **err) {
     return libvirt_snapshot_redefine(scene->conn, scene->vm, doc, scene->deadline, err);
 }
 
-/* --- sizes ------------------------------------------------------------------------------------------------------- */
-
-/* domain -> list (targets and sizes in turn) */
-static int work_sizes(libvirt_rpc *rpc) {
-    virDomainPtr one[] = {rpc->domain, NULL};
-    virDomainStatsRecordPtr *records = NULL;
-    int count = virDomainListGetStats(one, VIR_DOMAIN_STATS_BLOCK, &records, 0);
-    if (count < 0)
-        return -1;
-    const char *target = NULL;
-    for (int i = 0; count > 0 && i < records[0]->nparams; i++) {
-        const virTypedParameter *p = &records[0]->params[i];
-        const char *field = strrchr(p->field, '.');
-        if (field && !strcmp(field, ".name") && p->type == VIR_TYPED_PARAM_STRING)
-            target = p->value.s;
-        else if (field && target && !strcmp(field, ".capacity") && p->type == VIR_TYPED_PARAM_ULLONG) {
-            vmc_strv_add(&rpc->list, target);
-            vmc_strv_printf(&rpc->list, "%llu", p->value.ul);
-            target = NULL;
-        }
-    }
-    virDomainStatsRecordListFree(records);
-    return 0;
-}
-
-/* What cannot be told is not told. *found: free with vmc_strv_free. */
-static void ask_sizes(const reverting *r, vmc_strv *found) {
-    LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
-    if (libvirt_rpc_run(r->scene.conn, r->scene.deadline, "asking for the disks' sizes", work_sizes, rpc, NULL) < 0)
-        return;
-    *found = rpc->list;
-    rpc->list = (vmc_strv){0};
-}
-
-static void tell_sizes(const reverting *r, const vmc_strv *before, const vmc_strv *after) {
-    for (size_t i = 0; i + 1 < before->count; i += 2) {
-        for (size_t k = 0; k + 1 < after->count; k += 2) {
-            if (strcmp(before->items[i], after->items[k]) != 0 ||
-                strcmp(before->items[i + 1], after->items[k + 1]) == 0)
-                continue;
-            VMC_AUTO_FREE char *was = vmc_format_size(strtoll(before->items[i + 1], NULL, 10));
-            VMC_AUTO_FREE char *is = vmc_format_size(strtoll(after->items[k + 1], NULL, 10));
-            const char *name = before->items[i];
-            for (size_t d = 0; d < r->snapshot->disk_count; d++)
-                if (strcmp(r->snapshot->disks[d].target, name) == 0)
-                    name = r->snapshot->disks[d].name;
-            vmc_note(r->scene.deadline, VMCTL_NOTE_INFO, "disk %s has %s again, as it had then (%s before)", name, is,
-                     was);
-        }
+/* A disk that has grown since is as small as it was. */
+static void tell_sizes(const reverting *r) {
+    for (size_t i = 0; i < r->snapshot->disk_count; i++) {
+        const libvirt_snapshot_disk *disk = &r->snapshot->disks[i];
+        if (disk->bytes_then == disk->bytes_now)
+            continue;
+        VMC_AUTO_FREE char *then = vmc_format_size((long long)disk->bytes_then);
+        VMC_AUTO_FREE char *now = vmc_format_size((long long)disk->bytes_now);
+        vmc_note(r->scene.deadline, VMCTL_NOTE_INFO, "disk %s has %s again, as it had then (%s before)", disk->name,
+                 then, now);
     }
 }
 
@@ -252,8 +213,6 @@ static int go_back(const reverting *r, vmctl_error **err) {
     bool frozen = r->snapshot->quiesced == 1 && r->snapshot->memory && r->runs;
     bool save_first = scene->saved && !r->runs;
     size_t save_mark = 0, frozen_mark = 0;
-    VMC_AUTO_STRV before = {0}, after = {0};
-    ask_sizes(r, &before);
     int code = 0;
     if (scene->saved)
         vmc_note(scene->deadline, VMCTL_NOTE_INFO, "the saved memory of %s is dropped: it belongs to the disks of now",
@@ -278,10 +237,8 @@ static int go_back(const reverting *r, vmctl_error **err) {
     }
     if (frozen)
         code = thaw(r, err);
-    if (code == 0) {
-        ask_sizes(r, &after);
-        tell_sizes(r, &before, &after);
-    }
+    if (code == 0)
+        tell_sizes(r);
     return code;
 }
 
@@ -289,15 +246,16 @@ int libvirt_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_
                             vmc_journal *journal, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     reverting r = {.options = options, .journal = journal};
-    int code = libvirt_snapshot_look(conn, vm, &deadline, &r.scene, err);
+    int code = libvirt_snapshot_ask(conn, vm, LIBVIRT_LOOK_XML | LIBVIRT_LOOK_DEFINITION, &deadline, &r.scene, err);
     if (code == 0) {
-        r.snapshot = libvirt_snapshots_find(&r.scene.snapshots, r.scene.vm->name, name, err);
+        const libvirt_snapshot *found = libvirt_snapshots_find(&r.scene.snapshots, r.scene.vm->name, name, err);
+        r.snapshot = found ? &r.scene.snapshots.items[found - r.scene.snapshots.items] : NULL;
         code = r.snapshot ? libvirt_snapshot_check_idle(&r.scene, err) : VMCTL_E_NOT_FOUND;
     }
     if (code == 0)
         code = libvirt_snapshot_check_revert(&r.scene, r.snapshot, err);
     if (code == 0)
-        code = libvirt_snapshot_check_files(&r.scene, r.snapshot, err);
+        code = libvirt_snapshot_note_files(&r.scene, r.snapshot, err);
     if (code == 0) {
         r.runs = r.snapshot->memory || options->start;
         code = ready_networks(&r, err);

@@ -44,6 +44,7 @@ struct vmc_journal {
     entry *entries;
     size_t count;
     bool keep; /* an undo failed: the file stays for the next time */
+    bool unsynced;
 };
 
 static void encode(vmc_str *s, const char *text) {
@@ -97,9 +98,13 @@ static int append(vmc_journal *journal, const vmc_str *lines, vmctl_error **err)
             return vmc_error_errno(err, errno, "cannot write the journal %s", journal->path);
         done += (size_t)n;
     }
-    if (fdatasync(journal->fd) < 0)
+    if (!journal->unsynced && fdatasync(journal->fd) < 0)
         return vmc_error_errno(err, errno, "cannot write the journal %s", journal->path);
     return 0;
+}
+
+void vmc_journal_unsynced(vmc_journal *journal, bool unsynced) {
+    journal->unsynced = unsynced;
 }
 
 /* A new locked file that no recoverer has in its hands. */
@@ -127,7 +132,7 @@ static int make_file(vmc_journal *journal, vmctl_error **err) {
             close(fd);
             continue;
         }
-        VMC_AUTO_CLOSE int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        VMC_AUTO_CLOSE int folder_fd = journal->unsynced ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (folder_fd >= 0)
             fsync(folder_fd);
         journal->fd = fd;

@@ -21,6 +21,9 @@ VMCTL_API int vmc_journal_open(const char *endpoint, const char *operation, vmc_
 /* Notes that `kind` (the backend's word: "volume", "domain", "file") named `detail` is about to be made. *mark may be NULL. */
 VMCTL_API int vmc_journal_add(vmc_journal *journal, const char *kind, const char *detail, size_t *mark,
                               vmctl_error **err);
+/* From now on entries are not waited for until they are on disk: for things that a crash of the host ends as well (a running VM's). They outlive this
+ * process all the same. */
+VMCTL_API void vmc_journal_unsynced(vmc_journal *journal, bool unsynced);
 /* The thing of this mark was not made after all, or shall stay. */
 VMCTL_API int vmc_journal_drop(vmc_journal *journal, size_t mark, vmctl_error **err);
 /* Undoes everything noted and not dropped, last first; goes on after a failure. What could not be undone is appended to *err (the

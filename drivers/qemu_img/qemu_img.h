@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Labels for progress; NULL fields and a NULL pointer are allowed. */
 typedef struct qemu_img_label {
@@ -63,6 +64,27 @@ int qemu_img_inspect(const char *path, const char *format, const vmc_deadline *d
 bool qemu_img_backing(const char *path, char **backing);
 void qemu_img_info_free(qemu_img_info *info);
 #define QEMU_IMG_AUTO_INFO vmc_cleanup(qemu_img_info_free) qemu_img_info
+
+/* One internal snapshot in a qcow2 file. QEMU looks a snapshot up by its number first, then by its name. */
+typedef struct qemu_img_snapshot {
+    char *id; /* a number, as text */
+    char *name;
+    uint64_t virtual_bytes; /* what the guest saw of the disk then; 0: not noted (before QEMU 1.1) */
+} qemu_img_snapshot;
+
+typedef struct qemu_img_table {
+    uint64_t virtual_bytes;
+    char *backing; /* as the image names it; NULL: none */
+    qemu_img_snapshot *items;
+    size_t count;
+} qemu_img_table;
+
+/* Read from the file itself, also of an image in use: no program is started. INVALID_ARGUMENT: it is no qcow2 image; CONFLICT: it is a damaged
+ * one; NOT_FOUND, PERMISSION_DENIED. */
+int qemu_img_snapshots(const char *path, qemu_img_table *out, vmctl_error **err);
+const qemu_img_snapshot *qemu_img_table_find(const qemu_img_table *table, const char *name); /* NULL: none */
+void qemu_img_table_free(qemu_img_table *table);
+#define QEMU_IMG_AUTO_TABLE vmc_cleanup(qemu_img_table_free) qemu_img_table
 
 typedef struct qemu_img_convert_args {
     const char *source;

@@ -9,7 +9,7 @@ import re
 import subprocess
 
 import harness
-from harness import run, virsh, vmctl
+from harness import virsh, vmctl
 
 if "WORLD" not in os.environ:
     # Made outside of the private machine, which has no network; kept between runs.
@@ -141,15 +141,9 @@ rng: true
         self.ok(vmctl("snapshot", "delete", "web-1", "quiet"))
 
     def test_6_what_a_killed_vmctl_froze_is_thawed(self):
-        trace = ["strace", "-f", "-qq", "-o", "/dev/null", "--inject=fdatasync,fsync:signal=KILL:when={}"]
         self.agent("guest-fsfreeze-freeze")
         self.assertEqual(self.agent("guest-fsfreeze-status"), "frozen")
-        journal = pathlib.Path(os.environ["HOME"]) / ".local/state/vmctl/journal"
-        journal.mkdir(parents=True, exist_ok=True)
-        run(*[part.format(1) for part in trace], harness.VMCTL, "snapshot", "create", "web-1", "never")
-        left, = journal.iterdir()
-        left.write_text("vmctl-journal 1\nendpoint qemu:///system\noperation test\n"
-                        f"add 0 freeze {virsh('domuuid', 'web-1').out.strip()}\n")
+        harness.leave_journal("freeze", virsh("domuuid", "web-1").out.strip())
         self.ok(vmctl("snapshot", "create", "web-1", "after"))
         self.assertEqual(self.agent("guest-fsfreeze-status"), "thawed")
         self.ok(vmctl("snapshot", "delete", "web-1", "after"))

@@ -126,6 +126,34 @@ class Snapshots(harness.Case):
         self.ok(vmctl("start", "s1"))
         self.counts("s1")
 
+    def test_a_backing_file_that_is_gone(self):
+        base, aside = IMAGES / "s1-base.qcow2", IMAGES / "s1-base.aside"
+        self.ok(run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", harness.GUEST, str(base)))
+        yaml = WORLD / "s1.yaml"
+        yaml.write_text(f"name: s1\nmemory: 32MiB\nnetworks: []\ndisplay: none\ndisks: [{{name: root, backing: {base}}}]\n")
+        self.ok(vmctl("create", str(yaml), "--start"))
+        self.ok(vmctl("snapshot", "create", "s1", "one"))
+        base.rename(aside)
+        self.status(vmctl("snapshot", "revert", "s1", "one"), 4, "disk root stands on", str(base))
+        self.assertEqual(self.state(), "running")
+        aside.rename(base)
+        self.ok(vmctl("snapshot", "revert", "s1", "one"))
+        self.ok(vmctl("delete", "s1", "--force"))
+        base.unlink()
+        self.ok(virsh("pool-refresh", "default"))
+
+    def test_a_number_that_qemu_would_take_for_another(self):
+        """qemu-img and QEMU look a snapshot up by its number first: "2" would be the second one, whatever its name."""
+        self.make()
+        for name in ("2", "other"):
+            self.ok(virsh("snapshot-create-as", "s1", name))
+        kept = sums()
+        self.status(vmctl("snapshot", "revert", "s1", "2"), 5, "other, which it would take instead", "snapshot delete s1 other")
+        self.assertEqual(sums(), kept)
+        self.ok(vmctl("snapshot", "revert", "s1", "other"))
+        self.ok(vmctl("snapshot", "create", "s1", "3"))
+        self.assertEqual(self.tree()["3"]["id"], "snapshot-3")
+
     def test_external_ones_go_with_the_vm(self):
         self.make("--start")
         self.ok(virsh("snapshot-create-as", "s1", "e1", "--disk-only"))
@@ -189,9 +217,11 @@ class Snapshots(harness.Case):
 
     def test_interrupted_at_any_time(self):
         self.make("--start")
-        for ms in (5, 15, 25, 35, 50, 70, 100, 150):
+        whole = self.ok(vmctl("snapshot", "create", "s1", "late")).seconds
+        self.ok(vmctl("snapshot", "delete", "s1", "late"))
+        for part in (0.05, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95):
             child = subprocess.Popen([VMCTL, "snapshot", "create", "s1", "late"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            time.sleep(ms / 1000)
+            time.sleep(whole * part)
             child.send_signal(signal.SIGINT)
             _, err = child.communicate(timeout=60)
             left = self.tree()
@@ -219,31 +249,15 @@ class Snapshots(harness.Case):
         """The journal as a killed process leaves it: the next change undoes it, and nothing that is somebody else's."""
         self.make("--start")
         self.ok(vmctl("snapshot", "create", "s1", "mine"))
-        journal = pathlib.Path(os.environ["HOME"]) / ".local/state/vmctl/journal"
         uuid = virsh("domuuid", "s1").out.strip()
         created = self.one(vmctl("snapshot", "get", "s1", "mine", "-o", "json"))["created"]
         at = int(subprocess.run(["date", "-d", created, "+%s"], capture_output=True, text=True, check=True).stdout)
-        noted = self.journal_of(journal)
         for moment, stays in ((at - 3600, True), (at, False)):
-            noted(f"snapshot {uuid} {moment} mine")
+            journal = harness.leave_journal("snapshot", f"{uuid} {moment} mine")
             self.ok(vmctl("pause", "s1"))
             self.ok(vmctl("resume", "s1"))
             self.assertEqual("mine" in self.tree(), stays)
             self.assertEqual(list(journal.iterdir()), [])
-
-    def journal_of(self, journal):
-        """A function that leaves an entry as a process that was killed during a create does: its own file, renewed."""
-        killed = run("strace", "-f", "-qq", "-o", "/dev/null", "--inject=fdatasync,fsync:signal=KILL:when=1", VMCTL, "snapshot", "create", "s1", "never")
-        self.assertNotEqual(killed.status, 0)
-        files = list(journal.iterdir())
-        self.assertEqual(len(files), 1, str(files))
-        path = files[0]
-
-        def note(entry):
-            kind, detail = entry.split(" ", 1)
-            path.write_text(f"vmctl-journal 1\nendpoint qemu:///system\noperation test\nadd 0 {kind} {detail}\n")
-        path.unlink()
-        return note
 
 
 if __name__ == "__main__":
