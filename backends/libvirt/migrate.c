@@ -119,8 +119,8 @@ static bool can_reach(const libvirt_conn *source, const libvirt_conn *target, co
     *why = "the target was opened with a password";
     if (target->password)
         return false;
-    *why = "the target is known to this machine only";
-    return !is_here(target->uri) || is_here(source->uri);
+    *why = "the target's URI means something else to the source's daemon";
+    return !is_here(target->uri) || (source->local && !source->session && !target->session);
 }
 
 static void choose_way(moving *m) {

@@ -79,7 +79,7 @@ static int look(libvirt_conn *conn, const char *uuid, const vmc_deadline *deadli
 }
 
 static bool has_job(const side *s, int operation) {
-    return s->domain && s->type != VIR_DOMAIN_JOB_NONE && s->operation == operation;
+    return s && s->domain && s->type != VIR_DOMAIN_JOB_NONE && s->operation == operation;
 }
 
 static bool runs(const side *s) {
