@@ -87,6 +87,9 @@ const vmctl_device *libvirt_step_device(const libvirt_domain_facts *facts, const
 libvirt_rpc *libvirt_changing_rpc(const libvirt_changing *ch);
 
 /* change_numbers.c: CPUs and memory. */
+/* Why a domain that runs with this XML cannot have so many CPUs, so much memory (KiB), before its next start: free; NULL: it can. */
+char *libvirt_cpus_obstacle(const char *live_xml, uint64_t wanted);
+char *libvirt_memory_obstacle(const char *live_xml, uint64_t wanted_kib);
 void libvirt_number_settle(const libvirt_changing *ch, libvirt_step *step);
 int libvirt_number_do(libvirt_changing *ch, libvirt_step *step, vmctl_error **err);
 int libvirt_number_undo(libvirt_changing *ch, libvirt_step *step, const vmc_deadline *deadline, vmctl_error **err);

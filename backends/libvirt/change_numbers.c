@@ -38,41 +38,43 @@ static void later(libvirt_step *step, char *why) {
 
 /* --- what can be done ---------------------------------------------------------------------------------------- */
 
-static void settle_cpus(const libvirt_changing *ch, libvirt_step *step) {
-    uint64_t most = number_of(ch->live_xml, "/domain/vcpu");
-    if (wanted_number(step) > most)
-        later(step, vmc_printf("it was started with room for %llu CPUs (cpus.max)", (unsigned long long)most));
+char *libvirt_cpus_obstacle(const char *live_xml, uint64_t wanted) {
+    uint64_t most = number_of(live_xml, "/domain/vcpu");
+    if (wanted <= most)
+        return NULL;
+    return vmc_printf("it was started with room for %llu CPUs (cpus.max)", (unsigned long long)most);
 }
 
-static void settle_memory(const libvirt_changing *ch, libvirt_step *step) {
-    uint64_t wanted = wanted_number(step), has = number_of(ch->live_xml, "/domain/memory");
-    uint64_t most = number_of(ch->live_xml, "/domain/maxMemory");
-    VMC_AUTO_FREE char *balloon = libvirt_xpath_text(ch->live_xml, "/domain/devices/memballoon/@model");
+char *libvirt_memory_obstacle(const char *live_xml, uint64_t wanted) {
+    uint64_t has = number_of(live_xml, "/domain/memory"), most = number_of(live_xml, "/domain/maxMemory");
+    VMC_AUTO_FREE char *balloon = libvirt_xpath_text(live_xml, "/domain/devices/memballoon/@model");
     VMC_AUTO_FREE char *has_text = vmc_format_size((long long)has * 1024);
     VMC_AUTO_FREE char *most_text = vmc_format_size((long long)most * 1024);
-    if (wanted <= has) {
-        if (!balloon || strcmp(balloon, "none") == 0)
-            later(step, vmc_strdup("it has no balloon, through which memory would be given back"));
-    } else if (most == 0) {
-        later(step, vmc_printf("it was started with %s and without room for more (memory.max)", has_text));
-    } else if (wanted > most) {
-        later(step, vmc_printf("it was started with room for %s (memory.max)", most_text));
-    } else if ((wanted - has) % SECTION_KIB != 0) {
+    if (wanted <= has)
+        return balloon && strcmp(balloon, "none") != 0
+                   ? NULL
+                   : vmc_strdup("it has no balloon, through which memory would be given back");
+    if (most == 0)
+        return vmc_printf("it was started with %s and without room for more (memory.max)", has_text);
+    if (wanted > most)
+        return vmc_printf("it was started with room for %s (memory.max)", most_text);
+    if ((wanted - has) % SECTION_KIB != 0) {
         VMC_AUTO_FREE char *less =
             vmc_format_size((long long)(has + (wanted - has) / SECTION_KIB * SECTION_KIB) * 1024);
-        later(step, vmc_printf("while it runs memory is added in pieces of 128MiB: %s would be possible",
-                               (wanted - has) / SECTION_KIB ? less : "more"));
-    } else if (number_of(ch->live_xml, "count(/domain/devices/memory)") >=
-               number_of(ch->live_xml, "/domain/maxMemory/@slots")) {
-        later(step, vmc_strdup("all its slots for memory are taken"));
+        return vmc_printf("while it runs memory is added in pieces of 128MiB: %s would be possible",
+                          (wanted - has) / SECTION_KIB ? less : "more");
     }
+    if (number_of(live_xml, "count(/domain/devices/memory)") >= number_of(live_xml, "/domain/maxMemory/@slots"))
+        return vmc_strdup("all its slots for memory are taken");
+    return NULL;
 }
 
 void libvirt_number_settle(const libvirt_changing *ch, libvirt_step *step) {
-    if (step->kind == LIBVIRT_STEP_MEMORY)
-        settle_memory(ch, step);
-    else
-        settle_cpus(ch, step);
+    uint64_t wanted = wanted_number(step);
+    char *why = step->kind == LIBVIRT_STEP_MEMORY ? libvirt_memory_obstacle(ch->live_xml, wanted)
+                                                  : libvirt_cpus_obstacle(ch->live_xml, wanted);
+    if (why)
+        later(step, why);
 }
 
 /* --- doing it ------------------------------------------------------------------------------------------------ */

@@ -2,8 +2,11 @@
 #include "probe.h"
 
 #include "agent.h"
+#include "change.h"
 #include "clone.h"
-#include <string.h>
+#include "ops.h"
+#include "xpath.h"
+#include <stdlib.h>
 
 /* --- its life -------------------------------------------------------------------------------------------------------- */
 
@@ -152,35 +155,58 @@ static void ask_agent(libvirt_asked *asked, libvirt_answer *out) {
 
 /* --- growing ---------------------------------------------------------------------------------------------------------------- */
 
-static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
-    const xmlNode *domain = libvirt_asked_domain(asked, out);
-    const xmlNode *cpus = domain ? libvirt_xml_child(domain, "vcpu") : NULL;
-    unsigned long long most = 0, now = 0;
-    VMC_AUTO_FREE char *text = libvirt_xml_content(cpus);
-    if (!domain)
-        return;
-    if (!libvirt_xml_number(text, &most))
-        most = 1;
-    if (!libvirt_xml_number(libvirt_xml_attr(cpus, "current"), &now))
-        now = most;
-    if (now < most) {
-        libvirt_answer_say(out, VMCTL_LEVEL_YES, "%llu CPUs now, up to %llu", now, most);
-    } else {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has all %llu CPUs that it was defined for", asked->vm->name, most);
-        libvirt_answer_remedy(out, "vmctl set %s cpus.max=N, which counts from its next start", asked->vm->name);
+/* What is asked of a VM while it runs. NULL: it does not, or could not be asked, and *out says so. */
+static const libvirt_snapshot_scene *running(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    if (scene && !scene->active) {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s is stopped", asked->vm->name);
+        libvirt_answer_remedy(out, "vmctl start %s", asked->vm->name);
+        return NULL;
     }
+    return scene;
 }
 
-static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
-    const xmlNode *domain = libvirt_asked_domain(asked, out);
-    if (!domain)
-        return;
-    const xmlNode *balloon = libvirt_xml_find(domain, "devices/memballoon");
-    if (balloon && !libvirt_xml_attr_is(balloon, "model", "none")) {
+/* The obstacle that `vmctl set` would name when it leaves the change for the next start; freed here. */
+static void say_obstacle(libvirt_asked *asked, libvirt_answer *out, char *obstacle, const char *key) {
+    if (!obstacle) {
         libvirt_answer_yes(out);
         return;
     }
-    libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no balloon device", asked->vm->name);
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s", obstacle);
+    if (key)
+        libvirt_answer_remedy(out, "vmctl set %s %s=..., which counts from its next start", asked->vm->name, key);
+    free(obstacle);
+}
+
+static unsigned long long number_at(const char *xml, const char *xpath) {
+    VMC_AUTO_FREE char *text = libvirt_xpath_text(xml, xpath);
+    unsigned long long number = 0;
+    return text && libvirt_xml_number(text, &number) ? number : 0;
+}
+
+static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = running(asked, out);
+    if (!scene)
+        return;
+    unsigned long long now = number_at(scene->xml, "/domain/vcpu/@current");
+    if (now == 0)
+        now = number_at(scene->xml, "/domain/vcpu");
+    say_obstacle(asked, out, libvirt_cpus_obstacle(scene->xml, now + 1), "cpus.max");
+}
+
+/* The next piece: Linux takes memory in blocks of 128 MiB. */
+static void ask_memory_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = running(asked, out);
+    if (scene)
+        say_obstacle(asked, out,
+                     libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory") + 128ull * 1024),
+                     "memory.max");
+}
+
+static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = running(asked, out);
+    if (scene)
+        say_obstacle(asked, out, libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory")), NULL);
 }
 
 static void ask_screenshot(libvirt_asked *asked, libvirt_answer *out) {
@@ -223,6 +249,7 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"lifecycle.clone", ask_clone},
     {"lifecycle.clone.linked", ask_clone_linked},
     {"cpu.hotplug", ask_cpu_hotplug},
+    {"memory.hotplug", ask_memory_hotplug},
     {"memory.balloon", ask_balloon},
     {"guest.channel", ask_channel},
     {"guest.exec", ask_agent},

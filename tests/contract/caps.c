@@ -126,6 +126,24 @@ static void moving_and_looking_at_a_stopped_vm(void **state) {
     vmctl_vm_free(vm);
 }
 
+static void more_cpus_and_memory_than_there_is_room_for(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("cap-h", "%s", "cpus: 1");
+    effects ignored = {0};
+    answers cpus = ask(vm, "cpu.hotplug"), memory = ask(vm, "memory.hotplug");
+    assert_int_equal(cpus.level, VMCTL_LEVEL_NO);
+    FAILS(VMCTL_E_INVALID_STATE, change(vm, "cpus", "2", true, false, &ignored));
+    assert_non_null(strstr(failure, cpus.reason));
+    assert_int_equal(memory.level, VMCTL_LEVEL_NO);
+    FAILS(VMCTL_E_INVALID_STATE, change(vm, "memory", "160MiB", true, false, &ignored));
+    assert_non_null(strstr(failure, memory.reason));
+    assert_int_equal(ask(vm, "memory.balloon").level, VMCTL_LEVEL_YES);
+    vmctl_vm_free(vm);
+    vm = make_started("cap-i", "%s", "cpus: {count: 1, max: 2}");
+    assert_int_equal(ask(vm, "cpu.hotplug").level, VMCTL_LEVEL_YES);
+    vmctl_vm_free(vm);
+}
+
 static void asking_changes_nothing(void **state) {
     (void)state;
     vmctl_vm *vm = make_started("cap-e", "%s", "guestAgent: true");
@@ -166,6 +184,7 @@ static const contract_test tests[] = {
     TEST("snapshot.memory", "probe snapshot_create", a_snapshot_of_a_raw_disk),
     TEST("lifecycle.pause", "probe pause resume", life_in_every_state),
     TEST("migrate.live", "probe migrate", moving_and_looking_at_a_stopped_vm),
+    TEST("cpu.hotplug", "probe change", more_cpus_and_memory_than_there_is_room_for),
     TEST("look.get", "probe", asking_changes_nothing),
     TEST("look.get", "probe", what_is_possible_can_be_required),
 };
