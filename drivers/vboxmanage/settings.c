@@ -34,9 +34,16 @@ static const xmlNode *at(const xmlNode *node, const char *path) {
     return node;
 }
 
+/* The first element of that name from `node` on, among its siblings. */
+static const xmlNode *from(const xmlNode *node, const char *element) {
+    while (node && !is(node, element))
+        node = node->next;
+    return node;
+}
+
+#define FIRST(parent, element) from((parent) ? (parent)->children : NULL, element)
 #define EACH(child, parent, element)                                                                                   \
-    for (const xmlNode *child = (parent) ? (parent)->children : NULL; child; child = child->next)                      \
-        if (is(child, element))
+    for (const xmlNode *child = FIRST(parent, element); child; (child) = from((child)->next, element))
 
 /* Entities are decoded by the parser; an attribute is one text node. */
 static const char *attribute(const xmlNode *node, const char *name) {
@@ -77,15 +84,15 @@ static void read_uuid(const char *text, char out[37]) {
 }
 
 /* "1.20-linux": the first number must be 1, the second in the range. */
-static bool known_version(const xmlNode *root, unsigned from, unsigned to) {
+static bool known_version(const xmlNode *root, unsigned oldest, unsigned newest) {
     const char *version = attribute(root, "version");
     if (!version || !vmc_starts_with(version, "1."))
         return false;
     unsigned long minor = strtoul(version + 2, NULL, 10);
-    return minor >= from && minor <= to;
+    return minor >= oldest && minor <= newest;
 }
 
-static int parse(const char *path, unsigned from, unsigned to, xmlDoc **out, vmctl_error **err) {
+static int parse(const char *path, unsigned oldest, unsigned newest, xmlDoc **out, vmctl_error **err) {
     if (access(path, R_OK) < 0)
         return vmc_error_errno(err, errno, "cannot read %s", path);
     xmlDoc *doc = xmlReadFile(path, NULL, XML_FLAGS);
@@ -93,7 +100,7 @@ static int parse(const char *path, unsigned from, unsigned to, xmlDoc **out, vmc
     int code = 0;
     if (!root || !is(root, "VirtualBox"))
         code = vmc_error(err, VMCTL_E_INTERNAL, "%s is no settings file of VirtualBox, or is damaged", path);
-    else if (!known_version(root, from, to))
+    else if (!known_version(root, oldest, newest))
         code = vmc_error(err, VMCTL_E_UNSUPPORTED, "%s is in a version of the settings that vmctl does not know: %s",
                          path, attribute(root, "version") ? attribute(root, "version") : "none");
     if (code < 0) {
@@ -124,7 +131,7 @@ int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_e
     VMC_AUTO_FREE char *folder = vboxmanage_home(home);
     VMC_AUTO_FREE char *path = vmc_printf("%s/VirtualBox.xml", folder);
     xmlDoc *doc = NULL;
-    int code = parse(path, 12, 12, &doc, err);
+    int code = parse(path, 12, 14, &doc, err);
     if (code < 0)
         return code;
     const xmlNode *global = at(xmlDocGetRootElement(doc), "Global");
@@ -160,13 +167,19 @@ void vboxmanage_registry_free(vboxmanage_registry *registry) {
 
 /* --- .vbox ---------------------------------------------------------------------------------------------------------- */
 
-#define APPEND(list, count)                                                                                            \
-    (*(list = vmc_realloc(list, count + 1, sizeof *(list)), memset(&(list)[count], 0, sizeof *(list)),                 \
-       &(list)[count++]))
+/* One more element, zeroed, of a list that belongs to the machine. */
+static void *append(void *list, size_t *count, size_t size) {
+    void **items = list;
+    *items = vmc_realloc(*items, *count + 1, size);
+    void *item = (char *)*items + *count * size;
+    memset(item, 0, size);
+    ++*count;
+    return item;
+}
 
 static void read_media(vboxmanage_machine *m, const xmlNode *parent, const char *element, const char *parent_id) {
     EACH(node, parent, element) {
-        vboxmanage_medium *medium = &APPEND(m->media, m->medium_count);
+        vboxmanage_medium *medium = append(&m->media, &m->medium_count, sizeof *m->media);
         const char *location = attribute(node, "location");
         read_uuid(attribute(node, "uuid"), medium->id);
         snprintf(medium->parent, sizeof medium->parent, "%s", parent_id);
@@ -181,7 +194,7 @@ static void read_media(vboxmanage_machine *m, const xmlNode *parent, const char 
 
 static void read_attachments(vboxmanage_machine *m, const xmlNode *controller) {
     EACH(node, controller, "AttachedDevice") {
-        vboxmanage_attachment *to = &APPEND(m->attachments, m->attachment_count);
+        vboxmanage_attachment *to = append(&m->attachments, &m->attachment_count, sizeof *m->attachments);
         to->controller = text_of(controller, "name");
         to->kind = text_of(node, "type");
         to->port = number(node, "port", 0);
@@ -195,7 +208,7 @@ static void read_attachments(vboxmanage_machine *m, const xmlNode *controller) {
 
 static void read_storage(vboxmanage_machine *m, const xmlNode *controllers) {
     EACH(node, controllers, "StorageController") {
-        vboxmanage_controller *to = &APPEND(m->controllers, m->controller_count);
+        vboxmanage_controller *to = append(&m->controllers, &m->controller_count, sizeof *m->controllers);
         to->name = text_of(node, "name");
         to->type = text_of(node, "type");
         to->ports = number(node, "PortCount", 1);
@@ -229,7 +242,7 @@ static const struct {
 
 static void read_forwards(vboxmanage_nic *nic, const xmlNode *nat) {
     EACH(node, nat, "Forwarding") {
-        vboxmanage_forward *to = &APPEND(nic->forwards, nic->forward_count);
+        vboxmanage_forward *to = append(&nic->forwards, &nic->forward_count, sizeof *nic->forwards);
         to->name = text_of(node, "name");
         to->udp = number(node, "proto", 1) == 0; /* NATProtocol: 0 UDP, 1 TCP */
         to->host_ip = text_of(node, "hostip");
@@ -243,7 +256,7 @@ static void read_nics(vboxmanage_machine *m, const xmlNode *network) {
     EACH(node, network, "Adapter") {
         if (!truth(node, "enabled", false))
             continue;
-        vboxmanage_nic *nic = &APPEND(m->nics, m->nic_count);
+        vboxmanage_nic *nic = append(&m->nics, &m->nic_count, sizeof *m->nics);
         nic->slot = number(node, "slot", 0);
         nic->cable = truth(node, "cable", true);
         nic->type = vmc_strdup(attribute(node, "type") ? attribute(node, "type") : "Am79C973");
@@ -314,7 +327,7 @@ static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     const xmlNode *storage = at(hardware, "StorageControllers"); /* from 1.19 */
     read_storage(m, storage ? storage : at(machine, "StorageControllers"));
     EACH(folder, at(hardware, "SharedFolders"), "SharedFolder") {
-        vboxmanage_share *share = &APPEND(m->shares, m->share_count);
+        vboxmanage_share *share = append(&m->shares, &m->share_count, sizeof *m->shares);
         share->name = text_of(folder, "name");
         share->path = text_of(folder, "hostPath");
         share->writable = truth(folder, "writable", false);

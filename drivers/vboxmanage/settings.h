@@ -1,7 +1,7 @@
 /* drivers/vboxmanage/settings.h - VirtualBox's own settings files, read without VBoxSVC: the fast path for everything that is no state.
  *
  * VBoxSVC writes them whole at every change, atomically (a new file is renamed over the old one). Nothing here writes them.
- * Formats: VirtualBox.xml 1.12, .vbox 1.15 to 1.20 (src/VBox/Main/xml/VirtualBox-settings.xsd); others are
+ * Formats: VirtualBox.xml 1.12 to 1.14, .vbox 1.15 to 1.20 (src/VBox/Main/xml/VirtualBox-settings.xsd); others are
  * refused, so that callers ask VBoxManage instead. An attribute with its default value is absent.
  */
 #ifndef VMC_VBOXMANAGE_SETTINGS_H
@@ -83,25 +83,25 @@ typedef struct vboxmanage_share {
 
 typedef struct vboxmanage_machine {
     char id[37];
+    char snapshot[37]; /* the current one; "" */
     char *name, *os_type, *description;
     char *folder;      /* of its .vbox file: other relative paths start there */
     char *state_file;  /* absolute; NULL: not saved */
-    bool aborted;      /* its process died */
     char *last_change; /* "2026-11-26T15:02:08Z"; NULL */
-    unsigned cpus;
     uint64_t memory_mib;
-    char *chipset;  /* "piix3", "ich9" */
-    char *firmware; /* "bios", "efi", "efi32", "efi64" */
-    char *tpm;      /* "v2_0", ...; NULL: none */
-    char *graphics; /* "vmsvga", "none", ... */
+    unsigned cpus;
+    unsigned snapshots;
+    bool aborted; /* its process died */
     bool accelerate_3d;
     bool autostart;
+    bool vrde;
+    char *chipset;                               /* "piix3", "ich9" */
+    char *firmware;                              /* "bios", "efi", "efi32", "efi64" */
+    char *tpm;                                   /* "v2_0", ...; NULL: none */
+    char *graphics;                              /* "vmsvga", "none", ... */
     char *boot[4];                               /* "HardDisk", "DVD", "Network", "Floppy", "None" */
     char *vrde_pack, *vrde_ports, *vrde_address; /* NULL where not given */
-    bool vrde;
     char *serial_mode, *serial_path; /* of the first port: "RawFile", "HostPipe", "TCP"; NULL: there is none */
-    unsigned snapshots;
-    char snapshot[37]; /* the current one; "" */
     vboxmanage_controller *controllers;
     size_t controller_count;
     vboxmanage_attachment *attachments;

@@ -83,7 +83,13 @@ static vmctl_spec *spec_of_list(const char *name, const char *format, va_list li
     vmctl_spec *spec = vmctl_spec_copy(specs[0]);
     vmctl_spec_list_free(specs);
     assert_non_null(spec);
+    complete(spec);
     return spec;
+}
+
+void complete(vmctl_spec *spec) {
+    for (size_t i = 0; profile->settings && profile->settings[i][0]; i++)
+        MUST(vmctl_spec_set(spec, profile->settings[i][0], profile->settings[i][1], &err));
 }
 
 vmctl_spec *spec_of(const char *name, const char *format, ...) {
@@ -231,7 +237,7 @@ bool native_has_text(vmctl_vm *vm, const char *text) {
 bool native_shows(vmctl_vm *vm, const char *what) {
     for (const contract_mark *mark = profile->marks; mark->what; mark++)
         if (strcmp(mark->what, what) == 0)
-            return native_has_text(vm, mark->text);
+            return !mark->text || native_has_text(vm, mark->text); /* NULL: it is what the document does not say */
     print_error("the profile of %s has no mark for \"%s\"\n", profile->backend, what);
     fail();
     return false;
@@ -433,8 +439,12 @@ char *world(void) {
         err = NULL;
     }
     assert_null(err);
-    for (const char *const *folder = profile->folders; *folder; folder++)
-        add_files(&all, *folder, 0);
+    for (const char *const *folder = profile->folders; *folder; folder++) {
+        char path[512]; /* $WORLD is where the machine of the tests keeps its own */
+        bool inside = strncmp(*folder, "$WORLD", 6) == 0 && getenv("WORLD");
+        snprintf(path, sizeof path, "%s%s", inside ? getenv("WORLD") : "", *folder + (inside ? 6 : 0));
+        add_files(&all, path, 0);
+    }
     char journal[512];
     snprintf(journal, sizeof journal, "%s/.local/state/vmctl", getenv("HOME") ? getenv("HOME") : "/root");
     add_files(&all, journal, 0);
@@ -467,11 +477,6 @@ static int print_missing(const char *what, const char *from, const char *in) {
     return count;
 }
 
-static int before_test(void **state) {
-    *state = world();
-    return *state ? 0 : -1;
-}
-
 typedef struct names {
     char names[64][128];
     size_t count;
@@ -484,8 +489,7 @@ static int take_name(const vmctl_vm_info *info, void *user) {
     return 0;
 }
 
-static int after_test(void **state) {
-    char *before = *state;
+static int clean_up(const char *before) {
     static names all;
     all.count = 0;
     MUST(vmctl_list(conn, NULL, take_name, &all, &err));
@@ -504,7 +508,6 @@ static int after_test(void **state) {
     }
     char *after = world();
     int differences = print_missing("left behind", after, before) + print_missing("lost", before, after);
-    free(before);
     free(after);
     return differences ? -1 : 0;
 }
@@ -522,18 +525,27 @@ static int tell_versions(const vmctl_host *host, void *user) {
     return 0;
 }
 
-/* The first VM brings what stays: the default pool, the default network. */
-static int warm_up(void **state) {
-    (void)state;
+static void connect_endpoint(void) {
     vmctl_connect_options options = VMCTL_CONNECT_OPTIONS_INIT;
     options.uri = getenv("VMCTL_CONTRACT_CONNECT");
     if (!options.uri)
         options.uri = "qemu:///system";
-    MUST(vmctl_connect(&options, &conn, &err));
+    if (vmctl_connect(&options, &conn, &err) < 0) {
+        fprintf(stderr, "contract: %s\n", vmctl_error_text(err));
+        exit(1);
+    }
     for (size_t i = 0; i < PROFILES; i++)
         if (strcmp(profiles[i].backend, vmctl_connection_backend(conn)) == 0)
             profile = &profiles[i];
-    assert_non_null(profile);
+    if (!profile) {
+        fprintf(stderr, "contract: no profile for %s\n", vmctl_connection_backend(conn));
+        exit(1);
+    }
+}
+
+/* The first VM brings what stays: the default pool, the default network. */
+static int warm_up(void **state) {
+    (void)state;
     MUST(vmctl_host_info(conn, NULL, tell_versions, NULL, &err));
     vmctl_vm *vm = make("contract-warm-up", "%s", "networks: [{name: out, type: nat}]");
     start(vm);
@@ -546,6 +558,170 @@ static int warm_up(void **state) {
     return 0;
 }
 
+/* --- what a backend has not ------------------------------------------------------------------------------------- */
+
+typedef struct claim {
+    vmctl_level level;
+    char reason[512];
+} claim;
+
+static int take_claim(const vmctl_cap *cap, void *user) {
+    claim *to = user;
+    to->level = cap->vmctl;
+    COPY(to->reason, cap->vmctl_reason);
+    return 0;
+}
+
+/* UNKNOWN where it is no feature of vmctl but a name of this suite's. */
+static claim claim_of(const char *feature) {
+    claim result = {VMCTL_LEVEL_UNKNOWN, ""};
+    vmctl_caps_options options = VMCTL_CAPS_OPTIONS_INIT;
+    options.backend = profile->backend;
+    options.feature = feature;
+    vmctl_error *ignored = NULL;
+    if (vmctl_caps(&options, take_claim, &result, &ignored) < 0)
+        result.level = VMCTL_LEVEL_UNKNOWN;
+    vmctl_error_free(ignored);
+    return result;
+}
+
+bool can(const char *feature) {
+    for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
+        if (strcmp(refused->what, feature) == 0)
+            return false;
+    return claim_of(feature).level != VMCTL_LEVEL_NO;
+}
+
+void drop_disk(const char *path) {
+    if (can("image.delete"))
+        MUST(vmctl_image_delete(conn, strrchr(path, '/') ? strrchr(path, '/') + 1 : path, NULL, &err));
+    else
+        assert_int_equal(unlink(path), 0);
+}
+
+static int no_image(const vmctl_image *image, void *user) {
+    (void)image;
+    (void)user;
+    return 0;
+}
+
+static int no_metrics(const vmctl_metrics *metrics, void *user) {
+    (void)metrics;
+    (void)user;
+    return 0;
+}
+
+static int no_snapshot(const vmctl_snapshot *snapshot, void *user) {
+    (void)snapshot;
+    (void)user;
+    return 0;
+}
+
+/* Slots that a backend may leave empty: the feature that says so, and a call that must be refused then. */
+static const struct {
+    const char *slot, *feature;
+} slots[] = {
+    {"change", "change.apply"},         {"console_open", "console.serial"}, {"image_list", "image.list"},
+    {"image_upload", "image.upload"},   {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
+    {"snapshot_list", "snapshot.list"}, {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
+    {"send_keys", "display.keys"},      {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
+};
+
+static int call_slot(const char *slot, vmctl_vm *vm) {
+    static const char *const keys[] = {"a"};
+    vmctl_stream *stream = NULL;
+    vmctl_diff *diff = NULL;
+    if (strcmp(slot, "console_open") == 0)
+        return vmctl_console_open(vm, NULL, &stream, &err);
+    if (strcmp(slot, "image_list") == 0)
+        return vmctl_image_list(conn, NULL, NULL, no_image, NULL, &err);
+    if (strcmp(slot, "image_upload") == 0)
+        return vmctl_image_upload(conn, guest_image, NULL, &err);
+    if (strcmp(slot, "image_delete") == 0)
+        return vmctl_image_delete(conn, "any.img", NULL, &err);
+    if (strcmp(slot, "snapshot_create") == 0)
+        return vmctl_snapshot_create(vm, "one", NULL, &err);
+    if (strcmp(slot, "snapshot_list") == 0)
+        return vmctl_snapshot_list(vm, NULL, no_snapshot, NULL, &err);
+    if (strcmp(slot, "metrics_list") == 0)
+        return vmctl_metrics_list(conn, NULL, no_metrics, NULL, &err);
+    if (strcmp(slot, "screenshot") == 0)
+        return vmctl_screenshot(vm, "/nowhere/shot.png", NULL, &err);
+    if (strcmp(slot, "send_keys") == 0)
+        return vmctl_send_keys(vm, keys, 1, NULL, &err);
+    if (strcmp(slot, "clone") == 0)
+        return vmctl_vm_clone(vm, "other", NULL, NULL, &err);
+    if (strcmp(slot, "change") == 0) {
+        vmctl_spec *have = NULL;
+        MUST(vmctl_vm_spec(vm, NULL, &have, &err));
+        vmctl_spec *want = vmctl_spec_copy(have);
+        MUST(vmctl_spec_set(want, "cpus", "2", &err));
+        MUST(vmctl_spec_diff(have, want, NULL, &diff, &err));
+        int rc = vmctl_vm_change(vm, diff, NULL, &err);
+        vmctl_diff_free(diff);
+        vmctl_spec_free(have);
+        vmctl_spec_free(want);
+        return rc;
+    }
+    print_error("the suite does not know how to call %s\n", slot);
+    fail();
+    return 0;
+}
+
+/* The first word of `words` that this backend has not; NULL: it has all. */
+static const char *lacking(const char *words, bool of_slots, char *out, size_t size) {
+    for (const char *at = words; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        snprintf(out, size, "%.*s", (int)length, at);
+        at += length;
+        if (!of_slots && !can(out))
+            return out;
+        for (size_t i = 0; of_slots && i < sizeof slots / sizeof slots[0]; i++)
+            if (strcmp(slots[i].slot, out) == 0 && !can(slots[i].feature))
+                return out;
+    }
+    return NULL;
+}
+
+static const contract_test *test_of(void **state);
+
+/* Runs in the place of a test of what caps says no to: the refusal is complete, in the words of caps, and nothing is changed. */
+static void is_refused(void **state) {
+    const contract_test *test = test_of(state);
+    char word[128];
+    claim said = {VMCTL_LEVEL_UNKNOWN, ""};
+    if (lacking(test->slots, true, word, sizeof word)) {
+        vmctl_vm *vm = make("refused", "%s", "");
+        for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+            if (strcmp(slots[i].slot, word) == 0)
+                said = claim_of(slots[i].feature);
+        FAILS(VMCTL_E_UNSUPPORTED, call_slot(word, vm));
+        vmctl_vm_free(vm);
+    } else {
+        const char *yaml = NULL;
+        lacking(test->feature, false, word, sizeof word);
+        said = claim_of(word);
+        for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
+            if (strcmp(refused->what, word) == 0)
+                yaml = refused->text;
+        if (!yaml) {
+            print_error("the profile of %s has no YAML that shows how %s is refused\n", profile->backend, word);
+            fail();
+        }
+        vmctl_spec *spec = spec_of("refused", "%s", yaml);
+        FAILS(VMCTL_E_UNSUPPORTED, vmctl_create(conn, spec, NULL, NULL, &err));
+        vmctl_spec_free(spec);
+        assert_int_equal(listed("refused"), 0);
+    }
+    if (said.level == VMCTL_LEVEL_NO) {
+        assert_string_not_equal(said.reason, "");
+        if (!strstr(failure, said.reason)) {
+            print_error("caps says: %s\nthe refusal: %s\n", said.reason, failure);
+            fail();
+        }
+    }
+}
+
 static int cool_down(void **state) {
     (void)state;
     if (chosen && chosen->end)
@@ -554,10 +730,59 @@ static int cool_down(void **state) {
     return 0;
 }
 
+/* The world before a test, and which one it is. */
+typedef struct running {
+    char *before;
+    const contract_test *test;
+} running;
+
+static const contract_test *test_of(void **state) {
+    return ((running *)*state)->test;
+}
+
+static int before_test(void **state) {
+    running *now = calloc(1, sizeof *now);
+    now->test = *state;
+    now->before = world();
+    *state = now;
+    return 0;
+}
+
+/* The endpoint as it was, but for VMs, which are deleted. */
+static int after_test(void **state) {
+    running *now = *state;
+    int rc = clean_up(now->before);
+    free(now->before);
+    free(now);
+    return rc;
+}
+
+/* Decides for every test, once it is known which backend this is. */
+static void choose(struct CMUnitTest *tests, const contract_test *const *sources, size_t count) {
+    static char titles[256][160];
+    for (size_t i = 0; i < count; i++) {
+        char word[128];
+        if (!lacking(sources[i]->slots, true, word, sizeof word) &&
+            !lacking(sources[i]->feature, false, word, sizeof word)) {
+            for (const char *const *untried = profile->untried; untried && *untried; untried++)
+                if (strcmp(*untried, sources[i]->feature) == 0) {
+                    snprintf(titles[i], sizeof titles[0], "untried:%s %s", *untried, sources[i]->name);
+                    tests[i].name = titles[i];
+                }
+            continue;
+        }
+        /* No proof of the feature: tests/proofs takes those from the titles of tests that passed. */
+        snprintf(titles[i], sizeof titles[0], "refused:%s %s", word, sources[i]->name);
+        tests[i].name = titles[i];
+        tests[i].test_func = is_refused;
+    }
+}
+
 int main(int argc, char **argv) {
     bool list = argc > 1 && strcmp(argv[1], "--list") == 0;
     const char *group = list ? argv[2] : argv[1];
     static struct CMUnitTest tests[256];
+    static const contract_test *sources[256];
     size_t count = 0;
     for (size_t g = 0; g < GROUPS; g++) {
         if (group && strcmp(group, groups[g]->name) != 0)
@@ -569,7 +794,8 @@ int main(int argc, char **argv) {
             snprintf(titles[count], sizeof titles[0], "%s %s", test->feature, test->name);
             if (list)
                 printf("%s\t%s\t%s\t%s\n", groups[g]->name, test->feature, test->slots, test->name);
-            tests[count] = (struct CMUnitTest){titles[count], test->run, before_test, after_test, NULL};
+            tests[count] = (struct CMUnitTest){titles[count], test->run, before_test, after_test, (void *)test};
+            sources[count] = test;
             count++;
         }
     }
@@ -581,6 +807,8 @@ int main(int argc, char **argv) {
                 count ? "VMCTL_CONTRACT_GUEST does not name the guest's image" : "no such group");
         return 1;
     }
+    connect_endpoint();
+    choose(tests, sources, count);
     if (getenv("VMCTL_CONTRACT_ONLY"))
         cmocka_set_test_filter(getenv("VMCTL_CONTRACT_ONLY"));
     return _cmocka_run_group_tests(group ? group : "contract", tests, count, warm_up, cool_down);

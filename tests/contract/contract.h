@@ -57,7 +57,28 @@ typedef struct contract_profile {
     const contract_mark *marks; /* ended by what == NULL */
     const char *bad_start;      /* YAML that makes create succeed and start fail; NULL: not known */
     const char *bad_key;        /* a line of YAML that this backend cannot honour */
+    const char *bad_uri;        /* an endpoint that is not there, and how opening it fails */
+    int bad_uri_code;
+    const char *const (
+        *settings)[2];          /* keys and values that every VM here needs to start; ended by a NULL key. NULL: none */
+    const char *const *formats; /* of disks, the default first; NULL-terminated */
+    const char *agent;          /* a line of YAML for the guest agent, "" where none is needed */
+    const char *const *variants; /* YAML of VMs whose spec is taken back and applied; NULL-terminated */
+    int rounds;                  /* how often threads look while others work: a look may be a program that is started */
+    bool starts_paused;
+    bool has_bridges; /* VMs on bridges and networks of the hypervisor start on the machines of these tests */
+    const char *const
+        *untried; /* features whose tests run and show only part of them here; NULL-terminated. NULL: none */
+    const contract_mark
+        *refused; /* what of the suite this hypervisor has not: a feature, and YAML that is refused as UNSUPPORTED */
 } contract_profile;
+
+/* Whether this backend claims the feature. */
+bool can(const char *feature);
+/* Sets what every VM of this backend needs (profile->settings). */
+void complete(vmctl_spec *spec);
+/* Removes a disk that delete left. */
+void drop_disk(const char *path);
 
 extern const contract_profile *profile;
 extern vmctl_connection *conn;  /* one connection for the whole program */

@@ -81,17 +81,8 @@ static void lookup_by_name_and_id(void **state) {
 /* What get -o spec gives leads nowhere when it is applied: the native document stays byte for byte. */
 static void spec_round_trip(void **state) {
     (void)state;
-    static const char *const variants[] = {
-        "",
-        "cpus: {count: 2, sockets: 1, cores: 2, threads: 1}\nfirmware: {type: uefi, tpm: true}\nmachine: q35\nmemory: "
-        "128MiB",
-        "networks: [{name: a, type: nat}, {name: b, type: user, forward: [\"20222:22\"], model: e1000}]\nrng: "
-        "true\nwatchdog: reset\nguestAgent: true",
-        "display: {type: vnc, listen: 127.0.0.1}\nautostart: true\nlabels: {a: b}\ndescription: words with <angles> & "
-        "\\\"quotes\\\"",
-        "cloudInit: {hostname: h, user: ci}",
-    };
-    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
+    const char *const *variants = profile->variants;
+    for (size_t i = 0; variants[i]; i++) {
         char name[32];
         snprintf(name, sizeof name, "rt-%zu", i);
         vmctl_vm *vm = make(name, "%s", variants[i]);
@@ -100,8 +91,22 @@ static void spec_round_trip(void **state) {
         MUST(vmctl_vm_native(vm, NULL, &before, &err));
         MUST(vmctl_vm_spec(vm, NULL, &spec, &err));
         bool created = true;
-        MUST(vmctl_apply(conn, spec, NULL, &created, &err));
-        assert_false(created);
+        if (can("change.apply")) {
+            MUST(vmctl_apply(conn, spec, NULL, &created, &err));
+            assert_false(created);
+        } else { /* what apply would find to do for the spec that the VM was made of */
+            vmctl_diff *todo = NULL;
+            vmctl_spec *made_of = spec_of(name, "%s", variants[i]);
+            MUST(vmctl_spec_diff(spec, made_of, NULL, &todo, &err));
+            for (size_t change = 0; change < vmctl_diff_count(todo); change++)
+                print_error(
+                    "%s: %s -> %s\n", vmctl_diff_at(todo, change)->path,
+                    vmctl_diff_at(todo, change)->have_text ? vmctl_diff_at(todo, change)->have_text : "(absent)",
+                    vmctl_diff_at(todo, change)->want_text ? vmctl_diff_at(todo, change)->want_text : "(absent)");
+            assert_int_equal(vmctl_diff_count(todo), 0);
+            vmctl_diff_free(todo);
+            vmctl_spec_free(made_of);
+        }
         MUST(vmctl_vm_native(vm, NULL, &after, &err));
         assert_string_equal(before, after);
 
@@ -207,7 +212,7 @@ static void wait_deleted(void **state) {
 
 static void wait_names_its_stage_at_the_deadline(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("wa-d", "%s", "guestAgent: true");
+    vmctl_vm *vm = make_started("wa-d", "%s", profile->agent);
     vmctl_call call = VMCTL_CALL_INIT;
     call.timeout_ms = 1000;
     vmctl_wait_options options = VMCTL_WAIT_OPTIONS_INIT;
@@ -223,7 +228,7 @@ static void wait_names_its_stage_at_the_deadline(void **state) {
 /* A stage that cannot come any more ends the wait. */
 static void wait_gives_up_when_it_cannot_come(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("wa-e", "%s", "guestAgent: true\nnetworks: [{name: out, type: nat}]");
+    vmctl_vm *vm = make_started("wa-e", "%s\nnetworks: [{name: out, type: nat}]", profile->agent);
     later job = {vm, 500, "stop", 0};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, do_later, &job), 0);
@@ -480,7 +485,7 @@ static const contract_test tests[] = {
     TEST("look.list", "list", list_filters),
     TEST("look.list", "list", list_tells_owners),
     TEST("look.get", "lookup release", lookup_by_name_and_id),
-    TEST("look.spec", "spec native change", spec_round_trip),
+    TEST("look.spec", "spec native", spec_round_trip),
     TEST("look.render", "render", render_sends_nothing),
     TEST("look.wait", "events start", wait_running),
     TEST("look.wait", "events stop", wait_stopped),

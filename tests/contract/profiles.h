@@ -44,6 +44,83 @@ static const contract_mark libvirt_marks[] = {
     {NULL, NULL},
 };
 
+static const char *const libvirt_variants[] = {
+    "",
+    "cpus: {count: 2, sockets: 1, cores: 2, threads: 1}\nfirmware: {type: uefi, tpm: true}\nmachine: q35\nmemory: "
+    "128MiB",
+    "networks: [{name: a, type: nat}, {name: b, type: user, forward: [\"20222:22\"], model: e1000}]\nrng: "
+    "true\nwatchdog: reset\nguestAgent: true",
+    "display: {type: vnc, listen: 127.0.0.1}\nautostart: true\nlabels: {a: b}\ndescription: words with <angles> & "
+    "\\\"quotes\\\"",
+    "cloudInit: {hostname: h, user: ci}",
+    NULL,
+};
+
+static const contract_mark libvirt_refused[] = {
+    {"storage.bus.nvme", "disks: [{name: root, size: 1MiB, bus: nvme}]"},
+    {NULL, NULL},
+};
+
+/* VirtualBox: the .vbox settings file (1.20). NULL: what is the default is not in it. */
+static const contract_mark virtualbox_marks[] = {
+    {"bus virtio", "type=\"VirtioSCSI\""},
+    {"bus scsi", "type=\"LsiLogic\""},
+    {"bus sata", "type=\"AHCI\""},
+    {"bus ide", "type=\"PIIX4\""},
+    {"bus nvme", "type=\"NVMe\""},
+    {"bus usb", "type=\"USB\""},
+    {"cdrom", "type=\"DVD\""},
+    {"discard unmap", "discard=\"true\""},
+    {"nat", "<NAT"},
+    {"user", "<NAT"},
+    {"bridge", "<BridgedInterface name=\"ct0\""},
+    {"mac", "MACAddress=\"525400123456\""},
+    {"nic e1000", "type=\"82540EM\""},
+    {"link down", "cable=\"false\""},
+    {"secure boot", NULL}, /* in the variable store */
+    {"tpm", "<TrustedPlatformModule type=\"v2_0\""},
+    {"vnc", "VRDEExtPack=\"VNC\""},
+    {"managed", "vmctl.marker"},
+    {"pc", NULL},
+    {"q35", "<Chipset type=\"ICH9\""},
+    {NULL, NULL},
+};
+
+/* Without VirtualBox's kernel driver, which the machines of the tests have not, VMs run in its recompiler. */
+static const char *const virtualbox_settings[][2] = {
+    {"virtualbox.modifyvm", "{vm-execution-engine: recompiler, paravirt-provider: none}"},
+    {NULL, NULL},
+};
+
+static const char *const virtualbox_variants[] = {
+    "",
+    "cpus: 2\nfirmware: {type: uefi, tpm: true}\nmachine: q35\nmemory: 128MiB",
+    "networks: [{name: a, type: nat}, {name: b, type: user, forward: [\"20222:22\", \"udp:127.0.0.1:20053:53\"], "
+    "model: e1000, link: down}]",
+    "display: {type: vnc, listen: 127.0.0.1}\nautostart: true\nlabels: {a: b}\ndescription: words with <angles> & "
+    "\\\"quotes\\\"",
+    "cloudInit: {hostname: h, user: ci}",
+    NULL,
+};
+
+static const contract_mark virtualbox_refused[] = {
+    {"storage.backing", "disks: [{name: root, backing: /etc/hostname}]"},
+    {"storage.cache", "disks: [{name: root, size: 1MiB, cache: none}]"},
+    {"storage.readonly", "disks: [{name: root, size: 1MiB, readonly: true}]"},
+    {"boot.kernel", "boot: {kernel: /etc/hostname}"},
+    {"cpu.topology", "cpus: {count: 4, sockets: 1, cores: 2, threads: 2}"},
+    {"cpu.max", "cpus: {count: 1, max: 4}"},
+    {"accel.tcg", "accel: tcg"},
+    {"accel.kvm", "accel: kvm"},
+    {"display.spice", "display: {type: spice}"},
+    {"share.virtiofs", "shares: [{name: src, path: /tmp, type: virtiofs}]"},
+    {"share.9p", "shares: [{name: src, path: /tmp, type: 9p}]"},
+    {"guest.channel", "guestAgent: true"},
+    {"device.rng", "rng: true"},
+    {"device.watchdog", "watchdog: reset"},
+    {NULL, NULL},
+};
+
 static const contract_profile profiles[] = {
     {
         .backend = "libvirt",
@@ -54,6 +131,32 @@ static const contract_profile profiles[] = {
         .marks = libvirt_marks,
         .bad_start = "libvirt: {qemuArgs: [\"-no-such-option\"]}",
         .bad_key = "gpus: [{name: gpu0, pci: \"0000:65:00.0\"}]",
+        .bad_uri = "qemu+unix:///system?socket=/nowhere/sock",
+        .bad_uri_code = VMCTL_E_UNAVAILABLE,
+        .formats = (const char *const[]){"qcow2", "raw", NULL},
+        .agent = "guestAgent: true",
+        .variants = libvirt_variants,
+        .starts_paused = true,
+        .rounds = 20,
+        .refused = libvirt_refused,
+        .has_bridges = true,
+    },
+    {
+        .backend = "virtualbox",
+        .buses = (const char *const[]){"virtio", "scsi", "sata", "ide", NULL},
+        .folders = (const char *const[]){"$WORLD/machines", NULL},
+        .marks = virtualbox_marks,
+        .bad_start = "networks: [{name: lan, type: internal}]", /* without the kernel driver */
+        .bad_key = "gpus: [{name: gpu0, pci: \"0000:65:00.0\"}]",
+        .bad_uri = "virtualbox://elsewhere/",
+        .bad_uri_code = VMCTL_E_INVALID_ARGUMENT,
+        .settings = virtualbox_settings,
+        .formats = (const char *const[]){"vdi", "vmdk", "vhd", NULL},
+        .agent = "",
+        .variants = virtualbox_variants,
+        .rounds = 3,
+        .untried = (const char *const[]){"network.bridge", "network.network", "firmware.secureboot", NULL},
+        .refused = virtualbox_refused,
     },
 };
 #define PROFILES (sizeof profiles / sizeof profiles[0])

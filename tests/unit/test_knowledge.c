@@ -281,7 +281,10 @@ static void requirements(void **state) {
     assert_string_equal(backend, "libvirt");
     assert_int_equal(missing, 0);
     assert_int_equal(vmctl_caps_require(NULL, unmet, NULL, count, &missing, NULL), VMCTL_E_UNSUPPORTED);
-    assert_int_equal(missing, 1);
+    int backends = 0; /* no platform lets vmctl change how many VMs it is built for: each lacks that one */
+    while (vmctl_backend_name((size_t)backends))
+        backends++;
+    assert_int_equal(missing, backends);
     assert_int_equal(vmctl_caps_require(NULL, unknown, NULL, NULL, NULL, &err), VMCTL_E_INVALID_ARGUMENT);
     assert_non_null(strstr(vmctl_error_text(err), "limits.vms"));
     vmctl_error_free(err);
@@ -289,7 +292,7 @@ static void requirements(void **state) {
     options.backend = "libvirt";
     options.unreachable = "nothing answers";
     assert_int_equal(vmctl_caps_require(&options, met, NULL, NULL, NULL, NULL), VMCTL_E_UNAVAILABLE);
-    options.backend = "virtualbox"; /* which this build does not have: whatever answers, vmctl cannot */
+    options.backend = "vsphere"; /* which this build does not have: whatever answers, vmctl cannot */
     assert_int_equal(vmctl_caps_require(&options, met, NULL, NULL, NULL, NULL), VMCTL_E_UNSUPPORTED);
     options.backend = "libvrt";
     err = NULL;

@@ -152,6 +152,29 @@ typedef int (*vmctl_here_fn)(const vmctl_here *here, void *user);
  * the diff. path: "disks.data", "disks.cd.cdrom". Never NULL; vmctl_diff_free. */
 VMCTL_API vmctl_diff *vmc_diff_of(vmctl_change_action action, const char *path, const vmctl_node *node);
 
+/* An error about one key of the spec. VMCTL_E_INVALID_SPEC becomes a fault at the node's place; any other code keeps the sentence and
+ * ends with "(vm.yaml:7:12, disks.root.image)". node NULL: it is about an argument, which has no place (VMCTL_E_INVALID_SPEC becomes
+ * INVALID_ARGUMENT). Returns the code. */
+VMCTL_API int vmc_refuse(vmctl_error **err, int code, const vmctl_node *node, const char *format, ...)
+    VMCTL_PRINTF(4, 5);
+
+/* The texts of cloud-init's NoCloud seed, from the spec's cloudInit:. Source: cloud-init's manual, "NoCloud" and its user-data formats. */
+typedef struct vmc_seed {
+    char *meta_data;
+    char *user_data;
+    char *network_config; /* NULL: cloud-init asks DHCP on the first card by itself */
+} vmc_seed;
+
+/* `id` is the VM's: the instance id comes from it, so that a new VM is a first boot and a restarted one is not. The person's own userData
+ * and networkData are passed on byte for byte; where a user or keys are given besides, both go into one multi-part message. Reads the
+ * files that the spec names (at most 1 MiB each): NOT_FOUND, INVALID_SPEC (a private key). */
+VMCTL_API int vmc_seed_texts(const vmctl_spec *spec, const char *id, vmc_seed *out, vmctl_error **err);
+/* The same seed for a copy of the VM: a new instance id and host name, and the cards' addresses (pairs: before, after; count of pairs) in
+ * what vmctl wrote of the network. *told: one sentence when a host name in the person's own user-data stays; NULL. free */
+VMCTL_API void vmc_seed_for_clone(vmc_seed *seed, const char *id, const char *hostname, const char *const *macs,
+                                  size_t mac_count, char **told);
+VMCTL_API void vmc_seed_free(vmc_seed *seed);
+
 typedef struct vmctl_backend_ops {
     size_t size;
     uint32_t abi; /* VMCTL_BACKEND_ABI */

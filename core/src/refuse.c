@@ -1,9 +1,9 @@
-/* backends/libvirt/refuse.c - an error about one key of the spec. */
-#include "refuse.h"
+/* An error about one key of the spec. */
+#include "internal.h"
 
 #include "base/str.h"
 
-int libvirt_refuse(vmctl_error **err, int code, const vmctl_node *node, const char *format, ...) {
+int vmc_refuse(vmctl_error **err, int code, const vmctl_node *node, const char *format, ...) {
     if (!err)
         return code == VMCTL_E_INVALID_SPEC && !node ? VMCTL_E_INVALID_ARGUMENT : code;
     va_list args;

@@ -1,20 +1,19 @@
-/* backends/libvirt/cloud_init.c - the texts of cloud-init's NoCloud seed. */
-#include "cloud_init.h"
+/* The texts of cloud-init's NoCloud seed. */
+#include "internal.h"
 
 #include "base/base64.h"
 #include "base/file.h"
 #include "base/str.h"
-#include "refuse.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum { FILE_LIMIT = 1024 * 1024 };
 
-void libvirt_seed_free(libvirt_seed *seed) {
+void vmc_seed_free(vmc_seed *seed) {
     free(seed->meta_data);
     free(seed->user_data);
     free(seed->network_config);
-    *seed = (libvirt_seed){0};
+    *seed = (vmc_seed){0};
 }
 
 /* A YAML double-quoted scalar: nothing in it can end it or start anything else. */
@@ -48,12 +47,12 @@ static int read_named(const vmctl_node *node, const char *what, char **out, vmct
     vmctl_error *cause = NULL;
     size_t length = 0;
     if (vmc_file_read(path, FILE_LIMIT, out, &length, &cause) < 0) {
-        int code = libvirt_refuse(err, vmctl_error_code(cause), node, "%s: %s", what, vmctl_error_message(cause));
+        int code = vmc_refuse(err, vmctl_error_code(cause), node, "%s: %s", what, vmctl_error_message(cause));
         vmctl_error_free(cause);
         return code;
     }
     if (strlen(*out) != length)
-        return libvirt_refuse(err, VMCTL_E_INVALID_SPEC, node, "%s %s is not a text: it holds a NUL byte", what, path);
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, node, "%s %s is not a text: it holds a NUL byte", what, path);
     return 0;
 }
 
@@ -62,7 +61,7 @@ static int read_text(const vmctl_node *map, const char *what, char **out, vmctl_
     const vmctl_node *file = vmctl_node_get(map, "file");
     const vmctl_node *text = vmctl_node_get(map, "inline");
     if (file && text)
-        return libvirt_refuse(err, VMCTL_E_INVALID_SPEC, text, "%s takes file or inline, not both", what);
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, text, "%s takes file or inline, not both", what);
     if (file)
         return read_named(file, what, out, err);
     *out = vmc_strdup(vmctl_node_string(text, NULL, NULL));
@@ -71,8 +70,8 @@ static int read_text(const vmctl_node *map, const char *what, char **out, vmctl_
 
 static int add_key_lines(const vmctl_node *node, char *text, vmc_strv *keys, vmctl_error **err) {
     if (strstr(text, "PRIVATE KEY"))
-        return libvirt_refuse(err, VMCTL_E_INVALID_SPEC, node,
-                              "this is a private key; give the public one, whose file usually ends in .pub");
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, node,
+                          "this is a private key; give the public one, whose file usually ends in .pub");
     char *rest = NULL;
     for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
         line += strspn(line, " \t");
@@ -98,7 +97,7 @@ static int read_keys(const vmctl_node *list, vmc_strv *keys, vmctl_error **err) 
         if (code < 0)
             return code;
         if (keys->count == before)
-            return libvirt_refuse(err, VMCTL_E_INVALID_SPEC, node, "there is no public key in %s", value);
+            return vmc_refuse(err, VMCTL_E_INVALID_SPEC, node, "there is no public key in %s", value);
     }
     return 0;
 }
@@ -195,9 +194,9 @@ static int user_data(const vmctl_node *init, const char *hostname, char **out, v
     }
     const char *type = content_type(theirs);
     if (!type)
-        return libvirt_refuse(err, VMCTL_E_INVALID_SPEC, given,
-                              "user-data begins with none of cloud-init's formats (#cloud-config, #!, ...), so that it "
-                              "cannot be combined with user or sshKeys; put them into it and remove those keys");
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, given,
+                          "user-data begins with none of cloud-init's formats (#cloud-config, #!, ...), so that it "
+                          "cannot be combined with user or sshKeys; put them into it and remove those keys");
     *out = multipart(ours, theirs, type);
     return 0;
 }
@@ -240,8 +239,8 @@ static void replace_all(char **text, const char *from, const char *to) {
     *text = vmc_str_take(&out);
 }
 
-void libvirt_seed_for_clone(libvirt_seed *seed, const char *uuid, const char *hostname, const char *const *macs,
-                            size_t mac_count, char **told) {
+void vmc_seed_for_clone(vmc_seed *seed, const char *uuid, const char *hostname, const char *const *macs,
+                        size_t mac_count, char **told) {
     static const char ours[] = "#cloud-config\nhostname: ";
     free(seed->meta_data);
     seed->meta_data = meta_data(uuid, hostname);
@@ -261,16 +260,16 @@ void libvirt_seed_for_clone(libvirt_seed *seed, const char *uuid, const char *ho
         replace_all(&seed->network_config, macs[2 * i], macs[2 * i + 1]);
 }
 
-int libvirt_seed_texts(const vmctl_spec *spec, const char *uuid, libvirt_seed *out, vmctl_error **err) {
+int vmc_seed_texts(const vmctl_spec *spec, const char *uuid, vmc_seed *out, vmctl_error **err) {
     const vmctl_node *root = vmctl_spec_root(spec);
     const vmctl_node *init = vmctl_node_get(root, "cloudInit");
     const char *hostname = vmctl_node_string(init, "hostname", vmctl_spec_name(spec));
-    *out = (libvirt_seed){0};
+    *out = (vmc_seed){0};
     int code = user_data(init, hostname, &out->user_data, err);
     if (code == 0)
         code = read_text(vmctl_node_get(init, "networkData"), "network data", &out->network_config, err);
     if (code < 0) {
-        libvirt_seed_free(out);
+        vmc_seed_free(out);
         return code;
     }
     if (!out->network_config)

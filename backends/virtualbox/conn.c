@@ -1,0 +1,279 @@
+/* The connection: which VirtualBox, one queue per VM, and the settings of its VMs. */
+#include "ops.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPEN_MS = 30000, BUSY_MS = 8000, QUEUE_SLICE_MS = 10 };
+
+/* One per VM that is in use: a call waits until the one before it is done. */
+struct virtualbox_queue {
+    char id[37];
+    bool busy;
+    unsigned users; /* those who wait, too */
+    virtualbox_queue *after;
+};
+
+/* --- the endpoint ---------------------------------------------------------------------------------------------- */
+
+static int hex(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static char *decode(const char *text, size_t length) {
+    vmc_str out = {0};
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '%' && i + 2 < length && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+            vmc_str_add_char(&out, (char)(hex(text[i + 1]) * 16 + hex(text[i + 2])));
+            i += 2;
+        } else {
+            vmc_str_add_char(&out, text[i]);
+        }
+    }
+    return vmc_str_take(&out);
+}
+
+static void encode(vmc_str *to, const char *text) {
+    for (; *text; text++) {
+        if (strchr("%&#?+ ", *text) || (unsigned char)*text < 0x20)
+            vmc_str_printf(to, "%%%02X", (unsigned char)*text);
+        else
+            vmc_str_add_char(to, *text);
+    }
+}
+
+typedef struct place {
+    char *home, *ipc;
+} place;
+
+static int read_query(const char *query, place *out, vmctl_error **err) {
+    while (*query) {
+        size_t length = strcspn(query, "&#");
+        const char *equals = memchr(query, '=', length);
+        size_t key = equals ? (size_t)(equals - query) : length;
+        char **to = key == 4 && strncmp(query, "home", 4) == 0  ? &out->home
+                    : key == 3 && strncmp(query, "ipc", 3) == 0 ? &out->ipc
+                                                                : NULL;
+        if (!to || !equals) {
+            vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "a virtualbox URI has no parameter \"%.*s\"", (int)key, query);
+            return vmc_error_next(err, "home=DIR (VBOX_USER_HOME) and ipc=ID (VBOX_IPC_SOCKETID) are known");
+        }
+        free(*to);
+        *to = decode(equals + 1, length - key - 1);
+        query += length;
+        if (*query == '#')
+            break;
+        query += *query == '&';
+    }
+    if (out->home && *out->home != '/')
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "home=%s is no absolute path", out->home);
+    return 0;
+}
+
+static int read_uri(const char *uri, place *out, vmctl_error **err) {
+    if (vmc_starts_with(uri, "virtualbox+ssh:")) {
+        vmc_error(err, VMCTL_E_UNSUPPORTED, "VirtualBox on another host arrives with its own release");
+        return vmc_error_next(err, "run vmctl there: ssh HOST vmctl --backend virtualbox ...");
+    }
+    const char *rest = strstr(uri, "://");
+    if (!rest || rest[3] != '/') {
+        vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s names a host, and virtualbox:/// is this one", uri);
+        return vmc_error_next(err, "virtualbox:///?home=DIR&ipc=ID");
+    }
+    rest += 4;
+    if (*rest && *rest != '?')
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s has a path, and VirtualBox has no parts to name by one",
+                         uri);
+    return read_query(*rest ? rest + 1 : rest, out, err);
+}
+
+/* What the environment chooses belongs to the endpoint's name: the journal is kept by it. */
+static void take_environment(place *out) {
+    const char *home = getenv("VBOX_USER_HOME");
+    const char *ipc = getenv("VBOX_IPC_SOCKETID");
+    if (!out->home && home && *home == '/')
+        out->home = vmc_strdup(home);
+    if (!out->ipc && ipc && *ipc)
+        out->ipc = vmc_strdup(ipc);
+}
+
+static char *canonical(const place *from) {
+    vmc_str uri = {0};
+    vmc_str_add(&uri, "virtualbox:///");
+    if (from->home) {
+        vmc_str_add(&uri, "?home=");
+        encode(&uri, from->home);
+    }
+    if (from->ipc) {
+        vmc_str_printf(&uri, "%cipc=", from->home ? '&' : '?');
+        encode(&uri, from->ipc);
+    }
+    return vmc_str_take(&uri);
+}
+
+int virtualbox_open(const vmctl_endpoint *endpoint, void **out, vmctl_opened *opened, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(endpoint->call, OPEN_MS);
+    place where = {0};
+    int code = endpoint->uri ? read_uri(endpoint->uri, &where, err) : 0;
+    if (code == 0)
+        take_environment(&where);
+    vboxmanage *manage = NULL;
+    if (code == 0)
+        code = vboxmanage_open(where.home, where.ipc, &deadline, &manage, err);
+    if (code == 0) {
+        virtualbox_conn *conn = vmc_alloc(sizeof *conn);
+        conn->manage = manage;
+        pthread_mutex_init(&conn->lock, NULL);
+        opened->uri = canonical(&where);
+        if (!endpoint->uri)
+            opened->reason = vmc_printf("VirtualBox %s: %s", manage->version, manage->program);
+        *out = conn;
+    }
+    free(where.home);
+    free(where.ipc);
+    return code;
+}
+
+void virtualbox_close(void *opaque) {
+    virtualbox_conn *conn = opaque;
+    virtualbox_poller_end(conn);
+    while (conn->queues) {
+        virtualbox_queue *gone = conn->queues;
+        conn->queues = gone->after;
+        free(gone);
+    }
+    pthread_mutex_destroy(&conn->lock);
+    vboxmanage_close(conn->manage);
+    free(conn);
+}
+
+/* --- queues ---------------------------------------------------------------------------------------------------- */
+
+static virtualbox_queue *queue_of(virtualbox_conn *conn, const char *id) {
+    virtualbox_queue *queue = conn->queues;
+    while (queue && strcmp(queue->id, id) != 0)
+        queue = queue->after;
+    if (!queue) {
+        queue = vmc_alloc(sizeof *queue);
+        memcpy(queue->id, id, sizeof queue->id);
+        queue->after = conn->queues;
+        conn->queues = queue;
+    }
+    return queue;
+}
+
+static void forget_if_unused(virtualbox_conn *conn, virtualbox_queue *queue) {
+    if (queue->users)
+        return;
+    virtualbox_queue **at = &conn->queues;
+    while (*at != queue)
+        at = &(*at)->after;
+    *at = queue->after;
+    free(queue);
+}
+
+static int enter(virtualbox_conn *conn, const char *id, const vmc_deadline *deadline, const char *doing,
+                 virtualbox_queue **out, vmctl_error **err) {
+    pthread_mutex_lock(&conn->lock);
+    virtualbox_queue *queue = queue_of(conn, id);
+    queue->users++;
+    int code = 0;
+    while (code == 0 && queue->busy) {
+        pthread_mutex_unlock(&conn->lock);
+        code = vmc_deadline_poll(deadline, -1, 0, QUEUE_SLICE_MS, doing, err);
+        pthread_mutex_lock(&conn->lock);
+    }
+    if (code < 0) {
+        queue->users--;
+        forget_if_unused(conn, queue);
+    } else {
+        queue->busy = true;
+        *out = queue;
+    }
+    pthread_mutex_unlock(&conn->lock);
+    return code < 0 ? code : 0;
+}
+
+static void leave(virtualbox_conn *conn, virtualbox_queue *queue) {
+    pthread_mutex_lock(&conn->lock);
+    queue->busy = false;
+    queue->users--;
+    forget_if_unused(conn, queue);
+    pthread_mutex_unlock(&conn->lock);
+}
+
+static int run(virtualbox_conn *conn, const char *vm_id, const vmc_strv *argv, const char *doing, const char *stage,
+               const char *vm_name, int64_t busy_ms, const vmc_deadline *deadline, char **output, vmctl_error **err) {
+    virtualbox_queue *queue = NULL;
+    int code = vm_id ? enter(conn, vm_id, deadline, doing, &queue, err) : 0;
+    if (code < 0)
+        return code;
+    const vboxmanage_call call = {
+        .argv = (const char *const *)argv->items, .doing = doing, .vm = vm_name, .stage = stage, .busy_ms = busy_ms};
+    code = vboxmanage_run(conn->manage, &call, deadline, output, err);
+    if (queue)
+        leave(conn, queue);
+    return code;
+}
+
+int virtualbox_run(virtualbox_conn *conn, const char *vm_id, const vmc_strv *argv, const char *doing, const char *stage,
+                   const char *vm_name, const vmc_deadline *deadline, char **output, vmctl_error **err) {
+    return run(conn, vm_id, argv, doing, stage, vm_name, vm_id ? BUSY_MS : 0, deadline, output, err);
+}
+
+int virtualbox_try(virtualbox_conn *conn, const char *vm_id, const vmc_strv *argv, const char *doing, const char *stage,
+                   const char *vm_name, const vmc_deadline *deadline, char **output, vmctl_error **err) {
+    return run(conn, vm_id, argv, doing, stage, vm_name, 0, deadline, output, err);
+}
+
+int virtualbox_say(virtualbox_conn *conn, const virtualbox_vm *vm, const char *doing, const vmc_deadline *deadline,
+                   char **output, vmctl_error **err, ...) {
+    VMC_AUTO_STRV argv = {0};
+    va_list list;
+    va_start(list, err);
+    for (const char *arg; (arg = va_arg(list, const char *));)
+        vmc_strv_add(&argv, arg);
+    va_end(list);
+    return virtualbox_run(conn, vm ? vm->id : NULL, &argv, doing, NULL, vm ? vm->name : NULL, deadline, output, err);
+}
+
+/* --- settings -------------------------------------------------------------------------------------------------- */
+
+int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
+                        vmctl_error **err) {
+    vmctl_error *why = NULL;
+    int code = vboxmanage_registry_read(conn->manage->home, out, &why);
+    if (code == VMCTL_E_NOT_FOUND) { /* VBoxSVC has never run here */
+        vmctl_error_free(why);
+        why = NULL;
+        code = virtualbox_say(conn, NULL, "asking VirtualBox for its VMs", deadline, NULL, &why, "list", "vms", NULL);
+        if (code == 0)
+            code = vboxmanage_registry_read(conn->manage->home, out, &why);
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                    vboxmanage_machine **out, vmctl_error **err) {
+    vboxmanage_registry registry = {0};
+    int code = virtualbox_registry(conn, deadline, &registry, err);
+    const char *settings = NULL;
+    for (size_t i = 0; code == 0 && i < registry.count; i++)
+        if (strcasecmp(registry.entries[i].id, vm->id) == 0)
+            settings = registry.entries[i].settings;
+    if (code == 0 && !settings) {
+        code = vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM %s any more", vm->name);
+        vmc_error_next(err, "vmctl list shows the VMs that are there");
+    } else if (code == 0) {
+        code = vboxmanage_machine_read(settings, out, err);
+        if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_INTERNAL)
+            code = vmc_error_recode(err, VMCTL_E_INVALID_STATE); /* registered, and not readable: inaccessible */
+    }
+    vboxmanage_registry_free(&registry);
+    return code;
+}

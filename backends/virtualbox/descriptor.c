@@ -1,0 +1,155 @@
+/* backends/virtualbox/descriptor.c - what the VirtualBox backend does, as constant data: always linked in, pulls in nothing. */
+#include <vmctl/backend.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define YES(slot)                                                                                                      \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_YES, VMCTL_PROOF_REAL, NULL }
+#define LIMITED(slot, reason)                                                                                          \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL, reason }
+#define NO(slot, reason)                                                                                               \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, reason }
+/* A key of vm.yaml as a feature of create that no contract test has tried on the real hypervisor yet. */
+#define UNTRIED(feature, level, reason)                                                                                \
+    { VMCTL_SLOT_create, feature, VMCTL_LEVEL_##level, VMCTL_PROOF_SPECIFICATION, reason }
+/* One feature of a slot that does less than the slot as a whole. */
+#define PARTLY(slot, feature, reason)                                                                                  \
+    { VMCTL_SLOT_##slot, feature, VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL, reason }
+#define KEY(key)                                                                                                       \
+    { key, VMCTL_LEVEL_YES, NULL, NULL }
+#define SOME(key, reason)                                                                                              \
+    { key, VMCTL_LEVEL_LIMITED, NULL, reason }
+#define NEVER(key, reason)                                                                                             \
+    { key, VMCTL_LEVEL_NO, NULL, reason }
+#define VALUES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static const char *const aliases[] = {"vbox", NULL};
+static const char *const schemes[] = {"virtualbox", NULL};
+
+#define NO_SNAPSHOTS "snapshots arrive with their own release; VBoxManage snapshot does them until then"
+#define NO_HOTPLUG                                                                                                     \
+    "attaching and detaching arrive with their own release; VBoxManage storageattach and modifyvm do it until then"
+#define NO_GPU   "VirtualBox gives no GPU of the host to a VM: modifyvm --pci-attach is \"currently not available\""
+#define NO_GUEST "guest control arrives with its own release; VBoxManage guestcontrol does it where Guest Additions run"
+#define NO_IMAGES                                                                                                      \
+    "VirtualBox keeps no images: disks lie with their VM; vmctl image convert makes one that a VM can use in place"
+#define NO_OVA       "OVA import and export arrive with their own release; VBoxManage export and import do it until then"
+#define NO_PLACEMENT "the virtualbox URI names the host, and a host has no such place"
+#define NO_UNATTEND  "unattended set-up arrives with its own release; VBoxManage unattended does it until then"
+#define NO_KERNEL    "VirtualBox boots from disks, drives and the network only"
+
+/* clang-format off */
+static const vmctl_slot_claim slots[] = {
+    YES(open), YES(close), YES(undo),
+    YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
+    YES(create), YES(remove),
+    NO(change, "changing a VM arrives with its own release; VBoxManage modifyvm does it until then"),
+    {VMCTL_SLOT_get, "guest.addresses", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, NO_GUEST},
+    {VMCTL_SLOT_create, "cpu.model", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the guest sees the host's CPU; virtualbox.modifyvm takes a cpu-profile"},
+    {VMCTL_SLOT_create, "machine.arch", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "guests of other architectures need a host of theirs"},
+    UNTRIED("firmware.secureboot", YES, NULL),
+    UNTRIED("guest.windows", YES, NULL), UNTRIED("storage.shared", YES, NULL),
+    PARTLY(create, "storage.bus.nvme", "VirtualBox boots from NVMe with firmware: uefi only"),
+    PARTLY(create, "storage.bus.usb", "VirtualBox does not boot from USB disks"),
+    UNTRIED("display.opengl", YES, NULL),
+    UNTRIED("network.bridge", LIMITED, "needs VirtualBox's kernel driver"),
+    UNTRIED("network.network", LIMITED, "a NAT network of VirtualBox; needs its kernel driver"),
+    UNTRIED("network.link", YES, NULL),
+    LIMITED(start, "not paused: VBoxManage cannot"), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
+    NO(clone, "cloning arrives with its own release; VBoxManage clonevm does it until then"),
+    NO(snapshot_create, NO_SNAPSHOTS), NO(snapshot_list, NO_SNAPSHOTS), NO(snapshot_rename, NO_SNAPSHOTS),
+    NO(snapshot_revert, NO_SNAPSHOTS), NO(snapshot_delete, NO_SNAPSHOTS),
+    NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
+    NO(cdrom_change, "changing media arrives with its own release; VBoxManage storageattach does it until then"),
+    NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
+    NO(migrate, "teleporting arrives with its own release; VBoxManage controlvm teleport does it until then"),
+    NO(migrate_abort, "teleporting arrives with its own release"),
+    YES(events),
+    NO(console_open, "the console arrives with its own release; without serial.log the port is a socket in the VM's folder, serial.sock"),
+    YES(serial_log), YES(display_list),
+    NO(screenshot, "screenshots arrive with their own release; VBoxManage controlvm screenshotpng takes them until then"),
+    NO(send_keys, "sending keys arrives with its own release; VBoxManage controlvm keyboardputscancode does it until then"),
+    NO(guest_exec, NO_GUEST), NO(guest_copy_in, NO_GUEST), NO(guest_copy_out, NO_GUEST),
+    NO(guest_freeze, "Guest Additions have no such command"), NO(guest_thaw, "Guest Additions have no such command"),
+    NO(guest_set_password, "Guest Additions have no such command"),
+    YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
+    NO(metrics_list, "metrics arrive with their own release; VBoxManage metrics gives them until then"),
+    NO(image_list, NO_IMAGES), NO(image_upload, NO_IMAGES), NO(image_delete, NO_IMAGES),
+    NO(export_ova, NO_OVA), NO(import_ova, NO_OVA),
+    NO(probe, "probing a VirtualBox arrives with its own release"),
+};
+
+static const vmctl_key_claim keys[] = {
+    KEY("name"), KEY("backend"), KEY("context"), KEY("labels"), KEY("description"),
+    {"arch", VMCTL_LEVEL_LIMITED, VALUES("x86_64"), "guests of other architectures need a host of theirs"},
+    KEY("cpus"), KEY("cpus.count"),
+    NEVER("cpus.sockets", "VirtualBox shows the guest one socket with all CPUs as cores"),
+    NEVER("cpus.cores", "VirtualBox shows the guest one socket with all CPUs as cores"),
+    NEVER("cpus.threads", "VirtualBox shows the guest one socket with all CPUs as cores"),
+    {"cpus.model", VMCTL_LEVEL_LIMITED, VALUES("host"), "the guest sees the host's CPU; virtualbox.modifyvm takes a cpu-profile"},
+    NEVER("cpus.max", "CPU hotplug arrives with its own release"),
+    KEY("memory"), KEY("memory.size"), NEVER("memory.max", "VirtualBox adds no memory to a running VM"),
+    NEVER("memory.hugepages", "VirtualBox decides that itself (virtualbox.modifyvm: {largepages: on})"),
+    KEY("guest"), {"machine", VMCTL_LEVEL_LIMITED, VALUES("pc", "q35"), "VirtualBox has PIIX3 (pc) and ICH9 (q35)"},
+    KEY("firmware"), KEY("firmware.type"), KEY("firmware.secureBoot"), KEY("firmware.tpm"),
+    {"confidential", VMCTL_LEVEL_LIMITED, VALUES("none"), "VirtualBox has no encrypted guests"},
+    {"accel", VMCTL_LEVEL_LIMITED, VALUES("auto"), "VirtualBox chooses itself (virtualbox.modifyvm: {vm-execution-engine: ...})"},
+    KEY("boot"), KEY("boot.order"), NEVER("boot.kernel", NO_KERNEL), NEVER("boot.initrd", NO_KERNEL), NEVER("boot.cmdline", NO_KERNEL),
+    KEY("disks"), KEY("disks[].name"), KEY("disks[].image"),
+    NEVER("disks[].backing", "VirtualBox makes overlays of whole VMs only, as linked clones"),
+    SOME("disks[].volume", "a vdi, vmdk or vhd file"), KEY("disks[].cdrom"), KEY("disks[].size"),
+    {"disks[].format", VMCTL_LEVEL_LIMITED, VALUES("vdi", "vmdk", "vhd"), "VirtualBox runs VMs on vdi, vmdk and vhd; images of other formats are converted"},
+    {"disks[].bus", VMCTL_LEVEL_LIMITED, VALUES("virtio", "scsi", "sata", "nvme", "ide", "usb"),
+     "VirtualBox boots from nvme with firmware: uefi only, and from usb never"},
+    SOME("disks[].pool", "there is one: default, the folder of VMs"),
+    NEVER("disks[].cache", "a setting of VirtualBox's controllers, not of a disk"),
+    NEVER("disks[].io", "VirtualBox decides that itself"), SOME("disks[].discard", "vdi disks only"),
+    NEVER("disks[].readonly", "VirtualBox has no read-only hard disks"),
+    NEVER("disks[].serial", "a disk's serial number is set by virtualbox.extraData (VBoxInternal/Devices/...)"),
+    KEY("disks[].shared"),
+    KEY("networks"), KEY("networks[].name"),
+    {"networks[].type", VMCTL_LEVEL_LIMITED, VALUES("nat", "user", "bridge", "network", "hostonly", "internal", "natnetwork"),
+     "VirtualBox has nat (also called user), bridge, hostonly, internal and natnetwork (also called network)"},
+    KEY("networks[].source"), KEY("networks[].model"), KEY("networks[].mac"),
+    NEVER("networks[].vlan", "VirtualBox has no VLANs"), NEVER("networks[].mtu", "VirtualBox has no setting of it"),
+    SOME("networks[].forward", "on nat and user networks only"), KEY("networks[].link"),
+    NEVER("gpus", NO_GPU), NEVER("gpus[].name", NO_GPU), NEVER("gpus[].pci", NO_GPU), NEVER("gpus[].device", NO_GPU),
+    NEVER("gpus[].resource", NO_GPU), NEVER("gpus[].profile", NO_GPU), NEVER("gpus[].any", NO_GPU),
+    SOME("shares", "mounted by Guest Additions"), KEY("shares[].name"), KEY("shares[].path"),
+    NEVER("shares[].type", "VirtualBox's shared folders are of its own type: leave type out"), KEY("shares[].readonly"),
+    KEY("display"), {"display.type", VMCTL_LEVEL_LIMITED, VALUES("vnc", "none"), "VNC where its extension pack is installed; VirtualBox has no SPICE"},
+    {"display.video", VMCTL_LEVEL_LIMITED, VALUES("vmsvga", "vboxsvga", "vboxvga", "none"), "VirtualBox has vmsvga, vboxsvga and vboxvga"},
+    KEY("display.gl"), KEY("display.listen"),
+    KEY("serial"), KEY("serial.log"),
+    KEY("cloudInit"), KEY("cloudInit.hostname"), KEY("cloudInit.user"), KEY("cloudInit.sshKeys"),
+    KEY("cloudInit.userData"), KEY("cloudInit.userData.file"), KEY("cloudInit.userData.inline"),
+    KEY("cloudInit.networkData"), KEY("cloudInit.networkData.file"), KEY("cloudInit.networkData.inline"),
+    NEVER("unattend", NO_UNATTEND), NEVER("unattend.file", NO_UNATTEND), NEVER("unattend.drivers", NO_UNATTEND),
+    NEVER("guestAgent", "Guest Additions need no channel: VirtualBox's device for them is always there"),
+    NEVER("rng", "VirtualBox has no such device"), NEVER("watchdog", "VirtualBox has no such device"),
+    KEY("autostart"), KEY("lifetime"), KEY("count"),
+    NEVER("placement", NO_PLACEMENT), NEVER("placement.host", NO_PLACEMENT), NEVER("placement.cluster", NO_PLACEMENT),
+    NEVER("placement.datastore", NO_PLACEMENT), NEVER("placement.folder", "VirtualBox's groups arrive with their own release"),
+    NEVER("placement.resourcePool", NO_PLACEMENT), NEVER("placement.namespace", NO_PLACEMENT),
+    NEVER("placement.storageClass", NO_PLACEMENT), NEVER("placement.nodeSelector", NO_PLACEMENT),
+    KEY("virtualbox"), KEY("virtualbox.modifyvm"), KEY("virtualbox.extraData"),
+};
+/* clang-format on */
+
+extern const vmctl_backend_descriptor vmc_virtualbox_descriptor;
+
+const vmctl_backend_descriptor vmc_virtualbox_descriptor = {
+    .size = sizeof(vmctl_backend_descriptor),
+    .name = "virtualbox",
+    .title = "VirtualBox",
+    .platform = "VirtualBox",
+    .aliases = aliases,
+    .schemes = schemes,
+    .default_uri = "virtualbox:///",
+    .package = "vmctl-virtualbox (virtualbox)",
+    .default_network = "nat",
+    .image_sources = VMCTL_SOURCE_FILE,
+    .slots = slots,
+    .slot_count = COUNT(slots),
+    .keys = keys,
+    .key_count = COUNT(keys),
+};

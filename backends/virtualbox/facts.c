@@ -1,0 +1,265 @@
+/* The facts of the common model, from the settings of a VM and what the marker keeps. */
+#include "facts.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- words ----------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *type, *bus;
+} buses[] = {
+    {"AHCI", "sata"},     {"PIIX4", "ide"},        {"PIIX3", "ide"}, {"ICH6", "ide"},          {"LsiLogic", "scsi"},
+    {"BusLogic", "scsi"}, {"LsiLogicSas", "scsi"}, {"NVMe", "nvme"}, {"VirtioSCSI", "virtio"}, {"USB", "usb"},
+};
+
+const char *virtualbox_bus(const vboxmanage_machine *machine, const char *controller) {
+    for (size_t i = 0; i < machine->controller_count; i++) {
+        if (!vmc_str_eq(machine->controllers[i].name, controller))
+            continue;
+        for (size_t b = 0; b < sizeof buses / sizeof buses[0]; b++)
+            if (vmc_str_eq(machine->controllers[i].type, buses[b].type))
+                return buses[b].bus;
+    }
+    return NULL;
+}
+
+char *virtualbox_place(const vboxmanage_attachment *attachment) {
+    return vmc_printf("%s-%u-%u", attachment->controller, attachment->port, attachment->device);
+}
+
+char *virtualbox_nic_place(unsigned slot) {
+    return vmc_printf("nic-%u", slot);
+}
+
+char *virtualbox_format(const char *format) {
+    char *lower = vmc_strdup(format ? format : "");
+    for (char *c = lower; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return lower;
+}
+
+const char *virtualbox_nic_type(const vboxmanage_nic *nic, const cJSON *marker) {
+    static const char *const words[][2] = {
+        {"nat", "nat"},           {"bridged", "bridge"},       {"internal", "internal"},
+        {"hostonly", "hostonly"}, {"hostonlynet", "hostonly"}, {"natnetwork", "natnetwork"}};
+    VMC_AUTO_FREE char *place = virtualbox_nic_place(nic->slot);
+    const char *given = virtualbox_marker_type(marker, place);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (!vmc_str_eq(nic->mode, words[i][0]))
+            continue;
+        /* Two words of vm.yaml for one mode: the person's own stays. */
+        bool twin = (i == 0 && vmc_str_eq(given, "user")) || (i == 5 && vmc_str_eq(given, "network"));
+        return twin ? given : words[i][1];
+    }
+    return NULL;
+}
+
+const char *virtualbox_nic_model(const char *type) {
+    if (vmc_str_eq(type, "82540EM"))
+        return "e1000";
+    return type;
+}
+
+/* --- images ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t little(const unsigned char *bytes) {
+    uint64_t value = 0;
+    for (int i = 7; i >= 0; i--)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+static uint64_t big(const unsigned char *bytes) {
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+/* VDI: signature at 0x40, cbDisk at 0x170 (VDICore.h). VMDK: "KDMV", capacity in sectors at 12. VHD: the footer, current size at 48. */
+uint64_t virtualbox_image_bytes(const char *path) {
+    static const unsigned char vdi[] = {0x7f, 0x10, 0xda, 0xbe};
+    unsigned char head[0x178];
+    unsigned char foot[512];
+    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head)
+        return 0;
+    if (memcmp(head + 0x40, vdi, sizeof vdi) == 0)
+        return little(head + 0x170);
+    if (memcmp(head, "KDMV", 4) == 0)
+        return little(head + 12) * 512;
+    struct stat st;
+    if (fstat(fd, &st) == 0 && st.st_size >= 512 && pread(fd, foot, sizeof foot, st.st_size - 512) == 512 &&
+        memcmp(foot, "conectix", 8) == 0)
+        return big(foot + 48);
+    return 0;
+}
+
+/* --- devices --------------------------------------------------------------------------------------------------- */
+
+typedef struct gathering {
+    const vboxmanage_machine *machine;
+    const cJSON *marker;
+    vmctl_device devices[64];
+    size_t count;
+    vmc_strv texts; /* owned by the facts while they are told */
+} gathering;
+
+static const char *own(gathering *g, char *text) {
+    vmc_strv_take(&g->texts, text);
+    return text;
+}
+
+static vmctl_device *next_device(gathering *g, vmctl_device_kind kind) {
+    static vmctl_device beyond; /* more than any VM of VirtualBox has */
+    vmctl_device *device = g->count < sizeof g->devices / sizeof g->devices[0] ? &g->devices[g->count++] : &beyond;
+    *device = (vmctl_device){.size = sizeof *device, .kind = kind, .link_up = true};
+    return device;
+}
+
+static void add_disk(gathering *g, const vboxmanage_attachment *from) {
+    const vboxmanage_machine *m = g->machine;
+    bool drive = vmc_str_eq(from->kind, "DVD");
+    vmctl_device *device = next_device(g, drive ? VMCTL_DEVICE_CDROM : VMCTL_DEVICE_DISK);
+    const char *place = own(g, virtualbox_place(from));
+    device->target = place;
+    device->name = virtualbox_marker_name(g->marker, place, place);
+    device->bus = virtualbox_bus(m, from->controller);
+    const vboxmanage_medium *medium = vboxmanage_medium_of(m, from->medium);
+    if (!medium)
+        return;
+    const vboxmanage_medium *base = vboxmanage_base_of(m, medium);
+    struct stat st;
+    device->source = medium->location;
+    device->type = drive ? NULL : own(g, virtualbox_format(medium->format));
+    device->readonly = drive || vmc_str_eq(medium->type, "Readonly");
+    device->own = virtualbox_marker_owns(g->marker, m, base->location);
+    if (stat(medium->location, &st) == 0)
+        device->allocated_bytes = (uint64_t)st.st_blocks * 512;
+    device->capacity_bytes = drive ? 0 : virtualbox_image_bytes(medium->location);
+}
+
+static void add_nic(gathering *g, const vboxmanage_nic *nic) {
+    vmctl_device *device = next_device(g, VMCTL_DEVICE_NIC);
+    const char *place = own(g, virtualbox_nic_place(nic->slot));
+    device->target = place;
+    device->name = virtualbox_marker_name(g->marker, place, own(g, vmc_printf("net%u", nic->slot)));
+    device->bus = virtualbox_nic_model(nic->type);
+    device->type = virtualbox_nic_type(nic, g->marker);
+    if (!device->type)
+        device->type = nic->mode;
+    device->source = nic->source;
+    device->mac = nic->mac;
+    device->link_up = nic->cable;
+}
+
+static void gather(gathering *g) {
+    const vboxmanage_machine *m = g->machine;
+    for (size_t i = 0; i < m->attachment_count; i++)
+        if (vmc_str_eq(m->attachments[i].kind, "HardDisk") || vmc_str_eq(m->attachments[i].kind, "DVD"))
+            add_disk(g, &m->attachments[i]);
+    for (size_t i = 0; i < m->nic_count; i++)
+        add_nic(g, &m->nics[i]);
+    for (size_t i = 0; i < m->share_count; i++) {
+        vmctl_device *device = next_device(g, VMCTL_DEVICE_SHARE);
+        device->name = m->shares[i].name;
+        device->source = m->shares[i].path;
+        device->readonly = !m->shares[i].writable;
+    }
+    if (m->vrde) {
+        vmctl_device *device = next_device(g, VMCTL_DEVICE_DISPLAY);
+        device->name = "display";
+        device->type = vmc_str_eq(m->vrde_pack, "VNC") ? "vnc" : "rdp";
+        device->source = m->vrde_address;
+    }
+    if (m->serial_mode) {
+        vmctl_device *device = next_device(g, VMCTL_DEVICE_SERIAL);
+        device->name = "serial";
+        device->source = m->serial_path;
+    }
+    if (m->tpm) {
+        vmctl_device *device = next_device(g, VMCTL_DEVICE_TPM);
+        device->name = "tpm";
+        device->type = m->tpm;
+    }
+}
+
+/* --- filters and delivery -------------------------------------------------------------------------------------- */
+
+static bool has_label(const cJSON *marker, const vmctl_label *label) {
+    return vmc_str_eq(virtualbox_json_string(virtualbox_json_get(marker, "labels"), label->key, NULL), label->value);
+}
+
+static bool is_wanted(const vmctl_list_options *options, const vboxmanage_machine *m, const cJSON *marker,
+                      vmctl_state state) {
+    if (!options)
+        return true;
+    if (options->name && !vmc_str_eq(options->name, m->name))
+        return false;
+    if (options->states && !(options->states & (1u << state)))
+        return false;
+    if (options->owner && !vmc_str_eq(options->owner, virtualbox_json_string(marker, "owner", NULL)))
+        return false;
+    for (size_t i = 0; i < options->label_count; i++)
+        if (!has_label(marker, &options->labels[i]))
+            return false;
+    return true;
+}
+
+static void add_marker(vmctl_vm_info *info, const vboxmanage_machine *m, const cJSON *marker, vmctl_label *labels,
+                       size_t most) {
+    info->managed = virtualbox_marker_is_made(marker);
+    info->owner = virtualbox_json_string(marker, "owner", NULL);
+    info->run = virtualbox_json_string(marker, "run", NULL);
+    info->created = virtualbox_marker_time(marker, "created");
+    info->expires = virtualbox_marker_time(marker, "expires");
+    info->description = m->description && *m->description ? m->description : NULL;
+    const cJSON *label;
+    cJSON_ArrayForEach(label, virtualbox_json_get(marker, "labels")) {
+        if (cJSON_IsString(label) && info->label_count < most)
+            labels[info->label_count++] = (vmctl_label){label->string, label->valuestring};
+    }
+    info->labels = labels;
+}
+
+int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, const char *reason, unsigned facts,
+                             const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
+    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(m);
+    if (!is_wanted(options, m, marker, state))
+        return 0;
+    vmctl_label labels[64];
+    gathering g = {.machine = m, .marker = marker};
+    vmctl_vm_info info = {
+        .size = sizeof info,
+        .present = VMCTL_FACT_STATE | VMCTL_FACT_RESOURCES | VMCTL_FACT_SNAPSHOTS | VMCTL_FACT_MARKER |
+                   VMCTL_FACT_CONFIG | VMCTL_FACT_GPUS | (facts & VMCTL_FACT_DEVICES),
+        .name = m->name,
+        .id = m->id,
+        .backend = "virtualbox",
+        .state = state,
+        .state_reason = reason,
+        .cpus = m->cpus,
+        .memory_mib = m->memory_mib,
+        .snapshot_count = m->snapshots,
+        .machine = m->chipset,
+        .firmware = vmc_starts_with(m->firmware, "efi") ? "uefi" : "bios",
+        .autostart = m->autostart,
+        .agent_connected = -1,
+        .uptime_seconds = -1,
+        .restart_required = state == VMCTL_STATE_STOPPED ? 0 : -1,
+    };
+    add_marker(&info, m, marker, labels, sizeof labels / sizeof labels[0]);
+    if (facts & VMCTL_FACT_DEVICES) {
+        gather(&g);
+        info.devices = g.devices;
+        info.device_count = g.count;
+    }
+    int stop = each(&info, user);
+    vmc_strv_free(&g.texts);
+    return stop != 0;
+}

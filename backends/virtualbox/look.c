@@ -1,0 +1,199 @@
+/* Finding and looking at VMs: the settings files say what they are, one call says which of them run. */
+#include "facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOK_MS = 60000 };
+
+/* --- the handle ------------------------------------------------------------------------------------------------ */
+
+virtualbox_vm *virtualbox_vm_new(const char *id, const char *name) {
+    virtualbox_vm *vm = vmc_alloc(sizeof *vm);
+    memcpy(vm->id, id, sizeof vm->id);
+    vm->name = vmc_strdup(name);
+    return vm;
+}
+
+void virtualbox_vm_identity(const virtualbox_vm *vm, vmctl_identity *identity) {
+    identity->name = vmc_strdup(vm->name);
+    identity->id = vmc_strdup(vm->id);
+}
+
+void virtualbox_release(void *conn, void *opaque) {
+    (void)conn;
+    virtualbox_vm *vm = opaque;
+    if (!vm)
+        return;
+    free(vm->name);
+    free(vm);
+}
+
+/* --- list ------------------------------------------------------------------------------------------------------ */
+
+static const char inaccessible[] = "<inaccessible>"; /* as VBoxManage list vms calls it */
+
+static int deliver_inaccessible(const vboxmanage_entry *entry, const char *why, const vmctl_list_options *options,
+                                vmctl_vm_info_fn each, void *user) {
+    if ((options->name && strcmp(options->name, inaccessible) != 0) || options->owner || options->label_count ||
+        (options->states && !(options->states & (1u << VMCTL_STATE_UNKNOWN))))
+        return 0;
+    const vmctl_vm_info info = {.size = sizeof info,
+                                .present = VMCTL_FACT_STATE,
+                                .name = inaccessible,
+                                .id = entry->id,
+                                .backend = "virtualbox",
+                                .state_reason = why,
+                                .autostart = -1,
+                                .agent_connected = -1,
+                                .uptime_seconds = -1,
+                                .restart_required = -1};
+    return each(&info, user) != 0;
+}
+
+static int list_one(const vboxmanage_entry *entry, const vboxmanage_properties *running,
+                    const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
+    vboxmanage_machine *machine = NULL;
+    vmctl_error *why = NULL;
+    int code = vboxmanage_machine_read(entry->settings, &machine, &why);
+    if (code < 0) {
+        int stop = deliver_inaccessible(entry, why ? vmctl_error_message(why) : NULL, options, each, user);
+        vmctl_error_free(why);
+        return stop;
+    }
+    const char *reason = NULL;
+    const char *native = vboxmanage_property_get(running, machine->id);
+    vmctl_state state = native ? virtualbox_state(native, &reason) : virtualbox_state_at_rest(machine, &reason);
+    int stop = virtualbox_facts_deliver(machine, state, reason, options->facts ? options->facts : VMCTL_FACTS_LIST,
+                                        options, each, user);
+    vboxmanage_machine_free(machine);
+    return stop;
+}
+
+/* The settings are read after the states were asked for: whoever stopped in between is told as running, but none is told twice. */
+int virtualbox_list(void *opaque, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user,
+                    vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    vmc_deadline deadline = vmc_deadline_start(options->call, LOOK_MS);
+    VBOXMANAGE_AUTO_PROPERTIES running = {0};
+    vboxmanage_registry registry = {0};
+    int code = virtualbox_running(conn, &deadline, &running, err);
+    if (code == 0)
+        code = virtualbox_registry(conn, &deadline, &registry, err);
+    int stop = 0;
+    for (size_t i = 0; code == 0 && !stop && i < registry.count; i++) {
+        stop = list_one(&registry.entries[i], &running, options, each, user);
+        if (!stop)
+            code = vmc_deadline_check(&deadline, "listing the VMs", err);
+    }
+    vboxmanage_registry_free(&registry);
+    return code;
+}
+
+/* --- lookup ---------------------------------------------------------------------------------------------------- */
+
+static int ambiguous(const char *name, const vmc_strv *ids, vmctl_error **err) {
+    VMC_AUTO_FREE char *list = vmc_strv_join(ids, ", ");
+    vmc_error(err, VMCTL_E_AMBIGUOUS, "%zu VMs are named %s: %s", ids->count, name, list);
+    return vmc_error_next(err, "name one by its id");
+}
+
+static int not_found(const char *name, const vmc_strv *names, vmctl_error **err) {
+    const char *near = names->count ? vmc_nearest(name, (const char *const *)names->items) : NULL;
+    vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM named %s", name);
+    return near ? vmc_error_next(err, "did you mean %s?", near)
+                : vmc_error_next(err, "vmctl list shows the VMs that are there");
+}
+
+int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_options *options, void **vm,
+                      vmctl_identity *identity, vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    vmc_deadline deadline = vmc_deadline_start(options->call, LOOK_MS);
+    vboxmanage_registry registry = {0};
+    int code = virtualbox_registry(conn, &deadline, &registry, err);
+    if (code < 0)
+        return code;
+    bool by_id = vboxmanage_is_uuid(name_or_id, false);
+    VMC_AUTO_STRV ids = {0};
+    VMC_AUTO_STRV names = {0};
+    for (size_t i = 0; i < registry.count; i++) {
+        const vboxmanage_entry *entry = &registry.entries[i];
+        bool same_id = by_id && strcasecmp(entry->id, name_or_id) == 0;
+        if (by_id && !same_id)
+            continue;
+        VMC_AUTO_FREE char *name = NULL;
+        if (vboxmanage_machine_name(entry->settings, &name, NULL) < 0)
+            name = vmc_strdup(inaccessible);
+        vmc_strv_add(&names, name);
+        if (same_id || strcmp(name, name_or_id) == 0)
+            vmc_strv_add(&ids, entry->id);
+    }
+    if (by_id && ids.count == 0) /* a name may look like an id */
+        code = not_found(name_or_id, &names, err);
+    else if (ids.count == 0)
+        code = not_found(name_or_id, &names, err);
+    else if (ids.count > 1)
+        code = ambiguous(name_or_id, &ids, err);
+    if (code == 0) {
+        virtualbox_vm *made = virtualbox_vm_new(ids.items[0], by_id ? names.items[0] : name_or_id);
+        virtualbox_vm_identity(made, identity);
+        *vm = made;
+    }
+    vboxmanage_registry_free(&registry);
+    return code;
+}
+
+/* --- one VM ---------------------------------------------------------------------------------------------------- */
+
+int virtualbox_get(void *opaque, void *handle, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
+                   vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    const virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(options->call, LOOK_MS);
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    VMC_AUTO_FREE char *native = NULL;
+    vboxmanage_machine *machine = NULL;
+    int code = virtualbox_load(conn, vm, &deadline, &machine, err);
+    if (code == 0)
+        code = virtualbox_ask_state(conn, vm, &deadline, &state, &native, err);
+    if (code == 0) {
+        const char *reason = NULL;
+        virtualbox_state(native, &reason);
+        virtualbox_facts_deliver(machine, state, reason, options->facts ? options->facts : VMCTL_FACTS_ALL, NULL, each,
+                                 user);
+    }
+    vboxmanage_machine_free(machine);
+    return code;
+}
+
+int virtualbox_spec(void *opaque, void *handle, const vmctl_call *call, vmctl_spec **out, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(call, LOOK_MS);
+    vboxmanage_machine *machine = NULL;
+    int code = virtualbox_load(opaque, handle, &deadline, &machine, err);
+    if (code < 0)
+        return code;
+    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
+    VIRTUALBOX_AUTO_JSON *json = virtualbox_machine_json(machine, marker, true);
+    code = virtualbox_json_to_spec(json, out, err);
+    vboxmanage_machine_free(machine);
+    return code;
+}
+
+/* The settings file as it is. */
+int virtualbox_native(void *opaque, void *handle, const vmctl_call *call, char **out, vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    const virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(call, LOOK_MS);
+    vboxmanage_registry registry = {0};
+    int code = virtualbox_registry(conn, &deadline, &registry, err);
+    const char *settings = NULL;
+    for (size_t i = 0; code == 0 && i < registry.count; i++)
+        if (strcasecmp(registry.entries[i].id, vm->id) == 0)
+            settings = registry.entries[i].settings;
+    if (code == 0 && !settings)
+        code = vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM %s any more", vm->name);
+    if (code == 0)
+        code = vmc_file_read(settings, 64u << 20, out, NULL, err);
+    vboxmanage_registry_free(&registry);
+    return code;
+}

@@ -1,0 +1,157 @@
+/* backends/virtualbox/ops.h - the connection, the handle of a VM, and the operations of the table.
+ *
+ * What a VM is stands in VirtualBox's settings files and is read from there (drivers/vboxmanage/settings.h); what it does now, and every
+ * change, goes through VBoxManage. VMs are addressed by UUID: names are not unique.
+ */
+#ifndef VMC_VIRTUALBOX_OPS_H
+#define VMC_VIRTUALBOX_OPS_H
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/journal.h"
+#include "drivers/vboxmanage/parse.h"
+#include "drivers/vboxmanage/settings.h"
+#include "drivers/vboxmanage/vboxmanage.h"
+#include <pthread.h>
+#include <vmctl/backend.h>
+
+typedef struct virtualbox_queue virtualbox_queue;
+typedef struct virtualbox_poller virtualbox_poller;
+
+/* Any number of threads may use it. */
+typedef struct virtualbox_conn {
+    vboxmanage *manage;
+    pthread_mutex_t lock; /* of what follows */
+    virtualbox_queue *queues;
+    virtualbox_poller *poller; /* while somebody listens (events.c) */
+} virtualbox_conn;
+
+typedef struct virtualbox_vm {
+    char id[37];
+    char *name;
+} virtualbox_vm;
+
+virtualbox_vm *virtualbox_vm_new(const char *id, const char *name);
+void virtualbox_vm_identity(const virtualbox_vm *vm, vmctl_identity *identity);
+
+/* --- calls (conn.c) -------------------------------------------------------------------------------------------- */
+
+/* One call about a VM (or about none: vm NULL). Calls about one VM queue up: VirtualBox refuses what comes while another session holds the
+ * VM's lock, and what other processes hold is waited for as long as a session takes to end. stage NULL: its progress is not told. */
+int virtualbox_run(virtualbox_conn *conn, const char *vm_id, const vmc_strv *argv, const char *doing, const char *stage,
+                   const char *vm_name, const vmc_deadline *deadline, char **output, vmctl_error **err);
+/* Fails at once with BUSY where virtualbox_run would wait for another session. */
+int virtualbox_try(virtualbox_conn *conn, const char *vm_id, const vmc_strv *argv, const char *doing, const char *stage,
+                   const char *vm_name, const vmc_deadline *deadline, char **output, vmctl_error **err);
+/* virtualbox_run for a fixed argument list, ended by NULL. */
+int virtualbox_say(virtualbox_conn *conn, const virtualbox_vm *vm, const char *doing, const vmc_deadline *deadline,
+                   char **output, vmctl_error **err, ...) __attribute__((sentinel));
+
+/* The settings of a VM. NOT_FOUND when VirtualBox has it no more. The caller frees *out. */
+int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                    vboxmanage_machine **out, vmctl_error **err);
+/* All VMs that are registered; makes VBoxSVC write its registry where there is none yet. */
+int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
+                        vmctl_error **err);
+
+/* --- states (state.c) ------------------------------------------------------------------------------------------ */
+
+/* *reason: what the common model's word does not tell, or NULL. Constant. */
+vmctl_state virtualbox_state(const char *native, const char **reason);
+/* What the settings file says of a VM that has no process. */
+vmctl_state virtualbox_state_at_rest(const vboxmanage_machine *machine, const char **reason);
+/* A reason as one of virtualbox_state's constants, which outlives the facts; NULL: none of them. */
+const char *virtualbox_constant_reason(const char *reason);
+/* Asks: one call. native as VBoxManage spells it (free); may be NULL. */
+int virtualbox_ask_state(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                         vmctl_state *state, char **native, vmctl_error **err);
+/* The states of all VMs that have a process: one call. */
+int virtualbox_running(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_properties *out,
+                       vmctl_error **err);
+
+/* --- the table ------------------------------------------------------------------------------------------------- */
+
+int virtualbox_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *opened, vmctl_error **err);
+void virtualbox_close(void *conn);
+int virtualbox_undo(void *conn, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err);
+
+int virtualbox_list(void *conn, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user,
+                    vmctl_error **err);
+int virtualbox_lookup(void *conn, const char *name_or_id, const vmctl_lookup_options *options, void **vm,
+                      vmctl_identity *identity, vmctl_error **err);
+void virtualbox_release(void *conn, void *vm);
+int virtualbox_get(void *conn, void *vm, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
+                   vmctl_error **err);
+int virtualbox_spec(void *conn, void *vm, const vmctl_call *call, vmctl_spec **out, vmctl_error **err);
+int virtualbox_native(void *conn, void *vm, const vmctl_call *call, char **out, vmctl_error **err);
+int virtualbox_render(void *conn, const vmctl_spec *spec, const vmctl_call *call, char **out, vmctl_error **err);
+
+int virtualbox_create(void *conn, const vmctl_spec *spec, const vmctl_create_options *options,
+                      const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
+                      vmctl_error **err);
+int virtualbox_remove(void *conn, void *vm, const vmctl_delete_options *options, vmctl_error **err);
+int virtualbox_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
+                      vmc_journal *journal, vmctl_error **err);
+
+int virtualbox_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
+int virtualbox_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int virtualbox_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int virtualbox_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int virtualbox_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int virtualbox_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int virtualbox_save(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int virtualbox_rename(void *conn, void *vm, const char *new_name, const vmctl_call *call, vmctl_error **err);
+
+int virtualbox_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user,
+                      vmctl_error **err);
+int virtualbox_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,
+                            vmctl_error **err);
+int virtualbox_serial_log(void *conn, void *vm, const vmctl_log_options *options, vmctl_bytes_fn each, void *user,
+                          vmctl_error **err);
+int virtualbox_display_list(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
+                            vmctl_error **err);
+
+int virtualbox_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
+int virtualbox_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
+int virtualbox_pool_list(void *conn, const vmctl_call *call, vmctl_pool_fn each, void *user, vmctl_error **err);
+int virtualbox_network_list(void *conn, const vmctl_call *call, vmctl_network_fn each, void *user, vmctl_error **err);
+
+/* --- what others of this room need ------------------------------------------------------------------------------ */
+
+/* Something of ours happened: told at once to those who listen, who would see it at the next look only (events.c). */
+void virtualbox_tell(virtualbox_conn *conn, vmctl_event_kind kind, const virtualbox_vm *vm, vmctl_state state,
+                     const char *detail);
+void virtualbox_poller_end(virtualbox_conn *conn);
+
+/* One who hears what happens. There is no notification: one poller a connection looks, with a back-off, for all of them. */
+typedef struct virtualbox_listener virtualbox_listener;
+/* What happens from now on is heard. */
+int virtualbox_listener_open(virtualbox_conn *conn, const vmc_deadline *deadline, virtualbox_listener **out,
+                             vmctl_error **err);
+void virtualbox_listener_close(virtualbox_conn *conn, virtualbox_listener *listener);
+/* Waits at most slice_ms (-1: for ever). 1: *event is the next one (free it by virtualbox_event_free); 0: nothing came. */
+typedef struct virtualbox_event {
+    vmctl_event_kind kind;
+    int64_t time_ms;
+    char id[37];
+    char *name;
+    vmctl_state state;
+    const char *detail; /* constant; NULL */
+    struct virtualbox_event *next;
+} virtualbox_event;
+int virtualbox_listener_next(virtualbox_conn *conn, virtualbox_listener *listener, const vmc_deadline *deadline,
+                             int slice_ms, virtualbox_event **event, vmctl_error **err);
+void virtualbox_event_free(virtualbox_event *event);
+
+/* The serial log goes on over starts, although VirtualBox empties the file at each (serial.c): before a start what is there goes to the
+ * file of earlier starts. machine's port must write a file, else nothing happens. *kept: how much, for taking it back when the start did
+ * not empty the file after all. */
+int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, vmctl_error **err);
+void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept);
+/* The file of earlier starts. free. */
+char *virtualbox_serial_earlier(const char *path);
+
+/* Powers off at once and waits until the lock is gone (life.c). */
+int virtualbox_power_off(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
+
+#endif

@@ -1,0 +1,206 @@
+/* Any VM as a spec: what vm.yaml can say of its settings. What it cannot say stays out, and is then never touched by apply. */
+#include "facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void put_text(cJSON *map, const char *key, const char *value) {
+    if (value && *value)
+        cJSON_AddStringToObject(map, key, value);
+}
+
+static void put_size(cJSON *map, const char *key, uint64_t bytes) {
+    VMC_AUTO_FREE char *text = vmc_format_size((long long)bytes);
+    if (bytes)
+        cJSON_AddStringToObject(map, key, text);
+}
+
+/* --- disks ----------------------------------------------------------------------------------------------------- */
+
+static cJSON *disk_json(const vboxmanage_machine *m, const cJSON *marker, const vboxmanage_attachment *from) {
+    VMC_AUTO_FREE char *place = virtualbox_place(from);
+    const char *name = virtualbox_marker_name(marker, place, place);
+    const char *bus = virtualbox_bus(m, from->controller);
+    const vboxmanage_medium *medium = vboxmanage_medium_of(m, from->medium);
+    const vboxmanage_medium *base = vboxmanage_base_of(m, medium);
+    bool drive = vmc_str_eq(from->kind, "DVD");
+    if (vmc_str_eq(virtualbox_marker_type(marker, place), "seed") || !bus || from->passthrough || (!drive && !medium))
+        return NULL;
+    cJSON *disk = cJSON_CreateObject();
+    cJSON_AddStringToObject(disk, "name", name);
+    cJSON_AddStringToObject(disk, "bus", bus);
+    if (drive) {
+        cJSON_AddStringToObject(disk, "cdrom", medium ? medium->location : "");
+        return disk;
+    }
+    if (!virtualbox_marker_owns(marker, m, base->location)) {
+        cJSON_AddStringToObject(disk, "volume", base->location);
+    } else {
+        VMC_AUTO_FREE char *format = virtualbox_format(base->format);
+        put_size(disk, "size", virtualbox_image_bytes(medium->location));
+        put_text(disk, "format", format);
+    }
+    if (from->discard)
+        cJSON_AddStringToObject(disk, "discard", "unmap");
+    if (vmc_str_eq(base->type, "Shareable"))
+        cJSON_AddBoolToObject(disk, "shared", true);
+    return disk;
+}
+
+/* --- networks -------------------------------------------------------------------------------------------------- */
+
+static cJSON *nic_json(const cJSON *marker, const vboxmanage_nic *from) {
+    const char *type = virtualbox_nic_type(from, marker);
+    if (!type)
+        return NULL;
+    VMC_AUTO_FREE char *place = virtualbox_nic_place(from->slot);
+    VMC_AUTO_FREE char *name = vmc_printf("net%u", from->slot);
+    cJSON *nic = cJSON_CreateObject();
+    cJSON_AddStringToObject(nic, "name", virtualbox_marker_name(marker, place, name));
+    cJSON_AddStringToObject(nic, "type", type);
+    put_text(nic, "source", from->source);
+    put_text(nic, "model", virtualbox_nic_model(from->type));
+    put_text(nic, "mac", from->mac);
+    cJSON *forwards = from->forward_count ? cJSON_AddArrayToObject(nic, "forward") : NULL;
+    for (size_t i = 0; i < from->forward_count; i++) {
+        const vboxmanage_forward *f = &from->forwards[i];
+        bool address = f->host_ip && *f->host_ip;
+        VMC_AUTO_FREE char *text = vmc_printf("%s%s%s%u:%u", f->udp ? "udp:" : "", address ? f->host_ip : "",
+                                              address ? ":" : "", f->host_port, f->guest_port);
+        cJSON_AddItemToArray(forwards, cJSON_CreateString(text));
+    }
+    if (!from->cable)
+        cJSON_AddStringToObject(nic, "link", "down");
+    return nic;
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------- */
+
+static void put_machine(const vboxmanage_machine *m, cJSON *spec) {
+    cJSON *cpus = cJSON_AddObjectToObject(spec, "cpus");
+    cJSON_AddNumberToObject(cpus, "count", m->cpus);
+    put_size(cJSON_AddObjectToObject(spec, "memory"), "size", m->memory_mib << 20);
+    if (m->os_type && vmc_starts_with(m->os_type, "Windows"))
+        cJSON_AddStringToObject(spec, "guest", "windows");
+    else if (m->os_type && vmc_starts_with(m->os_type, "Other"))
+        cJSON_AddStringToObject(spec, "guest", "other");
+    cJSON_AddStringToObject(spec, "machine", vmc_str_eq(m->chipset, "ich9") ? "q35" : "pc");
+    cJSON *firmware = cJSON_AddObjectToObject(spec, "firmware");
+    cJSON_AddStringToObject(firmware, "type", vmc_starts_with(m->firmware, "efi") ? "uefi" : "bios");
+    if (m->tpm)
+        cJSON_AddBoolToObject(firmware, "tpm", true);
+}
+
+static void put_parts(const vboxmanage_machine *m, cJSON *spec) {
+    if (m->vrde && vmc_str_eq(m->vrde_pack, "VNC")) {
+        cJSON *display = cJSON_AddObjectToObject(spec, "display");
+        cJSON_AddStringToObject(display, "type", "vnc");
+        put_text(display, "listen", m->vrde_address);
+    } else if (vmc_str_eq(m->graphics, "none")) {
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(spec, "display"), "type", "none");
+    }
+    if (vmc_str_eq(m->serial_mode, "RawFile") && m->serial_path)
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(spec, "serial"), "log", vmc_path_basename(m->serial_path));
+    if (m->autostart)
+        cJSON_AddBoolToObject(spec, "autostart", true);
+}
+
+cJSON *virtualbox_machine_json(const vboxmanage_machine *m, const cJSON *marker, bool with_kept) {
+    cJSON *spec = cJSON_CreateObject();
+    cJSON_AddStringToObject(spec, "name", m->name);
+    cJSON_AddStringToObject(spec, "backend", "virtualbox");
+    const cJSON *labels = virtualbox_json_get(marker, "labels");
+    if (cJSON_GetArraySize(labels) > 0)
+        cJSON_AddItemToObject(spec, "labels", cJSON_Duplicate(labels, true));
+    put_text(spec, "description", m->description);
+    put_machine(m, spec);
+    cJSON *disks = cJSON_AddArrayToObject(spec, "disks");
+    for (size_t i = 0; i < m->attachment_count; i++) {
+        cJSON *disk = disk_json(m, marker, &m->attachments[i]);
+        if (disk)
+            cJSON_AddItemToArray(disks, disk);
+    }
+    cJSON *networks = cJSON_AddArrayToObject(spec, "networks");
+    for (size_t i = 0; i < m->nic_count; i++) {
+        cJSON *nic = nic_json(marker, &m->nics[i]);
+        if (nic)
+            cJSON_AddItemToArray(networks, nic);
+    }
+    cJSON *shares = m->share_count ? cJSON_AddArrayToObject(spec, "shares") : NULL;
+    for (size_t i = 0; i < m->share_count; i++) {
+        cJSON *share = cJSON_CreateObject();
+        put_text(share, "name", m->shares[i].name);
+        put_text(share, "path", m->shares[i].path);
+        if (!m->shares[i].writable)
+            cJSON_AddBoolToObject(share, "readonly", true);
+        cJSON_AddItemToArray(shares, share);
+    }
+    put_parts(m, spec);
+    int64_t created = virtualbox_marker_time(marker, "created");
+    int64_t expires = virtualbox_marker_time(marker, "expires");
+    VMC_AUTO_FREE char *lifetime = vmc_format_duration((expires - created) * 1000);
+    if (created && expires > created)
+        cJSON_AddStringToObject(spec, "lifetime", lifetime);
+    if (with_kept)
+        virtualbox_marker_restore(marker, spec);
+    return spec;
+}
+
+/* Takes away what a fault is about ("disks[1].bus"). false: it was not found. */
+static bool leave_out(cJSON *json, const char *path) {
+    cJSON *parent = NULL;
+    cJSON *node = json;
+    while (node && path && *path) {
+        size_t length = strcspn(path, ".[");
+        if (length) {
+            VMC_AUTO_FREE char *key = vmc_strndup(path, length);
+            if (strcmp(key, "name") == 0 && cJSON_IsArray(parent))
+                break; /* a device without its name is none */
+            parent = node;
+            node = cJSON_GetObjectItemCaseSensitive(node, key);
+            path += length;
+        } else if (*path == '[') {
+            parent = node;
+            node = cJSON_GetArrayItem(node, (int)strtol(path + 1, NULL, 10));
+            path += strcspn(path, "]") + (strchr(path, ']') != NULL);
+        } else {
+            path++;
+        }
+    }
+    if (!node || !parent)
+        return false;
+    cJSON_Delete(cJSON_DetachItemViaPointer(parent, node));
+    return true;
+}
+
+static int load(const cJSON *json, vmctl_spec **out, vmctl_error **err) {
+    VMC_AUTO_FREE char *text = cJSON_Print(json);
+    vmctl_spec_load_options options = VMCTL_SPEC_LOAD_OPTIONS_INIT;
+    options.file_name = "(the VM)";
+    options.base_dir = "/";
+    options.incomplete = true;
+    vmctl_spec **specs = NULL;
+    size_t count = 0;
+    int code = vmctl_spec_load(text, strlen(text), &options, &specs, &count, err);
+    if (code < 0)
+        return code;
+    *out = count > 0 ? vmctl_spec_copy(specs[0]) : vmctl_spec_new();
+    vmctl_spec_list_free(specs);
+    return 0;
+}
+
+/* VirtualBox allows what vm.yaml does not (a name with a newline): that it cannot say, and it stays out. */
+int virtualbox_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err) {
+    VIRTUALBOX_AUTO_JSON *copy = cJSON_Duplicate(json, true);
+    while (true) {
+        vmctl_error *why = NULL;
+        if (load(copy, out, &why) == 0)
+            return 0;
+        bool less = vmctl_error_fault_count(why) > 0 && leave_out(copy, vmctl_error_fault(why, 0)->path);
+        if (!less) {
+            vmc_error_move(err, &why);
+            return vmc_error_recode(err, VMCTL_E_INTERNAL);
+        }
+        vmctl_error_free(why);
+    }
+}

@@ -1,0 +1,42 @@
+/* The table of operations; descriptor.c says the same as data, and a test holds them against each other. */
+#include "ops.h"
+
+static const vmctl_backend_ops virtualbox_ops = {
+    .size = sizeof virtualbox_ops,
+    .abi = VMCTL_BACKEND_ABI,
+
+    .open = virtualbox_open,
+    .close = virtualbox_close,
+    .undo = virtualbox_undo,
+
+    .list = virtualbox_list,
+    .lookup = virtualbox_lookup,
+    .release = virtualbox_release,
+    .get = virtualbox_get,
+    .spec = virtualbox_spec,
+    .native = virtualbox_native,
+    .render = virtualbox_render,
+
+    .create = virtualbox_create,
+    .remove = virtualbox_remove,
+
+    .start = virtualbox_start,
+    .stop = virtualbox_stop,
+    .restart = virtualbox_restart,
+    .reset = virtualbox_reset,
+    .pause = virtualbox_pause,
+    .resume = virtualbox_resume,
+    .save = virtualbox_save,
+    .rename = virtualbox_rename,
+
+    .events = virtualbox_events,
+    .serial_log = virtualbox_serial_log,
+    .display_list = virtualbox_display_list,
+
+    .host_info = virtualbox_host_info,
+    .host_list = virtualbox_host_list,
+    .pool_list = virtualbox_pool_list,
+    .network_list = virtualbox_network_list,
+};
+
+VMCTL_BACKEND_MODULE(virtualbox, virtualbox_ops)
