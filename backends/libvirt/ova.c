@@ -189,7 +189,7 @@ static int convert(exporting *x, export_disk *disk, vmctl_error **err) {
                                   .label = &label};
     if (code == 0)
         code = qemu_img_convert(&args, x->deadline, err);
-    struct stat st;
+    struct stat st = {0};
     if (code == 0 && stat(disk->vmdk, &st) < 0)
         code = vmc_error_errno(err, errno, "cannot read %s", disk->vmdk);
     if (code < 0)

@@ -193,14 +193,14 @@ static void tell_left_out(const to_spec *t) {
 
 static int add_devices(to_spec *t, vmctl_error **err) {
     const ovf *from = t->from;
-    VMC_AUTO_FREE const ovf_item **disks = vmc_alloc((from->item_count + 1) * sizeof *disks);
+    VMC_AUTO_FREE const ovf_item **disks = vmc_alloc((from->item_count + 1) * sizeof(void *));
     size_t count = 0;
     unsigned drives = 0, nics = 0;
     int code = 0;
     for (size_t i = 0; i < from->item_count; i++)
         if (from->items[i].disk && (from->items[i].type == OVF_DISK || from->items[i].type == OVF_STORAGE))
             disks[count++] = &from->items[i];
-    qsort(disks, count, sizeof *disks, by_place);
+    qsort(disks, count, sizeof(void *), by_place);
     for (size_t i = 0; code == 0 && i < count; i++)
         code = add_disk(t, disks[i], err);
     for (size_t i = 0; code == 0 && i < from->item_count; i++) {

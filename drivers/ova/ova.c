@@ -296,8 +296,9 @@ int ova_extract(const ova *package, const ova_target *targets, size_t count, con
     }
     struct statvfs space;
     VMC_AUTO_FREE char *folder = count ? vmc_path_dirname(targets[0].path) : NULL;
-    if (folder && statvfs(folder, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < u.total) {
-        VMC_AUTO_FREE char *has = vmc_format_size((long long)((uint64_t)space.f_bavail * space.f_frsize));
+    uint64_t room = folder && statvfs(folder, &space) == 0 ? (uint64_t)space.f_bavail * space.f_frsize : UINT64_MAX;
+    if (room < u.total) {
+        VMC_AUTO_FREE char *has = vmc_format_size((long long)room);
         VMC_AUTO_FREE char *wants = vmc_format_size((long long)u.total);
         return vmc_error(err, VMCTL_E_RESOURCE_EXHAUSTED, "unpacking %s needs %s in %s, where %s are free",
                          package->path, wants, folder, has);

@@ -54,7 +54,9 @@ static const xmlNode *next(const xmlNode *node, const char *name) {
     return NULL;
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declared name cannot be in parentheses */
 #define EACH(node, parent, name) for (const xmlNode *node = child(parent, name); node; node = next(node, name))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const char *attribute(const xmlNode *node, const char *name) {
     for (const xmlAttr *a = node ? node->properties : NULL; a; a = a->next)
