@@ -1,9 +1,11 @@
 /* The life of a domain: each verb asks for the state and acts in one go, so that what already is costs no error. */
 #include "listener.h"
 #include "nvram.h"
+#include "rpc.h"
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     START_MS = 300000,
@@ -481,8 +483,55 @@ int libvirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **e
     return simple(conn, vm, &verb_resume, call, SHORT_MS, "running", err);
 }
 
+/* name (UUID) -> number: 1 it runs on, 2 it is saved all the same. The daemon has the request already, or gets it within a moment. */
+static int work_stop_saving(libvirt_rpc *rpc) {
+    enum { ROUNDS = 100, PAUSE_MS = 100, QUIET_ROUNDS = 10 };
+    rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
+    if (!rpc->domain)
+        return -1;
+    for (int round = 0, quiet = 0; round < ROUNDS && quiet < QUIET_ROUNDS; round++, usleep(PAUSE_MS * 1000)) {
+        int type = VIR_DOMAIN_JOB_NONE, count = 0, operation = VIR_DOMAIN_JOB_OPERATION_UNKNOWN;
+        virTypedParameterPtr params = NULL;
+        if (virDomainIsActive(rpc->domain) == 0) {
+            rpc->number = virDomainHasManagedSaveImage(rpc->domain, 0) == 1 ? 2 : 0;
+            return 0;
+        }
+        if (virDomainGetJobStats(rpc->domain, &type, &params, &count, 0) < 0)
+            return -1;
+        virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
+        virTypedParamsFree(params, count);
+        bool saving = type != VIR_DOMAIN_JOB_NONE && operation == VIR_DOMAIN_JOB_OPERATION_SAVE;
+        if (saving)
+            virDomainAbortJob(rpc->domain);
+        quiet = saving ? 0 : quiet + 1;
+    }
+    rpc->number = 1;
+    return 0;
+}
+
+/* The call was given up, and the daemon goes on with it. */
+static void stop_saving(libvirt_conn *conn, const libvirt_vm *vm, vmctl_error **err) {
+    vmc_deadline patient = {.at_ms = vmc_now_ms() + SHORT_MS};
+    vmctl_error *why = NULL;
+    int code = libvirt_conn_renew(conn, &patient, &why);
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    rpc->name = vmc_strdup(vm->uuid);
+    if (code == 0)
+        code = libvirt_rpc_run(conn, &patient, "stopping the saving", work_stop_saving, rpc, &why);
+    if (code < 0)
+        vmc_error_append(err, "; whether it was stopped is not known (%s)", vmctl_error_message(why));
+    else if (rpc->number == 1)
+        vmc_error_append(err, "; the saving was stopped, and %s runs on", vm->name);
+    else if (rpc->number == 2)
+        vmc_error_append(err, "; it was too late to stop: %s is saved", vm->name);
+    vmctl_error_free(why);
+}
+
 int libvirt_save(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
-    return simple(conn, vm, &verb_save, call, SAVE_MS, "saved", err);
+    int code = simple(conn, vm, &verb_save, call, SAVE_MS, "saved", err);
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
+        stop_saving(conn, vm, err);
+    return code;
 }
 
 static int domain_free(void *domain) {

@@ -164,6 +164,22 @@ serial: {log: first.log}
             self.ok(vmctl("delete", "big", "--force"))
             self.nothing_left(f"the daemon died after {delay} s")
 
+    def test_a_save_that_is_given_up_says_what_became_of_it(self):
+        self.ok(vmctl("create", "slow", "--memory", "1GiB", "--image", harness.GUEST, "--set", "networks=[]", "--start"))
+        for timeout in ("20ms", "60ms", "120ms"):
+            given_up = vmctl("save", "slow", "--timeout", timeout)
+            state = self.one(vmctl("get", "slow", "-o", "json"))["state"]
+            if given_up.status == 0 or "is saved" in given_up.err:
+                self.assertEqual(state, "saved", str(given_up))
+            else:
+                self.status(given_up, 8)
+                self.assertEqual(state, "running", str(given_up))
+                if "had not answered" in given_up.err:
+                    self.assertIn("runs on", given_up.err)
+            self.ok(vmctl("start", "slow"))
+            self.counts("slow")
+        self.ok(vmctl("delete", "slow", "--force"))
+
     def test_hostile_documents(self):
         laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
             f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
