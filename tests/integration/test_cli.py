@@ -170,7 +170,7 @@ def test_formats():
     vm = json.loads(expect(0, *TEST, "list", "-o", "json").stdout)[0]
     check("a listed VM's keys", {"name", "id", "backend", "state", "cpus", "memoryMiB"} <= set(vm) and vm["backend"] == "libvirt")
     check("what was not asked for is absent", "addresses" not in vm and "labels" not in vm and "snapshotCount" not in vm)
-    check("the test driver's VM", (vm["name"], vm["state"], vm["cpus"], vm["memoryMiB"]) == ("test", "running", 2, 8192))
+    check("the test driver's VM", (vm["name"], vm["state"], vm["cpus"], vm["memoryMiB"]) == ("test", "running", 2, 2048))
     check("-o name", expect(0, *TEST, "list", "-o", "name").stdout == "test\n")
     check("--state leaves others out", json.loads(expect(0, *TEST, "list", "--state", "stopped,crashed", "-o", "json").stdout) == [])
     check("an empty table has its heading", expect(0, *TEST, "list", "--state", "stopped").stdout.split() == ["NAME", "STATE", "CPUS", "MEMORY"])

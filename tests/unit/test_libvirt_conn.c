@@ -353,7 +353,7 @@ static void test_list(void **state) {
     assert_int_equal(s.count, 1);
     assert_int_equal(s.state, VMCTL_STATE_RUNNING);
     assert_int_equal(s.cpus, 2);
-    assert_int_equal(s.memory_mib, 8192);
+    assert_int_equal(s.memory_mib, 2048);
     assert_string_equal(s.id, TEST_UUID);
     assert_int_equal(s.present, VMCTL_FACTS_LIST);
     assert_int_equal(list(conn, "test", 0, NULL).count, 1);
