@@ -543,7 +543,7 @@ int libvirt_rename(void *conn, void *handle, const char *new_name, const vmctl_c
     vmc_deadline deadline = vmc_deadline_start(call, SHORT_MS);
     outcome out = {0};
     vmc_cleanup(libvirt_nvram_free) libvirt_nvram nvram = {0};
-    int code = libvirt_nvram_prepare(conn, vm, &deadline, &nvram, err);
+    int code = libvirt_nvram_prepare(conn, vm, new_name, &deadline, &nvram, err);
     if (!code)
         code = run(conn, vm, &verb_rename, 0, new_name, &deadline, &out, err);
     if (code == VMCTL_E_ALREADY_EXISTS)

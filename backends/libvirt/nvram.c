@@ -4,6 +4,7 @@
 #include "ops.h"
 #include "xml_tree.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,19 @@ static int define(libvirt_conn *conn, char *xml, const vmc_deadline *deadline, v
     return code;
 }
 
-int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, libvirt_nvram *nvram,
-                          vmctl_error **err) {
+static int check_place(const char *folder, const char *name, vmctl_error **err) {
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        VMC_AUTO_FREE char *path = vmc_printf("%s/%s_VARS.%s", folder, name, endings[i]);
+        if (!vmc_file_exists(path))
+            continue;
+        vmc_error(err, VMCTL_E_ALREADY_EXISTS, "%s is there already, and would be taken for its UEFI variables", path);
+        return vmc_error_next(err, "choose another name, or move that file away");
+    }
+    return 0;
+}
+
+int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const char *new_name, const vmc_deadline *deadline,
+                          libvirt_nvram *nvram, vmctl_error **err) {
     *nvram = (libvirt_nvram){0};
     VMC_AUTO_FREE char *xml = NULL;
     LIBVIRT_AUTO_XML *doc = NULL;
@@ -67,7 +79,7 @@ int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const vmc_de
     if (conn->local && access(folder, W_OK | X_OK) == 0) {
         nvram->folder = vmc_strdup(folder);
         nvram->old_name = vmc_strdup(vm->name);
-        return 0;
+        return check_place(folder, new_name, err);
     }
     if (conn->local && errno == ENOENT) /* no VM of this kind has ever run */
         return 0;
@@ -80,7 +92,7 @@ void libvirt_nvram_follow(const libvirt_nvram *nvram, const char *new_name, cons
     for (size_t i = 0; nvram->folder && i < sizeof endings / sizeof endings[0]; i++) {
         VMC_AUTO_FREE char *from = vmc_printf("%s/%s_VARS.%s", nvram->folder, nvram->old_name, endings[i]);
         VMC_AUTO_FREE char *to = vmc_printf("%s/%s_VARS.%s", nvram->folder, new_name, endings[i]);
-        if (rename(from, to) < 0 && errno != ENOENT)
+        if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
             vmc_note(deadline, VMCTL_NOTE_WARNING, "its UEFI variables stay in %s: %s", from, strerror(errno));
     }
 }
@@ -113,7 +125,5 @@ int libvirt_nvram_of_clone(const libvirt_conn *conn, const xmlNode *domain, cons
                  conn->local ? "" : ": those of the original cannot be copied from here");
         return 0;
     }
-    if (vmc_file_exists(*to))
-        return vmc_error(err, VMCTL_E_ALREADY_EXISTS, "%s is there already, and would be another VM's variables", *to);
-    return 0;
+    return check_place(folder, clone, err);
 }

@@ -12,9 +12,9 @@ typedef struct libvirt_nvram {
     char *old_name;
 } libvirt_nvram;
 
-/* Before the rename. Where this process cannot move the file (another host, another user's), its present path is written into the XML. */
-int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, libvirt_nvram *nvram,
-                          vmctl_error **err);
+/* Before the rename. ALREADY_EXISTS: a file that would be taken for its variables has the new name. Where this process cannot move the file (another host, another user's), its present path is written into the XML. */
+int libvirt_nvram_prepare(libvirt_conn *conn, const libvirt_vm *vm, const char *new_name, const vmc_deadline *deadline,
+                          libvirt_nvram *nvram, vmctl_error **err);
 /* After it: the file gets the name that libvirt will look for. */
 void libvirt_nvram_follow(const libvirt_nvram *nvram, const char *new_name, const vmc_deadline *deadline);
 void libvirt_nvram_free(libvirt_nvram *nvram);

@@ -8,6 +8,7 @@
 #include "rpc.h"
 #include "xpath.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,7 +305,8 @@ int libvirt_plan_upload(libvirt_store *store, const char *path, const char *name
     out->source = vmc_strdup(path);
     out->format = vmc_strdup(vmc_str_eq(info.format, "qcow2") ? "qcow2" : "raw");
     out->source_format = vmc_strdup(out->format);
-    out->source_bytes = strcmp(out->format, "raw") == 0 ? (uint64_t)st.st_size : info.virtual_bytes;
+    out->source_bytes =
+        strcmp(out->format, "raw") == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : info.virtual_bytes;
     if (!shares_blocks(path, out->pool))
         out->pool->wanted_bytes += info.allocated_bytes;
     return libvirt_plan_fits(store, err);
@@ -476,6 +478,13 @@ int libvirt_plan_medium(libvirt_store *store, const vmctl_node *node, const char
     out->origin = vmc_strdup(source);
     out->source_format = vmc_strdup("raw");
     out->source_bytes = (uint64_t)st.st_size;
+    if (S_ISBLK(st.st_mode)) {
+        VMC_AUTO_CLOSE int fd = open(source, O_RDONLY | O_CLOEXEC);
+        int64_t bytes = fd < 0 ? -1 : vmc_file_bytes(fd);
+        if (bytes < 0)
+            return libvirt_refuse(err, VMCTL_E_PERMISSION_DENIED, node, "cannot read %s: %s", source, strerror(errno));
+        out->source_bytes = (uint64_t)bytes;
+    }
     code = place(store, node, pool, name, out, err);
     if (code == 0 && !shares_blocks(source, out->pool))
         out->pool->wanted_bytes += (uint64_t)st.st_size;

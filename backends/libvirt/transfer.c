@@ -2,6 +2,7 @@
 #include "migrate.h"
 #include "storage.h"
 
+#include "base/file.h"
 #include "rpc.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -92,8 +93,14 @@ static int send_file(upload *up, int fd, bool sparse, vmctl_error **err) {
     int code = 0;
     while (code == 0 && up->done < up->total) {
         off_t data = sparse ? lseek(fd, (off_t)up->done, SEEK_DATA) : (off_t)up->done;
-        if (data < 0) /* ENXIO: only a hole is left */
+        if (data < 0 && errno == ENXIO) /* only a hole is left */
             return send_hole(up, up->total, err);
+        if (data < 0 && errno != EINVAL && errno != EOPNOTSUPP)
+            return vmc_error_errno(err, errno, "cannot read %s", up->file->source);
+        if (data < 0) { /* a file system that knows of no holes */
+            sparse = false;
+            continue;
+        }
         code = send_hole(up, (uint64_t)data, err);
         off_t hole = sparse ? lseek(fd, data, SEEK_HOLE) : (off_t)up->total;
         uint64_t end = hole < 0 || (uint64_t)hole > up->total ? up->total : (uint64_t)hole;
@@ -114,10 +121,11 @@ static int send_all(upload *up, int fd, bool sparse, vmctl_error **err) {
 int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_file *file, const char *source,
                    const char *vm, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_CLOSE int fd = -1;
-    struct stat st;
+    int64_t bytes = (int64_t)file->length;
     if (source) {
         fd = open(source, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fstat(fd, &st) < 0)
+        bytes = fd < 0 ? -1 : vmc_file_bytes(fd);
+        if (bytes < 0)
             return vmc_error_errno(err, errno, "cannot read %s", source);
     }
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
@@ -126,7 +134,7 @@ int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_fi
     VMC_AUTO_FREE char *stage =
         file->device ? vmc_printf("uploading disk %s", file->device) : vmc_printf("uploading %s", file->name);
     upload up = {.conn = conn, .deadline = deadline, .rpc = rpc, .file = file, .vm = vm, .stage = stage};
-    up.total = source ? (uint64_t)st.st_size : file->length;
+    up.total = (uint64_t)bytes;
     rpc->number = up.total;
     rpc->bytes = vmc_alloc(source ? CHUNK : file->length);
     /* A hole is not written, so it is right only where the new volume reads as zeros: a raw one. */

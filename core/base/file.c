@@ -140,6 +140,11 @@ int vmc_mkdirs(const char *path, mode_t mode, vmctl_error **err) {
     return 0;
 }
 
+int64_t vmc_file_bytes(int fd) {
+    off_t end = lseek(fd, 0, SEEK_END);
+    return end < 0 || lseek(fd, 0, SEEK_SET) < 0 ? -1 : (int64_t)end;
+}
+
 bool vmc_file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <vmctl/error.h>
 
@@ -16,6 +17,8 @@ VMCTL_API int vmc_file_write(const char *path, const void *bytes, size_t length,
 VMCTL_API int vmc_file_save(const char *path, const void *bytes, size_t length, vmctl_error **err);
 /* All missing parents too. An existing folder is success. */
 VMCTL_API int vmc_mkdirs(const char *path, mode_t mode, vmctl_error **err);
+/* How many bytes can be read of an open file or block device (whose st_size is 0); -1: errno says why. The position is moved. */
+VMCTL_API int64_t vmc_file_bytes(int fd);
 VMCTL_API bool vmc_file_exists(const char *path);
 /* base/name, or name itself when it is absolute; "." and ".." resolved textually. base NULL: the working folder. "~/" is the home folder. */
 VMCTL_API char *vmc_path_absolute(const char *base, const char *name);

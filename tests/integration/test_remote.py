@@ -109,6 +109,19 @@ serial: {{log: far-1.log}}
         self.assertIn(result.status, (2, 3, 4), str(result))
         self.assertEqual(self.ok(self.far_vmctl("list", "-o", "name")).out, "")
 
+    def test_5_a_block_device_of_this_side_goes_over_whole(self):
+        image = pathlib.Path(os.environ["WORLD"]) / "device.img"
+        image.write_bytes(os.urandom(2 << 20) + bytes(2 << 20))
+        made = harness.run("losetup", "--find", "--show", "--read-only", str(image))
+        if made.status != 0:
+            self.skipTest("no loop devices here")
+        device = made.out.strip()
+        self.addCleanup(subprocess.run, ["losetup", "--detach", device], check=True)
+        self.ok(self.far_vmctl("create", "far-5", "--memory", "32MiB", "--image", device, "--set", "networks=[]"))
+        there = self.far / "_var_lib_libvirt/images/far-5-root.raw"
+        self.assertEqual(there.read_bytes(), image.read_bytes())
+        self.ok(self.far_vmctl("delete", "far-5"))
+
     def test_6_its_disk_fills_up_in_mid_upload(self):
         self.ok(harness.virsh("pool-create-as", "small", "dir", "--target", str(self.small), uri=self.uri))
         big = pathlib.Path(os.environ["WORLD"]) / "big.img"

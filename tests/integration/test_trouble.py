@@ -164,6 +164,19 @@ serial: {log: first.log}
             self.ok(vmctl("delete", "big", "--force"))
             self.nothing_left(f"the daemon died after {delay} s")
 
+    def test_a_rename_onto_somebodys_variables(self):
+        self.ok(vmctl("create", "fw", "--memory", "64MiB", "--image", harness.GUEST, "--set", "networks=[]", "--set", "firmware=uefi", "--start"))
+        self.ok(vmctl("stop", "fw", "--force"))
+        taken = pathlib.Path("/var/lib/libvirt/qemu/nvram/fw-2_VARS.fd")
+        taken.write_bytes(b"somebody's")
+        self.status(vmctl("rename", "fw", "fw-2"), 5, str(taken))
+        self.assertEqual(taken.read_bytes(), b"somebody's")
+        taken.unlink()
+        self.ok(vmctl("rename", "fw", "fw-2"))
+        self.assertTrue(taken.exists())
+        self.ok(vmctl("delete", "fw-2"))
+        self.assertFalse(taken.exists())
+
     def test_a_save_that_is_given_up_says_what_became_of_it(self):
         self.ok(vmctl("create", "slow", "--memory", "1GiB", "--image", harness.GUEST, "--set", "networks=[]", "--start"))
         for timeout in ("20ms", "60ms", "120ms"):
