@@ -70,7 +70,7 @@ int virtualbox_pool_list(void *opaque, const vmctl_call *call, vmctl_pool_fn eac
     if (code == 0)
         code = virtualbox_machine_folder(conn, &registry, &deadline, &folder, err);
     vboxmanage_registry_free(&registry);
-    if (code < 0)
+    if (code < 0 || !folder)
         return code;
     vmctl_pool pool = {.size = sizeof pool,
                        .name = "default",

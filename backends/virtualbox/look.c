@@ -128,13 +128,11 @@ int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_o
         if (same_id || strcmp(name, name_or_id) == 0)
             vmc_strv_add(&ids, entry->id);
     }
-    if (by_id && ids.count == 0) /* a name may look like an id */
-        code = not_found(name_or_id, &names, err);
-    else if (ids.count == 0)
+    if (!ids.items)
         code = not_found(name_or_id, &names, err);
     else if (ids.count > 1)
         code = ambiguous(name_or_id, &ids, err);
-    if (code == 0) {
+    if (code == 0 && ids.items && names.items) {
         virtualbox_vm *made = virtualbox_vm_new(ids.items[0], by_id ? names.items[0] : name_or_id);
         virtualbox_vm_identity(made, identity);
         *vm = made;

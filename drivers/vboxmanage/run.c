@@ -11,7 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OUTPUT_LIMIT = 64 * 1024 * 1024, RETRY_FIRST_MS = 50, RETRY_LAST_MS = 500, KILL_AFTER_MS = 2000 };
+enum {
+    OUTPUT_LIMIT = 64 * 1024 * 1024,
+    RETRY_FIRST_MS = 50,
+    RETRY_LAST_MS = 500,
+    KILL_AFTER_MS = 2000,
+    SERVER_MS = 10000
+};
 
 /* Where VirtualBox is installed on Linux (Oracle's and Debian's packages) and macOS. */
 static const char *const folders[] = {"/usr/lib/virtualbox", "/opt/VirtualBox",
@@ -154,15 +160,23 @@ static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const
     return code < 0 ? code : 0;
 }
 
+/* VBoxSVC ends when nobody has used it for some seconds, and a client that comes in that moment finds it neither running nor gone.
+ * Nothing has been asked of it yet: the call can be made again, whatever it is. */
+static bool has_no_server(const vmctl_error *why) {
+    return why && strstr(vmctl_error_message(why), "Failed to create the VirtualBox object");
+}
+
 int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
                    vmctl_error **err) {
-    int64_t until = vmc_now_ms() + call->busy_ms;
+    int64_t began = vmc_now_ms();
     int pause = RETRY_FIRST_MS;
     for (;;) {
         vmctl_error *why = NULL;
         int code = run_once(manage, call, deadline, output, &why);
         /* The lock of a session that ends is gone within moments; one that works keeps it. */
-        bool again = code == VMCTL_E_BUSY && vmctl_error_retryable(why) && vmc_now_ms() + pause < until;
+        bool busy = code == VMCTL_E_BUSY && vmctl_error_retryable(why);
+        int64_t patience = busy ? call->busy_ms : code < 0 && has_no_server(why) ? SERVER_MS : 0;
+        bool again = vmc_now_ms() + pause < began + patience;
         if (!again) {
             vmc_error_move(code < 0 ? err : NULL, &why);
             return code;

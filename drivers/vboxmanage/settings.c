@@ -42,8 +42,10 @@ static const xmlNode *from(const xmlNode *node, const char *element) {
 }
 
 #define FIRST(parent, element) from((parent) ? (parent)->children : NULL, element)
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declared name cannot be in parentheses */
 #define EACH(child, parent, element)                                                                                   \
     for (const xmlNode *child = FIRST(parent, element); child; (child) = from((child)->next, element))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* Entities are decoded by the parser; an attribute is one text node. */
 static const char *attribute(const xmlNode *node, const char *name) {

@@ -529,6 +529,22 @@ static void a_lock_is_waited_for(void **state) {
     vboxmanage_close(manage);
 }
 
+/* VBoxSVC was about to end: the words of 7.2 (VBoxManage.cpp). */
+static void a_server_that_ends_is_waited_for(void **state) {
+    (void)state;
+    char *text = vmc_printf("n=$(cat %s/m 2>/dev/null || echo 0); echo $((n+1)) >%s/m; [ $n -lt 2 ] || exit 0\n"
+                            "echo 'VBoxManage: error: Failed to create the VirtualBox object!' >&2; exit 1",
+                            folder, folder);
+    stand_in(text);
+    free(text);
+    vboxmanage *manage = opened();
+    vmc_deadline deadline = vmc_deadline_start(NULL, 10000);
+    vmctl_error *err = NULL;
+    const char *const argv[] = {"list", "vms", NULL};
+    assert_int_equal(vboxmanage_run(manage, &(vboxmanage_call){.argv = argv, .doing = "x"}, &deadline, NULL, &err), 0);
+    vboxmanage_close(manage);
+}
+
 static void a_deadline_kills(void **state) {
     (void)state;
     stand_in("sleep 60");
@@ -604,6 +620,7 @@ int main(void) {
         cmocka_unit_test(settings_that_are_not_known),
         cmocka_unit_test(a_call_is_judged_by_what_it_says),
         cmocka_unit_test(a_lock_is_waited_for),
+        cmocka_unit_test(a_server_that_ends_is_waited_for),
         cmocka_unit_test(a_deadline_kills),
         cmocka_unit_test(progress_is_told_and_can_cancel),
         cmocka_unit_test(a_missing_program_is_told),
