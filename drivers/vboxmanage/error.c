@@ -19,6 +19,8 @@ static const struct {
     {"is already locked by a session", VMCTL_E_BUSY, true, NULL},
     {"is already locked for a session", VMCTL_E_BUSY, true, NULL},
     {"while it is locked", VMCTL_E_BUSY, true, NULL},
+    /* It was asked while its process ended. */
+    {"Failed to get a console object from the direct session", VMCTL_E_BUSY, true, NULL},
     {"Could not find a registered machine", VMCTL_E_NOT_FOUND, false, NULL},
     {"is not currently running", VMCTL_E_INVALID_STATE, false, NULL},
     {"object functionality is limited", VMCTL_E_INVALID_STATE, false,
