@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPEN_MS = 30000, BUSY_MS = 8000, QUEUE_SLICE_MS = 10 };
+enum { BUSY_MS = 8000, QUEUE_SLICE_MS = 10 };
 
 /* One per VM that is in use: a call waits until the one before it is done. */
 struct virtualbox_queue {
@@ -116,21 +116,20 @@ static char *canonical(const place *from) {
 }
 
 int virtualbox_open(const vmctl_endpoint *endpoint, void **out, vmctl_opened *opened, vmctl_error **err) {
-    vmc_deadline deadline = vmc_deadline_start(endpoint->call, OPEN_MS);
     place where = {0};
     int code = endpoint->uri ? read_uri(endpoint->uri, &where, err) : 0;
     if (code == 0)
         take_environment(&where);
     vboxmanage *manage = NULL;
     if (code == 0)
-        code = vboxmanage_open(where.home, where.ipc, &deadline, &manage, err);
+        code = vboxmanage_open(where.home, where.ipc, &manage, err);
     if (code == 0) {
         virtualbox_conn *conn = vmc_alloc(sizeof *conn);
         conn->manage = manage;
         pthread_mutex_init(&conn->lock, NULL);
         opened->uri = canonical(&where);
         if (!endpoint->uri)
-            opened->reason = vmc_printf("VirtualBox %s: %s", manage->version, manage->program);
+            opened->reason = vmc_printf("found %s", manage->program);
         *out = conn;
     }
     free(where.home);

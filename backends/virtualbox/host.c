@@ -31,8 +31,11 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
     VBOXMANAGE_AUTO_PROPERTIES facts = {0};
     VBOXMANAGE_AUTO_PROPERTIES running = {0};
     int code = ask(conn, "hostinfo", &deadline, &facts, err);
+    VMC_AUTO_FREE char *version = NULL;
     if (code == 0)
         code = virtualbox_running(conn, &deadline, &running, err);
+    if (code == 0)
+        code = vboxmanage_version(conn->manage, &deadline, &version, err);
     if (code < 0)
         return code;
     char name[256] = "";
@@ -42,8 +45,8 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
         .size = sizeof host,
         .name = name,
         .hypervisor = "VirtualBox",
-        .hypervisor_version = conn->manage->version,
-        .api_version = conn->manage->version,
+        .hypervisor_version = version,
+        .api_version = version,
         .arch = uname(&system) == 0 ? system.machine : NULL,
         .cpu_model = vboxmanage_property_get(&facts, "Processor#0 description"),
         .cpus = (unsigned)number_of(&facts, "Processor online count"),

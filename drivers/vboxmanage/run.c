@@ -58,8 +58,7 @@ static char *find(vmctl_error **err) {
     return program;
 }
 
-int vboxmanage_open(const char *home, const char *ipc, const vmc_deadline *deadline, vboxmanage **out,
-                    vmctl_error **err) {
+int vboxmanage_open(const char *home, const char *ipc, vboxmanage **out, vmctl_error **err) {
     char *program = find(err);
     if (!program)
         return VMCTL_E_UNAVAILABLE;
@@ -67,20 +66,22 @@ int vboxmanage_open(const char *home, const char *ipc, const vmc_deadline *deadl
     manage->program = program;
     manage->home = vmc_strdup(home);
     manage->ipc = vmc_strdup(ipc);
+    *out = manage;
+    return 0;
+}
+
+int vboxmanage_version(const vboxmanage *manage, const vmc_deadline *deadline, char **version, vmctl_error **err) {
     VMC_AUTO_FREE char *text = NULL;
     const char *const argv[] = {"--version", NULL};
     const vboxmanage_call call = {.argv = argv, .doing = "asking VBoxManage for its version"};
     int code = vboxmanage_run(manage, &call, deadline, &text, err);
-    if (code == 0 && vboxmanage_parse_version(text, &manage->version, &manage->major, &manage->minor) < 0) {
+    unsigned major = 0;
+    unsigned minor = 0;
+    if (code == 0 && vboxmanage_parse_version(text, version, &major, &minor) < 0) {
         code = vmc_error(err, VMCTL_E_UNAVAILABLE, "%s does not tell VirtualBox's version", manage->program);
         vmc_error_hypervisor(err, NULL, text);
     }
-    if (code < 0) {
-        vboxmanage_close(manage);
-        return code;
-    }
-    *out = manage;
-    return 0;
+    return code;
 }
 
 void vboxmanage_close(vboxmanage *manage) {
@@ -89,7 +90,6 @@ void vboxmanage_close(vboxmanage *manage) {
     free(manage->program);
     free(manage->home);
     free(manage->ipc);
-    free(manage->version);
     free(manage);
 }
 

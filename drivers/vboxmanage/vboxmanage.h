@@ -15,15 +15,14 @@ typedef struct vboxmanage {
     char *program; /* its path */
     char *home;    /* VBOX_USER_HOME of its VBoxSVC; NULL: as the environment says */
     char *ipc;     /* VBOX_IPC_SOCKETID, which tells VBoxSVCs of one user apart; NULL */
-    char *version; /* "7.2.22" */
-    unsigned major, minor;
 } vboxmanage;
 
-/* Looks in PATH, then in VirtualBox's install folders, and asks for the version. UNAVAILABLE when there is none, saying where it looked.
+/* Looks in PATH, then in VirtualBox's install folders; runs nothing. UNAVAILABLE when there is none, saying where it looked.
  * The wrapper scripts of packages are passed by: Debian's writes its warnings to stdout. */
-int vboxmanage_open(const char *home, const char *ipc, const vmc_deadline *deadline, vboxmanage **out,
-                    vmctl_error **err);
+int vboxmanage_open(const char *home, const char *ipc, vboxmanage **out, vmctl_error **err);
 void vboxmanage_close(vboxmanage *manage);
+/* *version: "7.2.22" (free). UNAVAILABLE when it tells none. */
+int vboxmanage_version(const vboxmanage *manage, const vmc_deadline *deadline, char **version, vmctl_error **err);
 
 /* One call. */
 typedef struct vboxmanage_call {
