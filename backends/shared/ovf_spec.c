@@ -371,7 +371,8 @@ static void tell_not_said(const of_spec *o, const vmctl_node *root) {
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         const vmctl_node *node = vmctl_node_get(root, keys[i].key);
         bool list = vmctl_node_kind(node) == VMCTL_KIND_LIST || vmctl_node_kind(node) == VMCTL_KIND_MAP;
-        bool off = vmctl_node_kind(node) == VMCTL_KIND_BOOLEAN && !vmctl_node_boolean(node, NULL, false);
+        bool off = (vmctl_node_kind(node) == VMCTL_KIND_BOOLEAN && !vmctl_node_boolean(node, NULL, false)) ||
+                   strcmp(vmctl_node_string(node, NULL, ""), "none") == 0;
         if (node && !off && (!list || vmctl_node_count(node)))
             vmc_strv_add(&left, keys[i].words);
     }
