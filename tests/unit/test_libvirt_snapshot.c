@@ -172,8 +172,9 @@ static void going_back_harms_no_other_snapshot(void **state) {
     const libvirt_snapshot *all = scene.snapshots.items;
     assert_int_equal(libvirt_snapshot_check_revert(&scene, &all[0], &err), VMCTL_E_DATA_LOSS_PREVENTED);
     assert_non_null(strstr(vmctl_error_message(err), "/over"));
-    assert_string_equal(vmctl_error_next(err),
-                        "virsh blockcommit web-1 vda --active --pivot --delete; virsh snapshot-delete web-1 ext --metadata");
+    assert_string_equal(
+        vmctl_error_next(err),
+        "virsh blockcommit web-1 vda --active --pivot --delete; virsh snapshot-delete web-1 ext --metadata");
     assert_int_equal(libvirt_snapshot_check_revert(&scene, &all[1], &err), VMCTL_E_UNSUPPORTED);
     assert_non_null(strstr(vmctl_error_next(err), "backing: /base"));
     assert_int_equal(libvirt_snapshot_check_revert(&scene, &all[2], &err), 0);
