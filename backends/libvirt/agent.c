@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum {
-    ANSWER_S = 20, /* each command answers at once; a guest that is emulated and busy takes a second */
+    ALIVE_MS = 6000, /* libvirt waits 5 s for a sign of life before it sends a command */
+    ANSWER_S = 10,   /* each command answers at once; a guest that is emulated and busy takes a second */
     FIRST_LOOK_MS = 10,
     LAST_LOOK_MS = 500
 };
@@ -146,7 +147,10 @@ int libvirt_agent_ask(libvirt_conn *conn, const libvirt_vm *vm, const char *comm
     int code = vmc_deadline_check(deadline, doing, err);
     if (code < 0)
         return code;
-    code = libvirt_rpc_run(conn, deadline, doing, work_ask, rpc, &why);
+    /* libvirt gives up by itself a little after the deadline: were it given up here, the whole connection would be lost with it. */
+    vmc_deadline patient = *deadline;
+    patient.at_ms += patient.at_ms >= 0 ? ALIVE_MS : 0;
+    code = libvirt_rpc_run(conn, &patient, doing, work_ask, rpc, &why);
     if (code < 0) {
         code = libvirt_agent_explain(vm, command, code, &why, err);
         vmctl_error_free(why);

@@ -18,7 +18,7 @@ enum {
     STREAM_AFTER_POLLS = 2, /* a command that has not ended by then is streamed */
     STREAM_PIECE = 256 * 1024,
     INPUT_PIECE = 64 * 1024,
-    END_MS = 15000 /* ending the process, when the call itself is out of time */
+    END_MS = 30000 /* ending the process, when the call itself is out of time */
 };
 
 #define GUEST_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -352,7 +352,8 @@ int libvirt_guest_exec(void *conn, void *vm, const char *const *argv, const vmct
     if (code == 0 && !run.stopped) {
         if (streamed)
             remove_folder(&run);
-    } else if (end(&run) < 0) {
+    } else if ((code == VMCTL_E_TIMEOUT && vmc_deadline_left(&run.deadline) != 0) || end(&run) < 0) {
+        /* an agent that does not answer is not asked again */
         if (code == 0)
             code = vmc_error(&why, VMCTL_E_TIMEOUT, "the command could not be ended");
         vmc_error_append(&why, "; it may go on in the guest as process %lld", run.pid);
