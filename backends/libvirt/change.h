@@ -101,6 +101,14 @@ int libvirt_unplug(libvirt_changing *ch, const char *alias, const char *what, co
 /* Asks the guest's balloon driver for this much memory. TIMEOUT: the guest has another amount still. */
 int libvirt_balloon(libvirt_changing *ch, uint64_t kib, const vmc_deadline *deadline, vmctl_error **err);
 
+/* change_online.c: added CPUs and memory that the guest's kernel leaves offline, as Debian's does, are brought online by its agent, where
+ * that is connected; what does not get so far is a note. begin before they are added. */
+typedef enum libvirt_online_kind { LIBVIRT_ONLINE_CPUS, LIBVIRT_ONLINE_MEMORY } libvirt_online_kind;
+typedef struct libvirt_online libvirt_online;
+libvirt_online *libvirt_online_begin(libvirt_changing *ch, libvirt_online_kind kind);
+/* added: how many came, CPUs or sections of memory; 0: none did, and nothing is done. Frees it; NULL is allowed. */
+void libvirt_online_end(libvirt_changing *ch, libvirt_online *online, uint64_t added);
+
 /* change_disk.c: grows a disk, running or not. */
 int libvirt_grow_disk(libvirt_changing *ch, libvirt_step *step, vmctl_error **err);
 

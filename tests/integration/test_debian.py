@@ -34,8 +34,8 @@ class Debian(harness.Case):
         cls.yaml = cls.folder / "debian.yaml"
         cls.yaml.write_text(f"""
 name: web-1
-cpus: 2
-memory: 1GiB
+cpus: {{count: 2, max: 4}}
+memory: {{size: 1GiB, max: 2GiB}}
 machine: pc
 disks:
   - {{name: root, image: {IMAGE}, size: 4GiB}}
@@ -52,10 +52,10 @@ rng: true
 
     def test_1_create_and_wait_names_each_stage(self):
         self.ok(vmctl("create", str(self.yaml), "--start", timeout=120))
-        waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "240s",
-                       "--identity", str(self.key), timeout=260)
+        waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "600s",
+                       "--identity", str(self.key), timeout=620)
         if waited.status == 2 and "identity" in waited.err:
-            waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "240s", timeout=260)
+            waited = vmctl("wait", "web-1", "--for", "cloud-init", "--progress", "plain", "--timeout", "600s", timeout=620)
         self.ok(waited)
         for stage in ("address", "ssh", "cloud-init"):
             self.assertRegex(waited.err, stage, str(waited))
@@ -103,7 +103,7 @@ rng: true
     def test_4b_a_disk_comes_and_goes(self):
         self.ok(vmctl("attach", "web-1", "disk", "name=data", "size=1GiB", "serial=hot-1", "--live"))
         shown = self.wait_for("the disk in lsblk", lambda: (lambda out: out if "hot-1" in out else None)(
-            self.inside("/usr/bin/lsblk", "-bno", "NAME,SIZE,SERIAL")))
+            self.inside("/usr/bin/lsblk", "-bno", "NAME,SIZE,SERIAL")), 60)
         self.assertRegex(shown, r"vd\w +1073741824 hot-1")
         self.memory_and_definition_agree()
         gone = self.ok(vmctl("detach", "web-1", "data", "--live", "--timeout", "30s"))
@@ -111,13 +111,13 @@ rng: true
         self.assertNotIn("hot-1", self.inside("/usr/bin/lsblk", "-bno", "NAME,SIZE,SERIAL"))
         self.memory_and_definition_agree()
         self.ok(vmctl("attach", "web-1", "nic", "name=two", "type=user", "--live"))
-        self.wait_for("the NIC", lambda: "eth1" in self.inside("/usr/bin/ls", "/sys/class/net"))
+        self.wait_for("the NIC", lambda: "eth1" in self.inside("/usr/bin/ls", "/sys/class/net"), 60)
         self.ok(vmctl("detach", "web-1", "two", "--live", "--timeout", "30s"))
         self.assertNotIn("eth1", self.inside("/usr/bin/ls", "/sys/class/net"))
 
     def test_4c_the_root_grows_and_the_guest_sees_it(self):
         self.ok(vmctl("set", "web-1", "disk.root.size=5GiB", "--live"))
-        self.wait_for("5 GiB", lambda: int(self.inside("/usr/bin/cat", "/sys/block/vda/size")) * 512 == 5 << 30)
+        self.wait_for("5 GiB", lambda: int(self.inside("/usr/bin/cat", "/sys/block/vda/size")) * 512 == 5 << 30, 60)
 
     def write(self, path):
         handle = self.agent("guest-file-open", path=path, mode="w")
@@ -152,6 +152,46 @@ rng: true
         result = virsh(*arguments)
         self.assertNotEqual(result.status, 0, str(result))
         return result
+
+    # After the snapshots, whose QEMU starts anew with the memory of a guest that has two CPUs.
+
+    def test_6b_cpus_come_online_and_those_of_the_start_stay(self):
+        came = self.ok(vmctl("set", "web-1", "cpus=4", "--live"))
+        self.assertEqual(self.memory_and_definition_agree()["cpus"], 4)
+        self.assertNotIn("offline", came.err)
+        self.assertEqual(self.inside("/usr/bin/nproc").strip(), "4", str(came))
+        none = vmctl("set", "web-1", "cpus=1", "--live")
+        self.assertEqual(none.status, 6, str(none))
+        self.assertIn("the 2 CPUs that it was started with stay", none.err)
+        fewer = vmctl("set", "web-1", "cpus=2", "--live", "--timeout", "60s")
+        if "<domain type='kvm'" in virsh("dumpxml", "web-1").out:
+            self.ok(fewer)
+            self.assertEqual(self.inside("/usr/bin/nproc").strip(), "2")
+        else:
+            self.assertEqual(fewer.status, 6, str(fewer))
+            self.assertIn("TCG", fewer.err)
+            self.assertEqual(self.inside("/usr/bin/nproc").strip(), "4")
+        self.memory_and_definition_agree()
+        more = vmctl("set", "web-1", "cpus.count=5", "cpus.max=5", "--live")
+        self.assertEqual(more.status, 6, str(more))
+        self.assertIn("room for 4 CPUs", more.err)
+
+    def total_mib(self):
+        return int(re.search(r"MemTotal: +(\d+)", self.inside("/usr/bin/cat", "/proc/meminfo"))[1]) // 1024
+
+    def test_6c_memory_comes_online_up_to_its_maximum_and_the_balloon_takes_some_back(self):
+        whole = self.total_mib()
+        self.ok(vmctl("set", "web-1", "memory=768MiB", "--live", "--timeout", "60s"))
+        self.assertEqual(self.memory_and_definition_agree()["memoryMiB"], 768)
+        self.assertAlmostEqual(self.total_mib(), whole - 256, delta=16)
+        for size in (1536, 2048):
+            came = self.ok(vmctl("set", "web-1", f"memory={size}MiB", "--live", "--timeout", "60s"))
+            self.assertEqual(self.memory_and_definition_agree()["memoryMiB"], size)
+            self.assertNotIn("offline", came.err)
+            self.assertAlmostEqual(self.total_mib(), whole + size - 1024, delta=16)
+        more = vmctl("set", "web-1", "memory.size=3GiB", "memory.max=3GiB", "--live")
+        self.assertEqual(more.status, 6, str(more))
+        self.assertIn("room for 2GiB", more.err)
 
     def test_7_a_guest_that_listens_stops_by_itself(self):
         stopped = self.ok(vmctl("stop", "web-1", "--grace", "60s", timeout=120))

@@ -1,0 +1,69 @@
+/* What a domain that runs cannot have before its next start, read from its XML: formatdomain.html, "CPU Allocation" and "Memory devices". */
+#include "domain_helper.h"
+
+#include "backends/libvirt/change.h"
+
+#define GIB_KIB (1024ull * 1024)
+
+static void says(char *obstacle, const char *words) {
+    if (words) {
+        assert_non_null(obstacle);
+        assert_non_null(strstr(obstacle, words));
+    } else {
+        assert_null(obstacle);
+    }
+    free(obstacle);
+}
+
+#define DOMAIN(type, inside) "<domain type='" type "'>" inside "</domain>"
+#define BOOTED               "<vcpu placement='static' current='2'>4</vcpu>"
+#define GROWN                                                                                                          \
+    "<vcpu placement='static' current='3'>4</vcpu><vcpus>"                                                             \
+    "<vcpu id='0' enabled='yes' hotpluggable='no' order='1'/><vcpu id='1' enabled='yes' hotpluggable='no' order='2'/>" \
+    "<vcpu id='2' enabled='yes' hotpluggable='yes' order='3'/><vcpu id='3' enabled='no' hotpluggable='yes'/></vcpus>"
+
+static void cpus_of_the_start_stay(void **state) {
+    (void)state;
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", BOOTED), 4), NULL);
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", BOOTED), 5), "room for 4 CPUs");
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", BOOTED), 2), NULL);
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", BOOTED), 1), "the 2 CPUs that it was started with stay");
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", GROWN), 2), NULL);
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", GROWN), 1), "the 2 CPUs that it was started with stay");
+    says(libvirt_cpus_obstacle(DOMAIN("kvm", "<vcpu>4</vcpu>"), 3), "the 4 CPUs that it was started with stay");
+}
+
+/* QEMU 7.2 without KVM: the CPU leaves the guest, libvirt never hears of it, and QEMU dies when memory is added then. */
+static void emulation_gives_up_no_cpu(void **state) {
+    (void)state;
+    says(libvirt_cpus_obstacle(DOMAIN("qemu", GROWN), 4), NULL);
+    says(libvirt_cpus_obstacle(DOMAIN("qemu", GROWN), 2), "TCG");
+    says(libvirt_cpus_obstacle(DOMAIN("qemu", GROWN), 1), "the 2 CPUs that it was started with stay");
+}
+
+#define MEMORY(slots, devices)                                                                                         \
+    DOMAIN("kvm", "<maxMemory slots='" slots "' unit='KiB'>4194304</maxMemory><memory unit='KiB'>1048576</memory>"     \
+                  "<currentMemory unit='KiB'>1048576</currentMemory><devices>" devices                                 \
+                  "<memballoon model='virtio'/></devices>")
+#define DIMM "<memory model='dimm'><target><size unit='KiB'>131072</size></target></memory>"
+
+static void memory_has_slots_and_a_maximum(void **state) {
+    (void)state;
+    says(libvirt_memory_obstacle(MEMORY("2", ""), 4 * GIB_KIB), NULL);
+    says(libvirt_memory_obstacle(MEMORY("2", ""), 5 * GIB_KIB), "room for 4GiB");
+    says(libvirt_memory_obstacle(MEMORY("2", ""), GIB_KIB + 64 * 1024), "128MiB");
+    says(libvirt_memory_obstacle(MEMORY("2", ""), GIB_KIB / 2), NULL);
+    says(libvirt_memory_obstacle(MEMORY("2", DIMM), 2 * GIB_KIB), NULL);
+    says(libvirt_memory_obstacle(MEMORY("2", DIMM DIMM), 2 * GIB_KIB), "all its slots");
+    says(libvirt_memory_obstacle(DOMAIN("kvm", "<memory unit='KiB'>1048576</memory>"), 2 * GIB_KIB), "without room");
+    says(libvirt_memory_obstacle(DOMAIN("kvm", "<memory unit='KiB'>1048576</memory>"), GIB_KIB / 2), "no balloon");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cpus_of_the_start_stay),
+        cmocka_unit_test(emulation_gives_up_no_cpu),
+        cmocka_unit_test(memory_has_slots_and_a_maximum),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
