@@ -63,12 +63,9 @@ static int read_domain(libvirt_changing *ch, vmctl_error **err) {
     int code = libvirt_rpc_run(ch->conn, ch->deadline, "reading the domain", work_read, rpc, err);
     if (code < 0)
         return code;
-    if (!rpc->found) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is transient: it ends with its present run and has no definition",
-                  ch->vm->name);
-        return vmc_error_next(err, "make it permanent first: virsh dumpxml %s > vm.xml; virsh define vm.xml",
-                              ch->vm->name);
-    }
+    code = libvirt_change_check_kept(ch->vm->name, rpc->found, err);
+    if (code < 0)
+        return code;
     ch->autostart = (int)rpc->number;
     ch->old_xml = rpc->out;
     ch->live_xml = rpc->text;
@@ -139,17 +136,15 @@ static int check_live(const libvirt_changing *ch, vmctl_error **err) {
     VMC_AUTO_FREE char *paths = vmc_strv_join(&later, ", ");
     vmc_error(err, VMCTL_E_INVALID_STATE, "%s cannot be changed while %s %s; nothing was changed", paths, ch->vm->name,
               ch->saved ? "is saved" : "runs");
-    return vmc_error_next(err, "leave --live out and restart it afterwards (vmctl restart %s)", ch->vm->name);
+    VMC_AUTO_FREE char *next = libvirt_change_later(ch->vm->name);
+    return vmc_error_next(err, "%s", next);
 }
 
 /* The saved memory knows each disk as large as it was: a guest that goes on with a larger one works beyond what it believes in. */
 static int check_saved(const libvirt_changing *ch, vmctl_error **err) {
     for (size_t i = 0; ch->saved && i < ch->count; i++) {
-        if (ch->steps[i].kind != LIBVIRT_STEP_SIZE)
-            continue;
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is saved, and its memory knows disk %s as it is: it cannot be grown",
-                  ch->vm->name, ch->steps[i].name);
-        return vmc_error_next(err, "start it first (vmctl start %s): it grows while it runs", ch->vm->name);
+        if (ch->steps[i].kind == LIBVIRT_STEP_SIZE)
+            return libvirt_change_check_grow(ch->vm->name, ch->saved, ch->steps[i].name, err);
     }
     return 0;
 }

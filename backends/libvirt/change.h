@@ -70,6 +70,21 @@ int libvirt_changing_run(libvirt_changing *ch, const vmctl_diff *diff, bool dry_
                          vmctl_error **err);
 void libvirt_changing_close(libvirt_changing *ch);
 
+/* change_check.c: these only look, and say why not and what to do about it; `vmctl caps --vm` says the same. */
+#define LIBVIRT_SAVED_OBSTACLE "the VM is saved, and its next start goes on with what it had then"
+/* kept: the domain has a definition. INVALID_STATE. */
+int libvirt_change_check_kept(const char *name, bool kept, vmctl_error **err);
+/* Whether a disk can grow, for a VM whose memory is saved or not. INVALID_STATE. */
+int libvirt_change_check_grow(const char *name, bool saved, const char *disk, vmctl_error **err);
+/* What to do about a change that waits for a restart: free. */
+char *libvirt_change_later(const char *name);
+/* Why such a device cannot come to (adding) or leave a running domain: free; NULL: it can, as far as is known beforehand. */
+char *libvirt_device_obstacle(const libvirt_conn *conn, unsigned long libvirt_version, const char *live_xml,
+                              const vmctl_device *device, bool adding);
+/* The optical drive of that name, NULL: the only one. NOT_FOUND, AMBIGUOUS. */
+int libvirt_drive_find(const char *vm, const libvirt_domain_facts *facts, const char *name, const vmctl_device **out,
+                       vmctl_error **err);
+
 /* change_live.c: what a step means for the running domain, decided before anything is done: its effect, and why not now. planned: what the
  * definition becomes. Only looks. */
 void libvirt_step_settle(const libvirt_changing *ch, libvirt_step *step, const libvirt_domain_facts *planned);

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 9.0's daemon dies of it (measured: attach-device of a virtiofs filesystem ends libvirtd); newer ones could not be tried here. */
-#define VIRTIOFS_SINCE 10000000ul
-
 /* --- devices in the documents ----------------------------------------------------------------------------- */
 
 /* The lists of the spec, and the element that each is in the document. */
@@ -291,25 +288,11 @@ static void later(libvirt_step *step, char *why) {
     step->why = why;
 }
 
-static bool is_virtiofs(const vmctl_device *share) {
-    return vmc_str_eq(share->type, "virtiofs");
-}
-
-/* Whether a device of this kind can come to or leave a running domain at all; the rest is up to libvirt and the guest. */
 static void settle_device(const libvirt_changing *ch, libvirt_step *step, const vmctl_device *device) {
-    static const char *const fixed[] = {"ide", "sata", "fdc"};
-    bool disk = device->kind == VMCTL_DEVICE_DISK || device->kind == VMCTL_DEVICE_CDROM;
-    for (size_t i = 0; disk && i < sizeof fixed / sizeof fixed[0]; i++)
-        if (vmc_str_eq(device->bus, fixed[i]))
-            later(step, vmc_printf("bus %s takes and gives no disks and drives while the VM runs", device->bus));
-    if (device->kind == VMCTL_DEVICE_SHARE && !is_virtiofs(device))
-        later(step, vmc_strdup("9p shares are there from the start only"));
-    if (device->kind == VMCTL_DEVICE_SHARE && is_virtiofs(device) && !ch->conn->test_driver &&
-        ch->host.libvirt_version < VIRTIOFS_SINCE)
-        later(step, vmc_strdup("a virtiofs share comes and goes while the VM runs from libvirt 10.0 on"));
-    else if (device->kind == VMCTL_DEVICE_SHARE && is_virtiofs(device) && step->kind == LIBVIRT_STEP_ADD &&
-             !libvirt_memory_is_shared(ch->live_xml))
-        later(step, vmc_strdup("its memory was not started as one that virtiofs can share"));
+    const bool adding = step->kind == LIBVIRT_STEP_ADD;
+    char *why = libvirt_device_obstacle(ch->conn, ch->host.libvirt_version, ch->live_xml, device, adding);
+    if (why)
+        later(step, why);
 }
 
 static void settle_add(const libvirt_changing *ch, libvirt_step *step, const libvirt_domain_facts *planned) {
@@ -331,7 +314,7 @@ static void settle_remove(const libvirt_changing *ch, libvirt_step *step) {
 void libvirt_step_settle(const libvirt_changing *ch, libvirt_step *step, const libvirt_domain_facts *planned) {
     step->effect = VMCTL_EFFECT_NOW;
     if (ch->saved && step->kind != LIBVIRT_STEP_AUTOSTART)
-        later(step, vmc_strdup("the VM is saved, and its next start goes on with what it had then"));
+        later(step, vmc_strdup(LIBVIRT_SAVED_OBSTACLE));
     if (!ch->active)
         return;
     switch (step->kind) {

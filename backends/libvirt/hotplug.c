@@ -184,34 +184,6 @@ int libvirt_device_detach(void *conn, void *vm, const char *name, const vmctl_at
 
 /* --- media ------------------------------------------------------------------------------------------------- */
 
-static int find_drive(const libvirt_changing *ch, const char *name, const vmctl_device **out, vmctl_error **err) {
-    VMC_AUTO_STRV drives = {0};
-    *out = NULL;
-    for (size_t i = 0; i < ch->config->info.device_count; i++) {
-        const vmctl_device *device = &ch->config->info.devices[i];
-        if (device->kind != VMCTL_DEVICE_CDROM || !device->name || vmc_str_eq(device->name, "cloud-init"))
-            continue;
-        vmc_strv_add(&drives, device->name);
-        if (!name || vmc_str_eq(device->name, name))
-            *out = device;
-    }
-    VMC_AUTO_FREE char *all = vmc_strv_join(&drives, ", ");
-    if (drives.count == 0) {
-        vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive", ch->vm->name);
-        return vmc_error_next(err, "vmctl attach %s cdrom cdrom=FILE.iso gives it one", ch->vm->name);
-    }
-    if (!name && drives.count > 1) {
-        vmc_error(err, VMCTL_E_AMBIGUOUS, "%s has several optical drives: %s", ch->vm->name, all);
-        return vmc_error_next(err, "say which with --device");
-    }
-    if (*out)
-        return 0;
-    const char *near = vmc_nearest(name, (const char *const *)drives.items);
-    vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive %s%s%s%s", ch->vm->name, name,
-              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-    return vmc_error_next(err, "it has: %s", all);
-}
-
 int libvirt_cdrom_change(void *conn, void *vm, const char *name, const char *image, const vmctl_cdrom_options *options,
                          vmc_journal *journal, vmctl_effect *effect, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
@@ -223,7 +195,7 @@ int libvirt_cdrom_change(void *conn, void *vm, const char *name, const char *ima
     ch.live = options->live;
     ch.force = options->force;
     if (code == 0)
-        code = find_drive(&ch, name, &drive, err);
+        code = libvirt_drive_find(ch.vm->name, ch.config, name, &drive, err);
     if (code == 0 && !image && !drive->source) {
         vmc_note(&deadline, VMCTL_NOTE_INFO, "drive %s of %s is empty already", drive->name, ch.vm->name);
         *effect = VMCTL_EFFECT_NOW;

@@ -7,6 +7,7 @@
 #include "ops.h"
 #include "xpath.h"
 #include <stdlib.h>
+#include <string.h>
 
 /* --- its life -------------------------------------------------------------------------------------------------------- */
 
@@ -209,6 +210,112 @@ static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
         say_obstacle(asked, out, libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory")), NULL);
 }
 
+/* --- devices ---------------------------------------------------------------------------------------------------------------- */
+
+/* NULL: it cannot be changed, or could not be asked, and *out says so. */
+static const libvirt_snapshot_scene *kept(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return NULL;
+    int code = libvirt_change_check_kept(asked->vm->name, scene->definition != NULL, &why);
+    libvirt_answer_check(out, code, why);
+    return code == 0 ? scene : NULL;
+}
+
+static void ask_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+    if (running(asked, out))
+        kept(asked, out);
+}
+
+static void say_later(libvirt_asked *asked, libvirt_answer *out, const char *obstacle) {
+    VMC_AUTO_FREE char *next = libvirt_change_later(asked->vm->name);
+    libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "%s", obstacle);
+    libvirt_answer_remedy(out, "%s", next);
+}
+
+static void ask_apply(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = kept(asked, out);
+    if (scene && !scene->active && scene->saved)
+        say_later(asked, out, LIBVIRT_SAVED_OBSTACLE);
+}
+
+/* The first device that cannot leave before the next start. */
+static void ask_detach(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = running(asked, out) ? kept(asked, out) : NULL;
+    libvirt_domain_facts *facts = NULL;
+    libvirt_answer ignored = {0};
+    if (!scene || libvirt_domain_facts_read(scene->xml, &facts, NULL) < 0)
+        return;
+    const libvirt_capabilities *host = libvirt_asked_host(asked, &ignored);
+    char *obstacle = NULL;
+    for (size_t i = 0; !obstacle && i < facts->info.device_count; i++)
+        obstacle = libvirt_device_obstacle(asked->conn, host ? host->features.libvirt_version : 0, scene->xml,
+                                           &facts->info.devices[i], false);
+    if (obstacle)
+        say_later(asked, out, obstacle);
+    free(obstacle);
+    free(ignored.reason);
+    libvirt_domain_facts_free(facts);
+}
+
+static void ask_medium(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = kept(asked, out);
+    libvirt_domain_facts *facts = NULL;
+    const vmctl_device *drive;
+    vmctl_error *why = NULL;
+    if (!scene || libvirt_domain_facts_read(scene->definition, &facts, NULL) < 0)
+        return;
+    int code = libvirt_drive_find(asked->vm->name, facts, NULL, &drive, &why);
+    if (code == VMCTL_E_AMBIGUOUS) { /* the command says which */
+        vmctl_error_free(why);
+        libvirt_answer_yes(out);
+    } else {
+        libvirt_answer_check(out, code, why);
+    }
+    libvirt_domain_facts_free(facts);
+}
+
+static void ask_grow(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = kept(asked, out);
+    libvirt_domain_facts *facts = NULL;
+    vmctl_error *why = NULL;
+    if (!scene || libvirt_domain_facts_read(scene->definition, &facts, NULL) < 0)
+        return;
+    const vmctl_device *disk = NULL;
+    for (size_t i = 0; !disk && i < facts->info.device_count; i++)
+        if (facts->info.devices[i].kind == VMCTL_DEVICE_DISK && facts->info.devices[i].name)
+            disk = &facts->info.devices[i];
+    if (disk) {
+        int code = libvirt_change_check_grow(asked->vm->name, scene->saved, disk->name, &why);
+        libvirt_answer_check(out, code, why);
+    } else {
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no disk", asked->vm->name);
+        libvirt_answer_remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", asked->vm->name);
+    }
+    libvirt_domain_facts_free(facts);
+}
+
+/* One more of them while it runs. */
+static void ask_virtiofs(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = kept(asked, out);
+    const libvirt_capabilities *host = scene ? libvirt_asked_host(asked, out) : NULL;
+    if (!host)
+        return;
+    for (const libvirt_probe_entry *entry = libvirt_host_probes; entry->feature; entry++)
+        if (strcmp(entry->feature, "share.virtiofs") == 0)
+            entry->ask(asked, out);
+    if (out->level != VMCTL_LEVEL_YES || !scene->active)
+        return;
+    const vmctl_device share = {.kind = VMCTL_DEVICE_SHARE, .type = "virtiofs"};
+    VMC_AUTO_FREE char *obstacle =
+        libvirt_device_obstacle(asked->conn, host->features.libvirt_version, scene->xml, &share, true);
+    if (obstacle)
+        say_later(asked, out, obstacle);
+}
+
+/* --- display and console ------------------------------------------------------------------------------------------------------ */
+
 static void ask_screenshot(libvirt_asked *asked, libvirt_answer *out) {
     vmctl_error *why = NULL;
     int code = libvirt_screenshot_check(asked->conn, asked->vm, 0, asked->deadline, &why);
@@ -251,6 +358,13 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"cpu.hotplug", ask_cpu_hotplug},
     {"memory.hotplug", ask_memory_hotplug},
     {"memory.balloon", ask_balloon},
+    {"change.apply", ask_apply},
+    {"device.disk.hotplug", ask_hotplug},
+    {"device.nic.hotplug", ask_hotplug},
+    {"device.detach", ask_detach},
+    {"device.cdrom.change", ask_medium},
+    {"storage.grow", ask_grow},
+    {"share.virtiofs", ask_virtiofs},
     {"guest.channel", ask_channel},
     {"guest.exec", ask_agent},
     {"guest.copy", ask_agent},

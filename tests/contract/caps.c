@@ -50,12 +50,16 @@ static uint64_t checksum(const char *path) {
 }
 
 /* The operation was refused: with the reason and the remedy that the probe gave. */
-static void same_words(const answers *a) {
-    assert_int_equal(a->level, VMCTL_LEVEL_NO);
+static void same_words_at(const answers *a, vmctl_level level) {
+    assert_int_equal(a->level, level);
     if (!strstr(failure, a->reason) || !*a->remedy || !strstr(failure, a->remedy)) {
         print_error("the probe: %s (%s)\nthe refusal: %s\n", a->reason, a->remedy, failure);
         fail();
     }
+}
+
+static void same_words(const answers *a) {
+    same_words_at(a, VMCTL_LEVEL_NO);
 }
 
 static void a_snapshot_of_a_raw_disk(void **state) {
@@ -144,6 +148,42 @@ static void more_cpus_and_memory_than_there_is_room_for(void **state) {
     vmctl_vm_free(vm);
 }
 
+static void devices_that_come_and_go(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("cap-j", "disks: [{name: root, image: %s}, {name: fixed, size: 4MiB, bus: sata}]\nmachine: q35",
+                        guest_image);
+    assert_int_equal(ask(vm, "device.disk.hotplug").level, VMCTL_LEVEL_NO);
+    assert_int_equal(ask(vm, "storage.grow").level, VMCTL_LEVEL_YES);
+    start(vm);
+    wait_line(vm, 1);
+    assert_int_equal(ask(vm, "device.disk.hotplug").level, VMCTL_LEVEL_YES);
+    assert_int_equal(ask(vm, "device.nic.hotplug").level, VMCTL_LEVEL_YES);
+    assert_int_equal(ask(vm, "storage.grow").level, VMCTL_LEVEL_YES);
+    assert_int_equal(ask(vm, "change.apply").level, VMCTL_LEVEL_YES);
+    answers fixed = ask(vm, "device.detach"), drive = ask(vm, "device.cdrom.change"), share = ask(vm, "share.virtiofs");
+    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
+    options.live = true;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_device_detach(vm, "fixed", &options, NULL, &err));
+    same_words_at(&fixed, VMCTL_LEVEL_LIMITED);
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_cdrom_change(vm, NULL, NULL, NULL, NULL, &err));
+    same_words(&drive);
+    /* Its memory is not shared; and libvirt 9.0 is not asked to plug one at all. */
+    vmctl_spec *spec = vmctl_spec_new();
+    MUST(vmctl_spec_set(spec, "shares[0]", "{name: src, path: /usr, type: virtiofs}", &err));
+    FAILS(VMCTL_E_INVALID_STATE,
+          vmctl_device_attach(vm, "shares", vmctl_node_get(vmctl_spec_root(spec), "shares[0]"), &options, NULL, &err));
+    same_words_at(&share, VMCTL_LEVEL_LIMITED);
+    vmctl_spec_free(spec);
+    MUST(vmctl_vm_save(vm, NULL, &err));
+    answers grow = ask(vm, "storage.grow"), apply = ask(vm, "change.apply");
+    effects ignored = {0};
+    FAILS(VMCTL_E_INVALID_STATE, change(vm, "disk.root.size", "8MiB", false, false, &ignored));
+    same_words(&grow);
+    FAILS(VMCTL_E_INVALID_STATE, change(vm, "memory", "64MiB", true, false, &ignored));
+    same_words_at(&apply, VMCTL_LEVEL_LIMITED);
+    vmctl_vm_free(vm);
+}
+
 static void asking_changes_nothing(void **state) {
     (void)state;
     vmctl_vm *vm = make_started("cap-e", "%s", "guestAgent: true");
@@ -185,6 +225,7 @@ static const contract_test tests[] = {
     TEST("lifecycle.pause", "probe pause resume", life_in_every_state),
     TEST("migrate.live", "probe migrate", moving_and_looking_at_a_stopped_vm),
     TEST("cpu.hotplug", "probe change", more_cpus_and_memory_than_there_is_room_for),
+    TEST("device.detach", "probe device_attach device_detach cdrom_change change", devices_that_come_and_go),
     TEST("look.get", "probe", asking_changes_nothing),
     TEST("look.get", "probe", what_is_possible_can_be_required),
 };

@@ -59,11 +59,37 @@ static void memory_has_slots_and_a_maximum(void **state) {
     says(libvirt_memory_obstacle(DOMAIN("kvm", "<memory unit='KiB'>1048576</memory>"), GIB_KIB / 2), "no balloon");
 }
 
+/* attach-device of a virtiofs share ends libvirtd 9.0. */
+static void virtiofs_is_plugged_from_libvirt_10_on(void **state) {
+    (void)state;
+    const libvirt_conn conn = {0};
+    const vmctl_device share = {.kind = VMCTL_DEVICE_SHARE, .type = "virtiofs"},
+                       old = {.kind = VMCTL_DEVICE_SHARE, .type = "9p"};
+    const char *shared = DOMAIN("kvm", "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>");
+    says(libvirt_device_obstacle(&conn, 9000000, shared, &share, true), "libvirt 10.0");
+    says(libvirt_device_obstacle(&conn, 9000000, shared, &share, false), "libvirt 10.0");
+    says(libvirt_device_obstacle(&conn, 0, shared, &share, true), "libvirt 10.0");
+    says(libvirt_device_obstacle(&conn, 10000000, shared, &share, true), NULL);
+    says(libvirt_device_obstacle(&conn, 10000000, shared, &share, false), NULL);
+    says(libvirt_device_obstacle(&conn, 10000000, DOMAIN("kvm", ""), &share, true), "memory");
+    says(libvirt_device_obstacle(&conn, 10000000, shared, &old, true), "9p");
+}
+
+static void disks_come_where_the_bus_can(void **state) {
+    (void)state;
+    const libvirt_conn conn = {0};
+    static const char *const buses[] = {"virtio", "scsi", "usb", "sata", "ide", "fdc"};
+    for (size_t i = 0; i < sizeof buses / sizeof buses[0]; i++) {
+        const vmctl_device disk = {.kind = VMCTL_DEVICE_DISK, .bus = buses[i]};
+        says(libvirt_device_obstacle(&conn, 9000000, DOMAIN("kvm", ""), &disk, true), i < 3 ? NULL : buses[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cpus_of_the_start_stay),
-        cmocka_unit_test(emulation_gives_up_no_cpu),
-        cmocka_unit_test(memory_has_slots_and_a_maximum),
+        cmocka_unit_test(cpus_of_the_start_stay),         cmocka_unit_test(emulation_gives_up_no_cpu),
+        cmocka_unit_test(memory_has_slots_and_a_maximum), cmocka_unit_test(virtiofs_is_plugged_from_libvirt_10_on),
+        cmocka_unit_test(disks_come_where_the_bus_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
