@@ -113,12 +113,12 @@ int libvirt_agent_explain(const libvirt_vm *vm, const char *command, int code, v
             vmc_error(err, code, "the guest's agent said: %s", words + 3);
         }
     } else if (strstr(said, "not connected")) {
-        code = vmc_error(err, VMCTL_E_INVALID_STATE, "the guest agent of %s is not connected", vm->name);
+        vmc_error(err, VMCTL_E_INVALID_STATE, "the guest agent of %s is not connected", vm->name);
         vmc_error_retryable(err);
         vmc_error_next(err, "vmctl wait %s --for agent", vm->name);
     } else if (vmc_str_eq(name, "VIR_ERR_AGENT_UNRESPONSIVE") || vmc_str_eq(name, "VIR_ERR_AGENT_UNSYNCED") ||
                strstr(said, "gent not available") || strstr(said, "gent is not responding")) {
-        code = vmc_error(err, VMCTL_E_TIMEOUT, "the guest agent of %s does not answer (%s)", vm->name, command);
+        vmc_error(err, VMCTL_E_TIMEOUT, "the guest agent of %s does not answer (%s)", vm->name, command);
         vmc_error_retryable(err);
         vmc_error_next(err, "see what the guest does (vmctl console %s, or ssh) and restart qemu-guest-agent there",
                        vm->name);

@@ -86,7 +86,7 @@ static int add(libvirt_conn *conn, const libvirt_vm *vm, const char *alias, cons
     /* Somebody else's forward must not be taken back. */
     vmc_journal_drop(journal, mark, NULL);
     VMC_AUTO_FREE char *words = vmc_strndup(rpc->out, strcspn(rpc->out, "\r\n"));
-    code = vmc_error(err, VMCTL_E_BUSY, "QEMU cannot listen at port %d of %s", forward->local, forward->address);
+    vmc_error(err, VMCTL_E_BUSY, "QEMU cannot listen at port %d of %s", forward->local, forward->address);
     vmc_error_hypervisor(err, NULL, words);
     return vmc_error_next(err, "0 takes a free port: 0:%d", forward->guest);
 }

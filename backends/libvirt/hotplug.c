@@ -154,13 +154,13 @@ int libvirt_device_detach(void *conn, void *vm, const char *name, const vmctl_at
     ch.live = options->live;
     if (code == 0)
         code = find_device(&ch, name, &device, err);
-    if (code == 0)
+    if (code == 0 && device)
         code = check_kind(&ch, device, err);
-    if (code == 0 && !find_named(ch.config, name)) {
+    if (code == 0 && device && !find_named(ch.config, name)) {
         code = ask_again(&ch, device, err);
         if (code >= 0)
             *effect = (vmctl_effect)code;
-    } else if (code == 0) {
+    } else if (code == 0 && device) {
         const char *list = list_of(device->kind);
         VMC_AUTO_FREE char *path = vmc_printf("%s.%s", list, name);
         VMC_AUTO_FREE char *item = vmc_printf("%s[0].name", list);
@@ -174,7 +174,7 @@ int libvirt_device_detach(void *conn, void *vm, const char *name, const vmctl_at
         if (code == 0)
             *effect = ch.steps[0].effect;
     }
-    if (code >= 0)
+    if (code >= 0 && device)
         tell_data(&ch, device);
     libvirt_changing_close(&ch);
     vmctl_diff_free(diff);
@@ -196,10 +196,10 @@ int libvirt_cdrom_change(void *conn, void *vm, const char *name, const char *ima
     ch.force = options->force;
     if (code == 0)
         code = libvirt_drive_find(ch.vm->name, ch.config, name, &drive, err);
-    if (code == 0 && !image && !drive->source) {
+    if (code == 0 && drive && !image && !drive->source) {
         vmc_note(&deadline, VMCTL_NOTE_INFO, "drive %s of %s is empty already", drive->name, ch.vm->name);
         *effect = VMCTL_EFFECT_NOW;
-    } else if (code == 0) {
+    } else if (code == 0 && drive) {
         VMC_AUTO_FREE char *path = vmc_printf("disks.%s.cdrom", drive->name);
         spec = vmctl_spec_new();
         code = vmctl_spec_set(spec, path, image ? image : "", err);

@@ -138,7 +138,7 @@ static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline
 /* Still being received, or, where the other side gave up, about to be removed by its daemon. */
 static bool is_arriving(const side *t) {
     return has_job(t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) ||
-           (t->domain && t->active && t->state == VIR_DOMAIN_PAUSED &&
+           (t && t->domain && t->active && t->state == VIR_DOMAIN_PAUSED &&
             (t->reason == VIR_DOMAIN_PAUSED_MIGRATION || t->reason == VIR_DOMAIN_PAUSED_STARTING_UP));
 }
 
@@ -211,7 +211,7 @@ static int settle_both(libvirt_conn *source, side **s, libvirt_conn *target, sid
     int code = stop_job(source, s, deadline, err);
     if (code == 0)
         code = wait_arrived(target, t, deadline, err);
-    return code < 0 ? code : decide(source, *s, target, *t, ran, deadline, err);
+    return code < 0 || !*s || !*t ? code : decide(source, *s, target, *t, ran, deadline, err);
 }
 
 /* Whether it is settled already by what this side shows. */
@@ -228,9 +228,9 @@ int libvirt_migrate_settle(libvirt_conn *conn, bool arriving, const char *detail
         return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s\" cannot be read", detail);
     side *mine = NULL;
     int code = look(conn, uuid, deadline, &mine, err);
-    if (code == 0 && !arriving)
+    if (code == 0 && mine && !arriving)
         code = stop_job(conn, &mine, deadline, err);
-    if (code < 0 || settled_here(mine, arriving)) {
+    if (code < 0 || !mine || settled_here(mine, arriving)) {
         if (mine)
             side_drop(mine);
         return code;

@@ -310,9 +310,9 @@ int libvirt_snapshot_check_revert(const libvirt_snapshot_scene *scene, const lib
         if (disk->part != LIBVIRT_PART_INTERNAL || !disk->source ||
             !is_under(scene, xmlDocGetRootElement(doc), disk->source, &overlay, &other))
             continue;
-        code = vmc_error(err, VMCTL_E_DATA_LOSS_PREVENTED,
-                         "going back to %s would write to %s, on which %s stands, and what that holds would be lost",
-                         snapshot->name, disk->source, overlay ? overlay : "an overlay");
+        vmc_error(err, VMCTL_E_DATA_LOSS_PREVENTED,
+                  "going back to %s would write to %s, on which %s stands, and what that holds would be lost",
+                  snapshot->name, disk->source, overlay ? overlay : "an overlay");
         const libvirt_snapshot *parent = other ? libvirt_snapshots_parent(&scene->snapshots, other) : NULL;
         VMC_AUTO_FREE char *steps = parent && parent->internal ? merge_by_hand(scene, other) : NULL;
         if (steps)

@@ -62,6 +62,8 @@ static void forget_description(entry *e) {
 
 static void drop(entry **at) {
     entry *e = *at;
+    if (!e)
+        return;
     *at = e->next;
     forget_description(e);
     free(e->name);

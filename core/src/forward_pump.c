@@ -63,7 +63,11 @@ static int resolve(const char *host, int port, struct addrinfo **found, vmctl_er
 static int bind_to(const struct addrinfo *at, int *port) {
     int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int on = 1;
-    struct sockaddr_storage name;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name = {.v6 = {0}};
     socklen_t length = sizeof name;
     if (fd < 0)
         return -1;
@@ -71,14 +75,13 @@ static int bind_to(const struct addrinfo *at, int *port) {
     if (at->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
-        getsockname(fd, (struct sockaddr *)&name, &length) < 0) {
+        getsockname(fd, &name.any, &length) < 0) {
         int failure = errno;
         close(fd);
         errno = failure;
         return -1;
     }
-    *port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-                                             : ((struct sockaddr_in *)&name)->sin_port);
+    *port = ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
     return fd;
 }
 

@@ -81,7 +81,7 @@ static int unknown(const char *name, vmctl_error **err) {
 
 int vmc_key_codes(const char *const *given, size_t count, unsigned *codes, size_t *out, vmctl_error **err) {
     *out = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; given && i < count; i++) {
         VMC_AUTO_FREE char *copy = vmc_strdup(given[i]);
         char *rest = copy, *word;
         /* "+" alone is no separator, and an empty part is no key */
