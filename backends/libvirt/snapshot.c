@@ -82,6 +82,7 @@ static int parse(const char *xml, libvirt_snapshot *out, vmctl_error **err) {
     out->memory_file = vmc_strdup(libvirt_xml_attr(memory, "file"));
     out->external = out->memory_file != NULL;
     out->has_domain = domain != NULL;
+    out->cpus_came = libvirt_cpus_came(domain);
     out->quiesced = -1;
     if (libvirt_snapshot_note_read(root, &name, &quiesced)) {
         out->name = vmc_strdup(name);

@@ -37,6 +37,7 @@ typedef struct libvirt_snapshot {
     vmctl_state state; /* of the VM when it was taken */
     bool memory, internal, external, current;
     bool has_domain;   /* its document tells what the VM was */
+    bool cpus_came;    /* ... with CPUs that were plugged while it ran */
     int quiesced;      /* 1, -1 not known */
     char *memory_file; /* external memory; NULL */
     vmc_strv networks; /* libvirt's, that its NICs are on */
@@ -96,6 +97,9 @@ int libvirt_snapshot_look(libvirt_conn *conn, const libvirt_vm *vm, const vmc_de
 void libvirt_snapshot_scene_free(libvirt_snapshot_scene *scene);
 
 /* --- what can be done (snapshot_check.c): these only look, and say why not and what to do about it ------------------ */
+
+/* Whether the running domain has CPUs that were plugged. */
+bool libvirt_cpus_came(const xmlNode *domain);
 
 typedef enum libvirt_snapshot_kind {
     LIBVIRT_SNAPSHOT_MEMORY,  /* internal, of the whole running VM */

@@ -113,6 +113,16 @@ static bool has_uefi(const xmlNode *domain) {
            libvirt_xml_attr_is(libvirt_xml_child(os, "loader"), "type", "pflash");
 }
 
+/* libvirt plugs such CPUs again after QEMU has begun, and QEMU loads the snapshot as it begins: it ends with "Unknown savevm section or
+ * instance 'cpu_common'" (measured with libvirt 9.0 and QEMU 7.2). */
+bool libvirt_cpus_came(const xmlNode *domain) {
+    LIBVIRT_XML_EACH(vcpu, libvirt_xml_child(domain, "vcpus"), "vcpu") {
+        if (libvirt_xml_attr_is(vcpu, "enabled", "yes") && libvirt_xml_attr_is(vcpu, "hotpluggable", "yes"))
+            return true;
+    }
+    return false;
+}
+
 /* Besides its disks: what keeps QEMU from writing down the state of a running VM. */
 static char *memory_obstacle(const libvirt_snapshot_scene *scene, const xmlNode *domain, char **remedy) {
     const xmlNode *devices = libvirt_xml_child(domain, "devices");
@@ -129,6 +139,10 @@ static char *memory_obstacle(const libvirt_snapshot_scene *scene, const xmlNode 
             "%s runs on UEFI firmware, of which %s takes no snapshot while it runs (10.10 and newer do, with a "
             "qcow2 variable store)",
             vm, version);
+    }
+    if (libvirt_cpus_came(domain)) {
+        *remedy = vmc_printf("vmctl restart %s: from its next start on it has them from the beginning", vm);
+        return vmc_strdup("CPUs came while it ran, and a snapshot with them could not be gone back to");
     }
     const xmlNode *hostdev = libvirt_xml_child(devices, "hostdev");
     if (hostdev) {
@@ -301,6 +315,10 @@ int libvirt_snapshot_check_revert(const libvirt_snapshot_scene *scene, const lib
         return vmc_error_next(
             err, "a new VM with disks: [{backing: %s}] begins with what was in it, and %s stays as it is", file, vm);
     }
+    if (snapshot->memory && snapshot->cpus_came)
+        return vmc_error(err, VMCTL_E_UNSUPPORTED,
+                         "CPUs had come while %s ran when %s was taken, and QEMU cannot go back to that", vm,
+                         snapshot->name);
     LIBVIRT_AUTO_XML *doc = NULL;
     int code = libvirt_xml_parse(scene->xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
     for (size_t i = 0; code == 0 && i < snapshot->disk_count; i++) {

@@ -143,8 +143,17 @@ static void more_cpus_and_memory_than_there_is_room_for(void **state) {
     assert_non_null(strstr(failure, memory.reason));
     assert_int_equal(ask(vm, "memory.balloon").level, VMCTL_LEVEL_YES);
     vmctl_vm_free(vm);
-    vm = make_started("cap-i", "%s", "cpus: {count: 1, max: 2}");
+    vm =
+        make_started("cap-i", "disks: [{name: root, image: %s, format: qcow2}]\ncpus: {count: 1, max: 2}", guest_image);
     assert_int_equal(ask(vm, "cpu.hotplug").level, VMCTL_LEVEL_YES);
+    assert_int_equal(ask(vm, "snapshot.memory").level, VMCTL_LEVEL_YES);
+    MUST(change(vm, "cpus.count", "2", true, false, &ignored));
+    /* A snapshot with a plugged CPU could be taken, and never be gone back to. */
+    answers memory_of_it = ask(vm, "snapshot.memory");
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.memory = VMCTL_MEMORY_WITH;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "one", &options, &err));
+    same_words(&memory_of_it);
     vmctl_vm_free(vm);
 }
 

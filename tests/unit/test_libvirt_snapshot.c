@@ -144,6 +144,24 @@ static void read_three(libvirt_snapshots *out, const char *note) {
     assert_int_equal(out->count, 3);
 }
 
+/* QEMU would end as it loads it, and the VM that ran with it. */
+static void one_with_plugged_cpus_is_not_gone_back_to(void **state) {
+    (void)state;
+    vmc_cleanup(libvirt_snapshots_free) libvirt_snapshots all = {0};
+    VMC_AUTO_STRV documents = {0};
+    vmctl_error *err = NULL;
+    libvirt_snapshot_scene scene = scene_of(DOMAIN("", QCOW2("vda", "/a")), true, 9000000);
+    vmc_strv_add(&documents,
+                 "<domainsnapshot><name>one</name><state>running</state><memory snapshot='internal'/>"
+                 "<disks>" INTERNAL_DISK "</disks><domain type='kvm'><name>web-1</name><vcpus>"
+                 "<vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='yes' hotpluggable='yes'/>"
+                 "</vcpus><devices>" QCOW2("vda", "/a") "</devices></domain></domainsnapshot>");
+    assert_int_equal(libvirt_snapshots_parse(&documents, "one", &all, &err), 0);
+    assert_int_equal(libvirt_snapshot_check_revert(&scene, &all.items[0], &err), VMCTL_E_UNSUPPORTED);
+    assert_non_null(strstr(vmctl_error_message(err), "CPUs"));
+    vmctl_error_free(err);
+}
+
 static void documents_are_read(void **state) {
     (void)state;
     vmc_cleanup(libvirt_snapshots_free) libvirt_snapshots all = {0};
@@ -297,6 +315,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_kind_is_one_that_can_be_reverted),
         cmocka_unit_test(documents_are_read),
+        cmocka_unit_test(one_with_plugged_cpus_is_not_gone_back_to),
         cmocka_unit_test(going_back_harms_no_other_snapshot),
         cmocka_unit_test(deleting_harms_no_other_snapshot),
         cmocka_unit_test(a_job_is_busy),
