@@ -81,6 +81,31 @@ rng: true
         disk = vmctl("ssh", *options, "web-1", "--", "cat", "/sys/block/vda/size")
         self.assertEqual(int(disk.out) * 512, 4 << 30)
 
+    def test_3b_ssh_where_there_is_no_agent(self):
+        key = ["--identity", str(self.key)]
+        words = ["printf", "%s|", "a b", "it's", "$HOME", ""]
+        sent = self.folder / "sent.bin"
+        sent.write_bytes(os.urandom(3 << 20))
+        sent.chmod(0o640)
+        self.ok(vmctl("ssh", *key, "web-1", "--", "sudo systemctl stop qemu-guest-agent"))
+        try:
+            self.wait_for("the agent is gone", lambda: vmctl("exec", "web-1", "--via", "agent", "--", "true").status == 125, 60)
+            said = self.ok(vmctl("exec", *key, "web-1", "--", *words))
+            self.assertEqual(said.out, "a b|it's|$HOME||", str(said))
+            self.assertIn("by ssh then", said.err)
+            self.assertEqual(vmctl("exec", *key, "web-1", "--", "sh", "-c", "exit 7").status, 7)
+            self.assertEqual(self.ok(vmctl("exec", *key, "-i", "web-1", "--", "tr", "a-z", "A-Z", input="typed")).out, "TYPED")
+            self.ok(vmctl("cp", *key, str(sent), "web-1:/tmp/sent.bin"))
+            back = self.folder / "back.bin"
+            self.ok(vmctl("cp", *key, "web-1:/tmp/sent.bin", str(back)))
+            self.assertEqual(back.read_bytes(), sent.read_bytes())
+            self.assertEqual(back.stat().st_mode & 0o777, 0o640)
+            self.status(vmctl("cp", "--via", "agent", str(sent), "web-1:/tmp/x"), 6, "agent")
+        finally:
+            self.ok(vmctl("ssh", *key, "web-1", "--", "sudo systemctl start qemu-guest-agent"))
+            self.ok(vmctl("wait", "web-1", "--for", "agent", "--timeout", "120s"))
+        self.assertEqual(self.ok(vmctl("exec", *key, "--via", "ssh", "web-1", "--", "hostname")).out.strip(), "web-1")
+
     def test_4_waiting_again_is_at_once(self):
         for stage in ("running", "agent", "address", "port:22"):
             self.assertLess(self.ok(vmctl("wait", "web-1", "--for", stage, "--timeout", "30s")).seconds, 10, stage)
