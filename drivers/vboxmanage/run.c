@@ -166,6 +166,11 @@ static bool has_no_server(const vmctl_error *why) {
     return why && strstr(vmctl_error_message(why), "Failed to create the VirtualBox object");
 }
 
+/* VBoxSVC trips over a medium that another client looks at in the moment when it writes the machine's settings; the VM is as it was. */
+static bool tripped(const vmctl_error *why) {
+    return why && strstr(vmctl_error_message(why), "Assertion failed") && strstr(vmctl_error_message(why), "E_ACCESSDENIED");
+}
+
 int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
                    vmctl_error **err) {
     int64_t began = vmc_now_ms();
@@ -175,7 +180,7 @@ int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const 
         int code = run_once(manage, call, deadline, output, &why);
         /* The lock of a session that ends is gone within moments; one that works keeps it. */
         bool busy = code == VMCTL_E_BUSY && vmctl_error_retryable(why);
-        int64_t patience = busy ? call->busy_ms : code < 0 && has_no_server(why) ? SERVER_MS : 0;
+        int64_t patience = busy ? call->busy_ms : code < 0 && (has_no_server(why) || tripped(why)) ? SERVER_MS : 0;
         bool again = vmc_now_ms() + pause < began + patience;
         if (!again) {
             vmc_error_move(code < 0 ? err : NULL, &why);

@@ -625,6 +625,7 @@ static const struct {
     {"image_upload", "image.upload"},   {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
     {"snapshot_list", "snapshot.list"}, {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
     {"send_keys", "display.keys"},      {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
+    {"image_download", "image.download"},
 };
 
 static int call_slot(const char *slot, vmctl_vm *vm) {
@@ -639,6 +640,8 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
         return vmctl_image_upload(conn, guest_image, NULL, &err);
     if (strcmp(slot, "image_delete") == 0)
         return vmctl_image_delete(conn, "any.img", NULL, &err);
+    if (strcmp(slot, "image_download") == 0)
+        return vmctl_image_download(conn, "any.img", "/nowhere/any.img", NULL, &err);
     if (strcmp(slot, "snapshot_create") == 0)
         return vmctl_snapshot_create(vm, "one", NULL, &err);
     if (strcmp(slot, "snapshot_list") == 0)
