@@ -350,22 +350,22 @@ static int subscribe(libvirt_listener *l, int id, virConnectDomainEventGenericCa
 
 static int register_work(void *opaque) {
     static const struct {
-        int id;
         virConnectDomainEventGenericCallback callback;
+        int id;
         bool all, guest; /* of LIBVIRT_LISTEN_ALL, of LIBVIRT_LISTEN_GUEST */
     } others[] = {
-        {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot), true, false},
-        {VIR_DOMAIN_EVENT_ID_WATCHDOG, VIR_DOMAIN_EVENT_CALLBACK(on_watchdog), true, false},
-        {VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error), true, false},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added), true, false},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed), true, true},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed), true, true},
-        {VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_tray), true, false},
-        {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata), true, false},
-        {VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_balloon), false, true},
-        {VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent), true, false},
-        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job), true, false},
-        {VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, VIR_DOMAIN_EVENT_CALLBACK(on_block_job), true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_reboot), VIR_DOMAIN_EVENT_ID_REBOOT, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_watchdog), VIR_DOMAIN_EVENT_ID_WATCHDOG, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_io_error), VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_device_added), VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_device_removed), VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, true, true},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed), VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, true, true},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_tray), VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_metadata), VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_balloon), VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, false, true},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_agent), VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_job), VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, true, false},
+        {VIR_DOMAIN_EVENT_CALLBACK(on_block_job), VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, true, false},
     };
     register_args *args = opaque;
     libvirt_listener *l = args->listener;
