@@ -148,8 +148,8 @@ static void a_deadline_that_cannot_be_met(void **state) {
     call.timeout_ms = 1;
     vmctl_create_options options = VMCTL_CREATE_OPTIONS_INIT;
     options.call = &call;
-    int64_t began = now_ms();
     char *before = world();
+    int64_t began = now_ms();
     FAILS(VMCTL_E_TIMEOUT, create_only(spec_of("er-j", "%s", ""), &options));
     assert_true(now_ms() - began < 10000);
     char *after = world();
