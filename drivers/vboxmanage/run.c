@@ -168,7 +168,8 @@ static bool has_no_server(const vmctl_error *why) {
 
 /* VBoxSVC trips over a medium that another client looks at in the moment when it writes the machine's settings; the VM is as it was. */
 static bool tripped(const vmctl_error *why) {
-    return why && strstr(vmctl_error_message(why), "Assertion failed") && strstr(vmctl_error_message(why), "E_ACCESSDENIED");
+    return why && strstr(vmctl_error_message(why), "Assertion failed") &&
+           strstr(vmctl_error_message(why), "E_ACCESSDENIED");
 }
 
 int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,

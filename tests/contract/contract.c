@@ -621,10 +621,10 @@ static int no_snapshot(const vmctl_snapshot *snapshot, void *user) {
 static const struct {
     const char *slot, *feature;
 } slots[] = {
-    {"change", "change.apply"},         {"console_open", "console.serial"}, {"image_list", "image.list"},
-    {"image_upload", "image.upload"},   {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
-    {"snapshot_list", "snapshot.list"}, {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
-    {"send_keys", "display.keys"},      {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
+    {"change", "change.apply"},           {"console_open", "console.serial"}, {"image_list", "image.list"},
+    {"image_upload", "image.upload"},     {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
+    {"snapshot_list", "snapshot.list"},   {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
+    {"send_keys", "display.keys"},        {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
     {"image_download", "image.download"},
 };
 

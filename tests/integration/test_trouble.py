@@ -123,9 +123,17 @@ serial: {log: first.log}
         out, err = child.communicate(timeout=60)
         return child.returncode, out, err, time.monotonic() - began
 
+    def moments(self, *parts):
+        """Those parts of the time that a whole create takes on this machine, which may be fast or busy."""
+        began = time.monotonic()
+        self.ok(vmctl("create", str(self.yaml), "--start"))
+        whole = time.monotonic() - began
+        self.ok(vmctl("delete", "big", "--force"))
+        return [whole * part for part in parts]
+
     def test_ctrl_c_at_any_moment(self):
         cancelled = 0
-        for delay in (0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3):
+        for delay in self.moments(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0):
             status, out, err, seconds = self.interrupted(signal.SIGINT, delay)
             self.assertIn(status, (0, 130, -signal.SIGINT), f"after {delay} s: {status}\n{out}{err}")
             self.assertLess(seconds, 20)
@@ -137,7 +145,7 @@ serial: {log: first.log}
         self.assertGreaterEqual(cancelled, 3)
 
     def test_kill_9_is_undone_by_the_next_create(self):
-        for delay in (0.1, 0.3, 0.6, 1.0):
+        for delay in self.moments(0.1, 0.3, 0.6, 0.9):
             self.interrupted(signal.SIGKILL, delay)
             again = vmctl("create", str(self.yaml))
             if again.status == 5:  # it was complete already
@@ -148,7 +156,7 @@ serial: {log: first.log}
             self.nothing_left(f"kill -9 after {delay} s")
 
     def test_the_daemon_dies_in_the_middle(self):
-        for delay in (0.15, 0.5):
+        for delay in self.moments(0.15, 0.5):
             child = subprocess.Popen([harness.VMCTL, "create", str(self.yaml), "--start", "--connect", "qemu:///system"],
                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             time.sleep(delay)
@@ -179,6 +187,7 @@ serial: {log: first.log}
 
     def test_a_save_that_is_given_up_says_what_became_of_it(self):
         self.ok(vmctl("create", "slow", "--memory", "1GiB", "--image", harness.GUEST, "--set", "networks=[]", "--start"))
+        self.addCleanup(vmctl, "delete", "slow", "--force")
         for timeout in ("20ms", "60ms", "120ms"):
             given_up = vmctl("save", "slow", "--timeout", timeout)
             state = self.one(vmctl("get", "slow", "-o", "json"))["state"]
@@ -187,7 +196,7 @@ serial: {log: first.log}
             else:
                 self.status(given_up, 8)
                 self.assertEqual(state, "running", str(given_up))
-                if "had not answered" in given_up.err:
+                if "cannot save" in given_up.err and "had not answered" in given_up.err:
                     self.assertIn("runs on", given_up.err)
             self.ok(vmctl("start", "slow"))
             self.counts("slow")
