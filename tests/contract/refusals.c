@@ -1,0 +1,164 @@
+/* refusals.c - what a backend has not: told from its claims, and refused in their words. */
+#include "contract.h"
+#include "frame.h"
+
+typedef struct claim {
+    vmctl_level level;
+    char reason[512];
+} claim;
+
+static int take_claim(const vmctl_cap *cap, void *user) {
+    claim *to = user;
+    to->level = cap->vmctl;
+    COPY(to->reason, cap->vmctl_reason);
+    return 0;
+}
+
+/* UNKNOWN where it is no feature of vmctl but a name of this suite's. */
+static claim claim_of(const char *feature) {
+    claim result = {VMCTL_LEVEL_UNKNOWN, ""};
+    vmctl_caps_options options = VMCTL_CAPS_OPTIONS_INIT;
+    options.backend = profile->backend;
+    options.feature = feature;
+    vmctl_error *ignored = NULL;
+    if (vmctl_caps(&options, take_claim, &result, &ignored) < 0)
+        result.level = VMCTL_LEVEL_UNKNOWN;
+    vmctl_error_free(ignored);
+    return result;
+}
+
+bool can(const char *feature) {
+    for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
+        if (strcmp(refused->what, feature) == 0)
+            return false;
+    return claim_of(feature).level != VMCTL_LEVEL_NO;
+}
+
+void drop_disk(const char *path) {
+    if (can("image.delete"))
+        MUST(vmctl_image_delete(conn, strrchr(path, '/') ? strrchr(path, '/') + 1 : path, NULL, &err));
+    else
+        assert_int_equal(unlink(path), 0);
+}
+
+static int no_image(const vmctl_image *image, void *user) {
+    (void)image;
+    (void)user;
+    return 0;
+}
+
+static int no_metrics(const vmctl_metrics *metrics, void *user) {
+    (void)metrics;
+    (void)user;
+    return 0;
+}
+
+static int no_snapshot(const vmctl_snapshot *snapshot, void *user) {
+    (void)snapshot;
+    (void)user;
+    return 0;
+}
+
+/* Slots that a backend may leave empty: the feature that says so, and a call that must be refused then. */
+static const struct {
+    const char *slot, *feature;
+} slots[] = {
+    {"change", "change.apply"},           {"console_open", "console.serial"}, {"image_list", "image.list"},
+    {"image_upload", "image.upload"},     {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
+    {"snapshot_list", "snapshot.list"},   {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
+    {"send_keys", "display.keys"},        {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
+    {"image_download", "image.download"},
+};
+
+static int call_slot(const char *slot, vmctl_vm *vm) {
+    static const char *const keys[] = {"a"};
+    vmctl_stream *stream = NULL;
+    vmctl_diff *diff = NULL;
+    if (strcmp(slot, "console_open") == 0)
+        return vmctl_console_open(vm, NULL, &stream, &err);
+    if (strcmp(slot, "image_list") == 0)
+        return vmctl_image_list(conn, NULL, NULL, no_image, NULL, &err);
+    if (strcmp(slot, "image_upload") == 0)
+        return vmctl_image_upload(conn, guest_image, NULL, &err);
+    if (strcmp(slot, "image_delete") == 0)
+        return vmctl_image_delete(conn, "any.img", NULL, &err);
+    if (strcmp(slot, "image_download") == 0)
+        return vmctl_image_download(conn, "any.img", "/nowhere/any.img", NULL, &err);
+    if (strcmp(slot, "snapshot_create") == 0)
+        return vmctl_snapshot_create(vm, "one", NULL, &err);
+    if (strcmp(slot, "snapshot_list") == 0)
+        return vmctl_snapshot_list(vm, NULL, no_snapshot, NULL, &err);
+    if (strcmp(slot, "metrics_list") == 0)
+        return vmctl_metrics_list(conn, NULL, no_metrics, NULL, &err);
+    if (strcmp(slot, "screenshot") == 0)
+        return vmctl_screenshot(vm, "/nowhere/shot.png", NULL, &err);
+    if (strcmp(slot, "send_keys") == 0)
+        return vmctl_send_keys(vm, keys, 1, NULL, &err);
+    if (strcmp(slot, "clone") == 0)
+        return vmctl_vm_clone(vm, "other", NULL, NULL, &err);
+    if (strcmp(slot, "change") == 0) {
+        vmctl_spec *have = NULL;
+        MUST(vmctl_vm_spec(vm, NULL, &have, &err));
+        vmctl_spec *want = vmctl_spec_copy(have);
+        MUST(vmctl_spec_set(want, "cpus", "2", &err));
+        MUST(vmctl_spec_diff(have, want, NULL, &diff, &err));
+        int rc = vmctl_vm_change(vm, diff, NULL, &err);
+        vmctl_diff_free(diff);
+        vmctl_spec_free(have);
+        vmctl_spec_free(want);
+        return rc;
+    }
+    print_error("the suite does not know how to call %s\n", slot);
+    fail();
+    return 0;
+}
+
+const char *lacking(const char *words, bool of_slots, char *out, size_t size) {
+    for (const char *at = words; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        snprintf(out, size, "%.*s", (int)length, at);
+        at += length;
+        if (!of_slots && !can(out))
+            return out;
+        for (size_t i = 0; of_slots && i < sizeof slots / sizeof slots[0]; i++)
+            if (strcmp(slots[i].slot, out) == 0 && !can(slots[i].feature))
+                return out;
+    }
+    return NULL;
+}
+
+void is_refused(void **state) {
+    const contract_test *test = test_of(state);
+    char word[128];
+    claim said = {VMCTL_LEVEL_UNKNOWN, ""};
+    if (lacking(test->slots, true, word, sizeof word)) {
+        vmctl_vm *vm = make("refused", "%s", "");
+        for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+            if (strcmp(slots[i].slot, word) == 0)
+                said = claim_of(slots[i].feature);
+        FAILS(VMCTL_E_UNSUPPORTED, call_slot(word, vm));
+        vmctl_vm_free(vm);
+    } else {
+        const char *yaml = NULL;
+        lacking(test->feature, false, word, sizeof word);
+        said = claim_of(word);
+        for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
+            if (strcmp(refused->what, word) == 0)
+                yaml = refused->text;
+        if (!yaml) {
+            print_error("the profile of %s has no YAML that shows how %s is refused\n", profile->backend, word);
+            fail();
+        }
+        vmctl_spec *spec = spec_of("refused", "%s", yaml);
+        FAILS(VMCTL_E_UNSUPPORTED, vmctl_create(conn, spec, NULL, NULL, &err));
+        vmctl_spec_free(spec);
+        assert_int_equal(listed("refused"), 0);
+    }
+    if (said.level == VMCTL_LEVEL_NO) {
+        assert_string_not_equal(said.reason, "");
+        if (!strstr(failure, said.reason)) {
+            print_error("caps says: %s\nthe refusal: %s\n", said.reason, failure);
+            fail();
+        }
+    }
+}
