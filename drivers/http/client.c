@@ -172,6 +172,8 @@ int http_client_apply(http_client *c, const http_url *url, http_transfer *t, vmc
     set_blob(easy, CURLOPT_SSLKEY_BLOB, c->key_pem);
     set_text(easy, CURLOPT_PINNEDPUBLICKEY, c->pin);
     set_text(easy, CURLOPT_PROXY, c->proxy);
+    if (c->proxy)
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* the environment's exceptions are for the environment's proxy */
     if (c->server_name)
         apply_server_name(c, url, t);
     if (c->insecure && !c->has_thumbprint) {

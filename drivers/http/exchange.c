@@ -105,6 +105,16 @@ static size_t on_upload(char *bytes, size_t one, size_t size, void *user) {
     return given;
 }
 
+/* In the I/O thread. libcurl sends a request once more when the kept connection that it used turns out to be closed. */
+static int on_send(void *user, char *to, char *from, int to_port, int from_port) {
+    (void)to;
+    (void)from;
+    (void)to_port;
+    (void)from_port;
+    http_transfer *t = user;
+    return ++t->sends > 1 ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static bool names_header(const char *line, const char *name) {
     size_t n = strlen(name);
     return strncasecmp(line, name, n) == 0 && line[n] == ':';
@@ -173,6 +183,8 @@ static int set_up(const http_hop *hop, http_transfer *t, vmctl_error **err) {
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L); /* before most middle boxes forget a quiet connection */
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 15L);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
@@ -183,9 +195,12 @@ static int set_up(const http_hop *hop, http_transfer *t, vmctl_error **err) {
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
-    /* libcurl sends a request once more when the kept connection that it used turns out to be closed. */
-    if (hop->once)
+    if (hop->fresh)
         curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    if (hop->once) {
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
+    }
     set_body(hop, t);
     int rc = http_client_apply(hop->client, hop->url, t, err);
     if (rc < 0)
@@ -195,39 +210,64 @@ static int set_up(const http_hop *hop, http_transfer *t, vmctl_error **err) {
     return 0;
 }
 
-static int transport_error(const http_hop *hop, const http_transfer *t, bool *transport, vmctl_error **err) {
+/* What each of libcurl's codes that an exchange can end with means here. */
+static const struct {
+    CURLcode result;
+    http_failure failure;
+    int code;    /* 0: UNAVAILABLE */
+    bool passes; /* a repetition may cure it */
+    const char *next;
+} failures[] = {
+    {CURLE_URL_MALFORMAT, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_UNSUPPORTED_PROTOCOL, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_SSL_CERTPROBLEM, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_SSL_CACERT_BADFILE, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_OUT_OF_MEMORY, HTTP_FAILURE_OTHER, VMCTL_E_RESOURCE_EXHAUSTED, false, NULL},
+    {CURLE_PEER_FAILED_VERIFICATION, HTTP_FAILURE_TLS, 0, false,
+     "if you know this server, give its authority's certificate or its own thumbprint"},
+    {CURLE_SSL_PINNEDPUBKEYNOTMATCH, HTTP_FAILURE_TLS, 0, false,
+     "if you know this server, give its authority's certificate or its own thumbprint"},
+    {CURLE_SSL_CONNECT_ERROR, HTTP_FAILURE_TLS, 0, true, NULL},
+    {CURLE_COULDNT_RESOLVE_HOST, HTTP_FAILURE_RESOLVE, 0, false, "check the host's name"},
+    {CURLE_COULDNT_RESOLVE_PROXY, HTTP_FAILURE_RESOLVE, 0, false, "check the proxy's name"},
+    {CURLE_COULDNT_CONNECT, HTTP_FAILURE_CONNECT, 0, true, NULL},
+    {CURLE_OPERATION_TIMEDOUT, HTTP_FAILURE_CONNECT, 0, true, NULL},
+    {CURLE_PROXY, HTTP_FAILURE_CONNECT, 0, true, NULL},
+    {CURLE_ABORTED_BY_CALLBACK, HTTP_FAILURE_CUT, 0, true, NULL}, /* on_send */
+    {CURLE_GOT_NOTHING, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_SEND_ERROR, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_RECV_ERROR, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_PARTIAL_FILE, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_HTTP2, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_HTTP2_STREAM, HTTP_FAILURE_CUT, 0, true, NULL},
+};
+
+static int transport_error(const http_hop *hop, const http_transfer *t, http_hop_result *result, vmctl_error **err) {
     VMC_AUTO_FREE char *url = http_redact_url(hop->url->text);
-    const char *words = t->error[0] ? t->error : curl_easy_strerror(t->result);
+    const char *words = t->result == CURLE_ABORTED_BY_CALLBACK ? "the connection ended before the answer came"
+                        : t->error[0]                          ? t->error
+                                                               : curl_easy_strerror(t->result);
     int code = VMCTL_E_UNAVAILABLE;
-    bool passes = false;
+    bool passes = true;
     const char *next = NULL;
-    switch (t->result) {
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CACERT_BADFILE:
-        code = VMCTL_E_INVALID_ARGUMENT;
-        break;
-    case CURLE_OUT_OF_MEMORY:
-        code = VMCTL_E_RESOURCE_EXHAUSTED;
-        break;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-        next = "if you know this server, give its authority's certificate or its own thumbprint";
-        break;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        next = "check the host's name";
-        break;
-    default:
-        passes = true;
+    result->failure = HTTP_FAILURE_OTHER;
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++)
+        if (failures[i].result == t->result) {
+            result->failure = failures[i].failure;
+            code = failures[i].code ? failures[i].code : code;
+            passes = failures[i].passes;
+            next = failures[i].next;
+        }
+    if (t->result == CURLE_SSL_CONNECT_ERROR && strstr(words, "wrong version number")) {
+        passes = false; /* OpenSSL's words for a first byte that is no TLS */
+        next = "the server there speaks no TLS: is http:// meant?";
     }
     vmc_error(err, code, "%s %s: %s", hop->method, url, words);
     if (next)
         vmc_error_next(err, "%s", next);
     if (passes)
         vmc_error_retryable(err);
-    *transport = passes;
+    result->transport = passes;
     return code;
 }
 
@@ -369,6 +409,7 @@ static int wait_all(reader *r, vmctl_error **err) {
             return rc;
         if (rc == 0 && silence_left(r, idle_ms) == 0) {
             r->result->transport = true;
+            r->result->failure = HTTP_FAILURE_SILENT;
             vmc_error(err, VMCTL_E_UNAVAILABLE, "%s %s: silent for %lld ms", r->hop->method, url, (long long)idle_ms);
             vmc_error_retryable(err);
             return VMCTL_E_UNAVAILABLE;
@@ -387,7 +428,7 @@ static int conclude(reader *r, vmctl_error **err) {
     if (!result->stopped && t->stopped)
         return vmc_error(err, VMCTL_E_CANCELLED, "HTTP ends with the program");
     if (!result->stopped && t->result != CURLE_OK)
-        return transport_error(r->hop, t, &result->transport, err);
+        return transport_error(r->hop, t, result, err);
     if (!result->response)
         take_head(r); /* HTTP/0.9, or nothing at all */
     free(result->response->body);

@@ -11,6 +11,7 @@ typedef struct http_hop {
     const char *method;
     bool with_body;    /* of the request: false after a redirect that became a GET */
     bool with_secrets; /* the URL has the request's origin */
+    bool fresh;        /* a connection of its own */
     bool once;         /* must not reach the server twice */
     const char *basic; /* from the request's URL; NULL */
     const vmc_deadline *deadline;
@@ -21,6 +22,7 @@ typedef struct http_hop_result {
     bool told;               /* bytes or the head went to the caller */
     bool stopped;            /* a callback has seen enough */
     bool transport;          /* *err is a failure on the way that may pass */
+    http_failure failure;    /* what kind */
 } http_hop_result;
 
 /* 0 with a response, or negative. The head of an answer whose status is retryable is not told: the caller of this decides. */

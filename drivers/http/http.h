@@ -45,6 +45,17 @@ static inline void http_client_free_ptr(http_client **client) {
 
 typedef struct http_response http_response;
 
+/* Why no whole answer came. */
+typedef enum http_failure {
+    HTTP_FAILURE_NONE,
+    HTTP_FAILURE_RESOLVE, /* the host's or proxy's name is not known */
+    HTTP_FAILURE_CONNECT, /* nobody there, or the proxy refused */
+    HTTP_FAILURE_TLS,     /* not trusted, or no TLS */
+    HTTP_FAILURE_CUT,     /* the connection ended before the answer's end */
+    HTTP_FAILURE_SILENT,  /* idle_ms passed */
+    HTTP_FAILURE_OTHER
+} http_failure;
+
 /* Part of the body. Non-zero ends the request: negative is returned as the request's code, positive ends it with success (a
  * watch that has seen enough). */
 typedef int (*http_write_fn)(const void *bytes, size_t length, void *user);
@@ -73,8 +84,11 @@ typedef struct http_request {
     int max_redirects; /* 0: 10; -1: redirects are handed back as they are */
     int max_retries;   /* 0: 4; -1: none. Only for idempotent requests, before the first body byte went to `write` */
     bool idempotent;   /* GET, HEAD, PUT, DELETE, OPTIONS are anyway */
-    bool identity;     /* no compression: for ranges and checksums */
-    int64_t idle_ms;   /* no byte for so long is a connection error; 0: 60000; -1: none (watches) */
+    bool once; /* whatever its method: never sent twice, not even when the kept connection turns out to be closed (which
+                          is HTTP_FAILURE_CUT then; other requests that are not idempotent get a new connection each) */
+    bool identity;         /* no compression: for ranges and checksums */
+    int64_t idle_ms;       /* no byte for so long is a connection error; 0: 60000; -1: none (watches) */
+    http_failure *failure; /* told what kind of failure UNAVAILABLE is; NULL */
 } http_request;
 
 /* 0 for every HTTP status (see http_status_error). UNAVAILABLE for name, connection and TLS failures (also when retries are used

@@ -66,7 +66,8 @@ static int attempt(journey *j, http_hop_result *result, vmctl_error **err) {
                         .method = j->method,
                         .with_body = j->with_body,
                         .with_secrets = strcmp(j->here.origin, j->first.origin) == 0,
-                        .once = !is_idempotent(j->request, j->method),
+                        .fresh = !j->request->once && !is_idempotent(j->request, j->method),
+                        .once = j->request->once,
                         .basic = j->first.basic,
                         .deadline = j->deadline};
         int rc = http_hop_run(&hop, result, err);
@@ -136,6 +137,8 @@ static int run_attempts(journey *j, http_response **out, vmctl_error **err) {
         int64_t pause = 0;
         j->attempts++;
         int rc = attempt(j, &result, &own);
+        if (request->failure)
+            *request->failure = rc < 0 ? result.failure : HTTP_FAILURE_NONE;
         if (!again(j, most, &result, rc, &pause)) {
             if (rc == 0)
                 rc = tell_held_back(request, result.response);

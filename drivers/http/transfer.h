@@ -16,6 +16,7 @@ typedef struct http_transfer {
     /* The loop's. */
     struct http_transfer *next, *previous;
     bool attached;
+    int sends; /* how often libcurl began to send it; the caller's once it is done */
 
     /* Under the lock, but for `error`. */
     bool head_complete;

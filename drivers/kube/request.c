@@ -1,0 +1,295 @@
+/* drivers/kube/request.c - one request: credentials, repetitions by the server's word, refusals, warnings. */
+#include "drivers/kube/client.h"
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { MOST_TRIES = 10, CUT_TRIES = 3, CUT_PAUSE_MS = 100, LONGEST_PAUSE_MS = 60000, ANSWER_LIMIT = 64 << 20 };
+
+static const char *method_of(const kube_request *request) {
+    return request->method ? request->method : "GET";
+}
+
+static bool is_read(const char *method) {
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+/* ---- Warnings ---- */
+
+/* The text of `299 - "..."`; free; NULL: another form. Source: RFC 7234, section 5.5. */
+static char *warning_text(const char *value) {
+    const char *p = strchr(value, '"');
+    if (!p)
+        return NULL;
+    vmc_str s = {0};
+    for (p++; *p && *p != '"'; p++) {
+        if (*p == '\\' && p[1])
+            p++;
+        vmc_str_add_char(&s, *p);
+    }
+    return vmc_str_take(&s);
+}
+
+static void tell_warnings(kube_client *client, const http_response *response, const vmc_deadline *deadline) {
+    for (size_t i = 0; i < response->names.count; i++) {
+        if (strcmp(response->names.items[i], "warning") != 0)
+            continue;
+        VMC_AUTO_FREE char *text = warning_text(response->values.items[i]);
+        if (!text || !*text)
+            continue;
+        pthread_mutex_lock(&client->lock);
+        bool old = vmc_strv_has(&client->warned, text);
+        if (!old)
+            vmc_strv_add(&client->warned, text);
+        pthread_mutex_unlock(&client->lock);
+        if (!old)
+            vmc_note(deadline, VMCTL_NOTE_WARNING, "the cluster warns: %s", text);
+    }
+}
+
+/* ---- One try ---- */
+
+typedef struct attempt {
+    kube_client *client;
+    const kube_exchange *exchange;
+    const vmc_deadline *deadline;
+    char *url;
+    char *body; /* printed from the cJSON; NULL */
+    const char *bytes;
+    size_t length;
+    int refreshed; /* credentials were got again */
+    int tries, cuts;
+    bool told; /* of the body */
+} attempt;
+
+static int on_bytes(const void *bytes, size_t length, void *user) {
+    attempt *a = user;
+    a->told = true;
+    return a->exchange->write(bytes, length, a->exchange->user);
+}
+
+static int try_once(attempt *a, kube_grant *grant, http_failure *failure, http_response **response, vmctl_error **err) {
+    const kube_request *r = a->exchange->request;
+    const char *method = method_of(r);
+    VMC_AUTO_STRV headers = {0};
+    vmc_strv_printf(&headers, "Accept: %s", r->accept ? r->accept : "application/json, */*");
+    if (a->bytes)
+        vmc_strv_printf(&headers, "Content-Type: %s", r->content_type ? r->content_type : "application/json");
+    kube_add_impersonation(a->client->config, &headers);
+    http_request request = {.method = method,
+                            .url = a->url,
+                            .headers = (const char *const *)headers.items,
+                            .authorization = grant->authorization,
+                            .body = a->bytes,
+                            .body_length = a->length,
+                            .write = a->exchange->write ? on_bytes : NULL,
+                            .user = a,
+                            .limit = r->limit ? r->limit : ANSWER_LIMIT,
+                            .max_redirects = -1,
+                            .max_retries = -1,
+                            .once = !is_read(method),
+                            .identity = a->client->config->no_compression,
+                            .idle_ms = a->exchange->idle_ms,
+                            .failure = failure};
+    return http_perform(grant->link->http, &request, a->deadline, response, err);
+}
+
+/* virt-api says so that a role does not allow it: other credentials of the same user change nothing. */
+static bool is_empty_refusal(const http_response *response) {
+    return response->length == 0 && !http_response_header(response, "content-type");
+}
+
+/* How long until it is sent again; negative: it is not. */
+static int64_t pause_of(attempt *a, const http_response *response, http_failure failure) {
+    const char *method = method_of(a->exchange->request);
+    if (!response) {
+        bool cut = failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_SILENT;
+        return cut && is_read(method) && !a->told && ++a->cuts < CUT_TRIES ? CUT_PAUSE_MS : -1;
+    }
+    if (response->status < 429 || a->told || ++a->tries >= MOST_TRIES)
+        return -1;
+    if (response->status != 429 && (response->status < 500 || !is_read(method)))
+        return -1;
+    return http_retry_after_ms(http_response_header(response, "retry-after"));
+}
+
+static int wait_pause(const attempt *a, int64_t pause, vmctl_error **err) {
+    if (pause > LONGEST_PAUSE_MS)
+        pause = LONGEST_PAUSE_MS;
+    return vmc_deadline_poll(a->deadline, -1, 0, (int)pause, "waiting as the API server asked to", err);
+}
+
+static bool leaves_time(const vmc_deadline *deadline, int64_t pause) {
+    int left = vmc_deadline_left(deadline);
+    return left < 0 || pause < left;
+}
+
+static int run_tries(attempt *a, http_response **response, vmctl_error **err) {
+    for (;;) {
+        kube_grant grant;
+        int rc = kube_grant_get(a->client, a->deadline, &grant, err);
+        if (rc < 0)
+            return rc;
+        http_failure failure = HTTP_FAILURE_NONE;
+        http_response *came = NULL;
+        vmctl_error *why = NULL;
+        rc = try_once(a, &grant, &failure, &came, &why);
+        bool refresh = rc == 0 && came->status == 401 && !is_empty_refusal(came) && !a->refreshed++ &&
+                       kube_grant_refused(a->client, &grant);
+        kube_grant_release(a->client, &grant);
+        if (a->exchange->failure)
+            *a->exchange->failure = failure;
+        int64_t pause = refresh ? 0 : pause_of(a, came, failure);
+        if (pause < 0 || !leaves_time(a->deadline, pause)) {
+            *response = came;
+            if (why)
+                vmc_error_move(err, &why);
+            return rc;
+        }
+        vmctl_error_free(why);
+        http_response_free(came);
+        if (pause > 0)
+            rc = wait_pause(a, pause, err);
+        else
+            rc = 0;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* ---- Refusals ---- */
+
+static void explain_transport(const kube_client *client, http_failure failure, vmctl_error **err) {
+    const kube_config *c = client->config;
+    const char *file = c->file ? c->file : "the pod's service account";
+    if (failure == HTTP_FAILURE_TLS && !vmctl_error_next(err ? *err : NULL))
+        vmc_error_next(err, "compare the server and certificate-authority of cluster \"%s\" in %s",
+                       c->cluster ? c->cluster : "", file);
+    else if (failure == HTTP_FAILURE_CONNECT || failure == HTTP_FAILURE_RESOLVE)
+        vmc_error_next(err, "check that %s is right and can be reached from here (%s)", c->shown, file);
+}
+
+static int redirected(const kube_client *client, const kube_request *request, const http_response *response,
+                      vmctl_error **err) {
+    const char *location = http_response_header(response, "location");
+    VMC_AUTO_FREE char *shown = http_redact_url(location ? location : "");
+    vmc_error(err, VMCTL_E_UNAVAILABLE, "%s %s: %d, %s leads to %s instead of answering", method_of(request),
+              request->path, response->status, client->config->shown, shown);
+    return vmc_error_next(err, "is this the API server, and not a login page or a proxy before it?");
+}
+
+/* What is behind a 401: often a certificate that has expired. */
+static void explain_credentials(const kube_client *client, vmctl_error **err) {
+    const kube_config *c = client->config;
+    bool future = false;
+    VMC_AUTO_FREE char *moment = c->cert_pem ? kube_certificate_expired(c->cert_pem, &future) : NULL;
+    if (moment) {
+        vmc_error_append(err, "; the client certificate of %s %s %s", c->user_place,
+                         future ? "is not good before" : "has expired on", moment);
+        vmc_error_next(err, "get a new kubeconfig from the cluster's administrator");
+    } else if (c->user_place) {
+        vmc_error_append(err, " (%s)", c->user_place);
+        vmc_error_next(err, "log in to the cluster again, or get a new kubeconfig");
+    } else {
+        vmc_error_next(err, "the context \"%s\" names no user", c->context);
+    }
+}
+
+static int refuse(const kube_client *client, const kube_request *request, const http_response *response,
+                  kube_status *status, vmctl_error **err) {
+    if (response->status >= 300 && response->status < 400)
+        return redirected(client, request, response, err);
+    kube_status_read(status, response->status, http_response_header(response, "content-type"),
+                     http_response_header(response, "retry-after"), response->body, response->length);
+    int code = kube_status_error(status, method_of(request), request->path, err);
+    if (code == VMCTL_E_UNAUTHENTICATED && response->status == 401)
+        explain_credentials(client, err);
+    return code;
+}
+
+int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const vmc_deadline *deadline,
+                      http_response **response, vmctl_error **err) {
+    const kube_request *r = exchange->request;
+    attempt a = {.client = client, .exchange = exchange, .deadline = deadline};
+    if (r->status)
+        kube_status_clear(r->status);
+    a.url = kube_url(client, r->path, r->query);
+    a.body = r->body ? cJSON_PrintUnformatted(r->body) : NULL;
+    a.bytes = a.body ? a.body : r->bytes;
+    a.length = a.body ? strlen(a.body) : r->length;
+    http_response *came = NULL;
+    http_failure failure = HTTP_FAILURE_NONE;
+    kube_exchange own = *exchange;
+    own.failure = &failure;
+    a.exchange = &own;
+    int rc = run_tries(&a, &came, err);
+    if (exchange->failure)
+        *exchange->failure = failure;
+    vmc_wipe_free(a.body); /* secrets are created too */
+    free(a.url);
+    if (rc < 0) {
+        explain_transport(client, failure, err);
+        return rc;
+    }
+    tell_warnings(client, came, deadline);
+    if (came->status >= 300) {
+        KUBE_AUTO_STATUS unwanted = {0};
+        rc = refuse(client, r, came, r->status ? r->status : &unwanted, err);
+        http_response_free(came);
+        return rc;
+    }
+    *response = came;
+    return 0;
+}
+
+/* ---- Whole answers ---- */
+
+static int no_json(const kube_request *request, const http_response *response, vmctl_error **err) {
+    const char *type = http_response_header(response, "content-type");
+    vmc_error(err, VMCTL_E_INTERNAL, "%s %s: the answer is no JSON (%s, %zu bytes)", method_of(request), request->path,
+              type ? type : "no type", response->length);
+    return vmc_error_next(err, "is this an API server, and no proxy before it changes its answers?");
+}
+
+int kube_call(kube_client *client, const kube_request *request, const vmc_deadline *deadline, cJSON **out,
+              vmctl_error **err) {
+    HTTP_AUTO_RESPONSE *response = NULL;
+    kube_exchange exchange = {.request = request};
+    int rc = kube_exchange_run(client, &exchange, deadline, &response, err);
+    if (rc < 0)
+        return rc;
+    cJSON *object = NULL;
+    if (response->length > 0) {
+        object = cJSON_ParseWithLength(response->body, response->length);
+        const char *type = http_response_header(response, "content-type");
+        if (!object && out && type && strncasecmp(type, "application/json", 16) == 0)
+            return no_json(request, response, err);
+        if (!object && out && is_read(method_of(request)))
+            return no_json(request, response, err);
+    }
+    if (out)
+        *out = object;
+    else
+        cJSON_Delete(object);
+    return 0;
+}
+
+int kube_raw(kube_client *client, const kube_request *request, const vmc_deadline *deadline, char **bytes,
+             size_t *length, char **type, vmctl_error **err) {
+    HTTP_AUTO_RESPONSE *response = NULL;
+    kube_exchange exchange = {.request = request};
+    int rc = kube_exchange_run(client, &exchange, deadline, &response, err);
+    if (rc < 0)
+        return rc;
+    *bytes = response->body;
+    *length = response->length;
+    response->body = NULL;
+    const char *given = http_response_header(response, "content-type");
+    if (type)
+        *type = vmc_strdup(given ? given : "");
+    return 0;
+}
+
+int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
+    return kube_call(client, &(kube_request){.path = path}, deadline, out, err);
+}
