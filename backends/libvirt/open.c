@@ -40,13 +40,14 @@ static int wake_system(const vmc_deadline *deadline, vmctl_error **err) {
 }
 
 /* The system's daemon, started where that is vmctl's business. One that ends, idle, between the look and the connection is started
- * again. */
-static int open_system(const vmctl_endpoint *endpoint, const vmc_deadline *deadline, libvirt_conn **out,
+ * again. answers: it was just looked at, and does. */
+static int open_system(const vmctl_endpoint *endpoint, bool answers, const vmc_deadline *deadline, libvirt_conn **out,
                        vmctl_error **err) {
     int code = 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         vmctl_error *why = NULL;
-        if (geteuid() == 0 && !libvirt_daemons_answer(NULL)) {
+        bool knows = answers && attempt == 0; /* each look is a client that the daemon has to let in */
+        if (geteuid() == 0 && !knows && !libvirt_daemons_answer(NULL)) {
             code = wake_system(deadline, err);
             if (code < 0)
                 return code;
@@ -69,7 +70,7 @@ static int open_found(const vmctl_endpoint *endpoint, const vmc_deadline *deadli
         *reason = "LIBVIRT_DEFAULT_URI";
         int code = refuse_others(uri, err);
         if (!code && vmc_str_eq(uri, system_uri))
-            return open_system(endpoint, deadline, out, err);
+            return open_system(endpoint, false, deadline, out, err);
         return code < 0 ? code : libvirt_conn_open(uri, endpoint, false, deadline, out, err);
     }
     static const char *const silences[] = {
@@ -81,7 +82,7 @@ static int open_found(const vmctl_endpoint *endpoint, const vmc_deadline *deadli
     bool answers = libvirt_daemons_answer(&why_not);
     if (geteuid() == 0) {
         *reason = answers ? "default: qemu:///system answers" : "default: qemu:///system, its daemon started on demand";
-        return open_system(endpoint, deadline, out, err);
+        return open_system(endpoint, answers, deadline, out, err);
     }
     *reason = silences[why_not];
     if (answers) {
@@ -126,7 +127,7 @@ int libvirt_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *open
     if (!uri)
         code = open_found(endpoint, &deadline, &made, &reason, err);
     else if (vmc_str_eq(uri, system_uri))
-        code = open_system(endpoint, &deadline, &made, err);
+        code = open_system(endpoint, false, &deadline, &made, err);
     else
         code = libvirt_conn_open(uri, endpoint, false, &deadline, &made, err);
     if (code < 0) {

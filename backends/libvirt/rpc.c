@@ -19,6 +19,8 @@ static void unref(libvirt_rpc *rpc) {
         virStorageVolFree(rpc->volume);
     if (rpc->pool)
         virStoragePoolFree(rpc->pool);
+    if (rpc->snapshot)
+        virDomainSnapshotFree(rpc->snapshot);
     if (rpc->domain)
         virDomainFree(rpc->domain);
     if (rpc->network)

@@ -12,6 +12,7 @@ typedef struct libvirt_rpc {
     virStoragePoolPtr pool;
     virStorageVolPtr volume;
     virDomainPtr domain;
+    virDomainSnapshotPtr snapshot;
     virNetworkPtr network;
     virStreamPtr stream;
     char *name;

@@ -70,6 +70,7 @@ static int parse(const char *xml, libvirt_snapshot *out, vmctl_error **err) {
     VMC_AUTO_FREE char *created = libvirt_xml_content(libvirt_xml_child(root, "creationTime"));
     const char *name = NULL;
     bool quiesced = false;
+    out->document = vmc_strdup(xml);
     out->id = libvirt_xml_content(libvirt_xml_child(root, "name"));
     if (!out->id)
         return vmc_error(err, VMCTL_E_INTERNAL, "libvirt told a snapshot without a name");
@@ -109,6 +110,9 @@ static void snapshot_clear(libvirt_snapshot *snapshot) {
         free(snapshot->disks[i].overlay);
     }
     free(snapshot->disks);
+    if (snapshot->handle)
+        virDomainSnapshotFree(snapshot->handle);
+    free(snapshot->document);
     free(snapshot->id);
     free(snapshot->name);
     free(snapshot->parent);
@@ -225,11 +229,16 @@ typedef struct look_args {
     char *xml, *definition;
     unsigned long version;
     vmc_strv documents;
+    virDomainSnapshotPtr *handles; /* as many */
     char *current;
 } look_args;
 
 static void look_drop(void *opaque) {
     look_args *args = opaque;
+    for (size_t i = 0; args->handles && i < args->documents.count; i++)
+        if (args->handles[i])
+            virDomainSnapshotFree(args->handles[i]);
+    free(args->handles);
     virDomainFree(args->domain);
     free(args->xml);
     free(args->definition);
@@ -242,18 +251,22 @@ static int ask_snapshots(look_args *args) {
     virDomainSnapshotPtr *list = NULL;
     int count = virDomainListAllSnapshots(args->domain, &list, VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL);
     bool failed = count < 0;
+    args->handles = count > 0 ? vmc_alloc((size_t)count * sizeof(virDomainSnapshotPtr)) : NULL;
     for (int i = 0; i < count; i++) {
         char *xml = failed ? NULL : virDomainSnapshotGetXMLDesc(list[i], 0);
-        if (xml)
+        if (xml) {
+            args->handles[args->documents.count] = list[i];
             vmc_strv_take(&args->documents, xml);
-        else if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN_SNAPSHOT) /* deleted since the list was made */
+            continue;
+        }
+        if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN_SNAPSHOT) /* deleted since the list was made */
             failed = true;
         virDomainSnapshotFree(list[i]);
     }
     free(list);
     if (failed)
         return -1;
-    if (count == 0)
+    if (count == 0 || !args->snapshots_only) /* who asks for more than the list does not ask which is the current one */
         return 0;
     virDomainSnapshotPtr current = virDomainSnapshotCurrent(args->domain, 0);
     if (!current) /* none is */
@@ -282,7 +295,7 @@ static bool any_external(const vmc_strv *documents) {
 }
 
 static int ask_definition(look_args *args) {
-    int persistent = virDomainIsPersistent(args->domain);
+    int persistent = args->active ? virDomainIsPersistent(args->domain) : 1; /* a transient one is gone when it ends */
     if (persistent != 1)
         return persistent;
     args->definition = virDomainGetXMLDesc(args->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
@@ -300,8 +313,12 @@ static int look_work(void *opaque) {
     args->job = args->active ? ask_job(args->domain) : -1;
     if ((args->wanted & LIBVIRT_LOOK_DEFINITION) && ask_definition(args) < 0)
         return -1;
-    if ((args->wanted & LIBVIRT_LOOK_XML) && !(args->xml = virDomainGetXMLDesc(args->domain, 0)))
-        return -1;
+    if (args->wanted & LIBVIRT_LOOK_XML) {
+        bool known = args->definition && !args->active;
+        args->xml = known ? vmc_strdup(args->definition) : virDomainGetXMLDesc(args->domain, 0);
+        if (!args->xml)
+            return -1;
+    }
     if (ask_snapshots(args) < 0)
         return -1;
     bool depends = (args->wanted & LIBVIRT_LOOK_VERSION) || any_external(&args->documents);
@@ -323,6 +340,10 @@ static int look(libvirt_conn *conn, const libvirt_vm *vm, bool snapshots_only, u
         return code;
     if (!code)
         code = libvirt_snapshots_parse(&args->documents, args->current, &out->snapshots, err);
+    for (size_t i = 0; code == 0 && i < out->snapshots.count; i++) {
+        out->snapshots.items[i].handle = args->handles[i];
+        args->handles[i] = NULL;
+    }
     if (!code) {
         out->active = args->active;
         out->saved = args->saved;

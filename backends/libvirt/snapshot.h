@@ -36,11 +36,13 @@ typedef struct libvirt_snapshot {
     int64_t created;
     vmctl_state state; /* of the VM when it was taken */
     bool memory, internal, external, current;
-    bool has_domain;   /* its document tells what the VM was */
-    bool cpus_came;    /* ... with CPUs that were plugged while it ran */
-    int quiesced;      /* 1, -1 not known */
-    char *memory_file; /* external memory; NULL */
-    vmc_strv networks; /* libvirt's, that its NICs are on */
+    bool has_domain;             /* its document tells what the VM was */
+    bool cpus_came;              /* ... with CPUs that were plugged while it ran */
+    int quiesced;                /* 1, -1 not known */
+    char *memory_file;           /* external memory; NULL */
+    vmc_strv networks;           /* libvirt's, that its NICs are on */
+    char *document;              /* libvirt's, without secrets */
+    virDomainSnapshotPtr handle; /* where libvirt_snapshot_ask asked; else NULL */
     libvirt_snapshot_disk *disks;
     size_t disk_count;
 } libvirt_snapshot;

@@ -5,23 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* domain and name; somebody else may have been faster */
+/* snapshot; somebody else may have been faster */
 static int work_delete(libvirt_rpc *rpc) {
-    virDomainSnapshotPtr snapshot = virDomainSnapshotLookupByName(rpc->domain, rpc->name, 0);
-    if (!snapshot)
-        return libvirt_rpc_absent(rpc, VIR_ERR_NO_DOMAIN_SNAPSHOT);
-    int code = virDomainSnapshotDelete(snapshot, 0);
-    if (code < 0)
-        rpc->failure = virSaveLastError();
-    virDomainSnapshotFree(snapshot);
-    return code;
+    int code = virDomainSnapshotDelete(rpc->snapshot, 0);
+    return code < 0 ? libvirt_rpc_absent(rpc, VIR_ERR_NO_DOMAIN_SNAPSHOT) : 0;
 }
 
 static int delete_one(const libvirt_snapshot_scene *scene, const libvirt_snapshot *snapshot, vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(scene->conn);
-    virDomainRef(scene->vm->domain);
-    rpc->domain = scene->vm->domain;
-    rpc->name = vmc_strdup(snapshot->id);
+    virDomainSnapshotRef(snapshot->handle);
+    rpc->snapshot = snapshot->handle;
     return libvirt_rpc_run(scene->conn, scene->deadline, "deleting the snapshot", work_delete, rpc, err);
 }
 

@@ -27,17 +27,11 @@ static libvirt_rpc *rpc_of(const reverting *r) {
     return rpc;
 }
 
-/* domain, name and flags. Newer libvirt asks for a word more before it ends a running QEMU; the person has said it. */
+/* snapshot and flags. Newer libvirt asks for a word more before it ends a running QEMU; the person has said it. */
 static int work_revert(libvirt_rpc *rpc) {
-    virDomainSnapshotPtr snapshot = virDomainSnapshotLookupByName(rpc->domain, rpc->name, 0);
-    if (!snapshot)
-        return -1;
-    int code = virDomainRevertToSnapshot(snapshot, rpc->flags);
+    int code = virDomainRevertToSnapshot(rpc->snapshot, rpc->flags);
     if (code < 0 && virGetLastErrorCode() == VIR_ERR_SNAPSHOT_REVERT_RISKY)
-        code = virDomainRevertToSnapshot(snapshot, rpc->flags | VIR_DOMAIN_SNAPSHOT_REVERT_FORCE);
-    if (code < 0)
-        rpc->failure = virSaveLastError();
-    virDomainSnapshotFree(snapshot);
+        code = virDomainRevertToSnapshot(rpc->snapshot, rpc->flags | VIR_DOMAIN_SNAPSHOT_REVERT_FORCE);
     return code;
 }
 
@@ -137,9 +131,16 @@ static int keep_marker(const reverting *r, vmctl_error **err) {
     const libvirt_snapshot_scene *scene = &r->scene;
     if (!r->snapshot->has_domain || !scene->definition || !strstr(scene->definition, LIBVIRT_VMCTL_NS))
         return 0;
-    int code = libvirt_snapshot_document(scene->conn, scene->vm, r->snapshot->id, scene->deadline, &doc, err);
+    int code = libvirt_xml_parse(r->snapshot->document, "the snapshot's XML", "domainsnapshot", VMCTL_E_INTERNAL, &doc,
+                                 NULL, err);
     if (code < 0 || !libvirt_snapshot_marker_keep(doc, scene->definition))
         return code;
+    xmlFreeDoc(doc);
+    doc = NULL; /* that one has no secrets: what is stored needs them */
+    code = libvirt_snapshot_document(scene->conn, scene->vm, r->snapshot->id, scene->deadline, &doc, err);
+    if (code < 0)
+        return code;
+    libvirt_snapshot_marker_keep(doc, scene->definition);
     return libvirt_snapshot_redefine(scene->conn, scene->vm, doc, scene->deadline, err);
 }
 
@@ -186,7 +187,8 @@ static int failed(const reverting *r, bool save_dropped, int code, vmctl_error *
 /* uncut: what has to follow must not be left out, so that only the deadline ends it. */
 static int revert(const reverting *r, bool uncut, vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = rpc_of(r);
-    rpc->name = vmc_strdup(r->snapshot->id);
+    virDomainSnapshotRef(r->snapshot->handle);
+    rpc->snapshot = r->snapshot->handle;
     rpc->flags = r->options->start ? VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING : 0u;
     VMC_AUTO_FREE char *stage = vmc_printf("reverting to snapshot %s", r->snapshot->name);
     int code = vmc_progress(r->scene.deadline, r->scene.vm->name, stage, NULL, VMCTL_UNIT_NONE, 0, 0, err);

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 
 import harness
 from harness import run
@@ -96,6 +97,13 @@ class Install(harness.Case):
     def test_the_installed_command(self):
         done = self.ok(run(str(self.prefix / "bin/vmctl"), "list", "-o", "json", env={"LD_LIBRARY_PATH": ""}))
         self.assertEqual(done.out.strip(), "[]")
+
+    def test_libraries_are_looked_for_in_no_folder_that_one_happens_to_be_in(self):
+        for program in (RELEASE / "bin/vmctl", self.prefix / "bin/vmctl"):
+            paths = re.findall(r"(?:RUNPATH|RPATH)\)\s+Library \w+: \[(.*)\]", self.ok(run("readelf", "-d", str(program))).out)
+            self.assertEqual(len(paths), 1, str(program))
+            for path in paths[0].split(":"):  # ld.so(8): an empty element is the current folder
+                self.assertTrue(path.startswith(("/", "$ORIGIN/")), f"{program}: {paths[0]}")
 
     def test_only_our_names_are_exported(self):
         library = next(self.libdir.glob("libvmctl.so.0"))
