@@ -93,7 +93,8 @@ vmctl_vm *cli_vm(cli *c, const char *target, int *status);
 /* What a verb did to a VM: its identity, the outcome ("renamed") and the detail in parentheses (NULL: none). Keys of the
  * verb's own may be added. */
 cJSON *cli_outcome(const vmctl_vm *vm, const char *outcome, const char *detail);
-/* The end of a verb on one VM: rc < 0 reports err, else the result is shown. Frees vm, err and the result; the exit status. */
+/* The end of a verb on one VM: rc < 0 reports err, else the result is shown (NULL: the verb has
+ * shown it). Frees vm, err and the result; the exit status. */
 int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result);
 
 /* A verb that takes several VMs has a row for each, also for one that failed: {"name", "outcome": "failed", "error"} in JSON and YAML, where

@@ -128,7 +128,7 @@ int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result) {
     if (rc < 0) {
         status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
         cJSON_Delete(result);
-    } else {
+    } else if (result) {
         cli_output_one(c, &cli_view_outcome, result);
     }
     vmctl_vm_free(vm);

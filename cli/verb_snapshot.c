@@ -29,10 +29,8 @@ static int with_vm(cli *c, vm_fn work) {
 
     if (!vm)
         return status;
-    if (work(c, vm, &err) < 0)
-        status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
-    vmctl_vm_free(vm);
-    return status;
+    int rc = work(c, vm, &err);
+    return cli_vm_end(c, vm, rc, err, NULL);
 }
 
 static void show_outcome(cli *c, const vmctl_vm *vm, const char *snapshot, const char *outcome) {

@@ -7,6 +7,7 @@
 
 #include "networks.h"
 #include "ops.h"
+#include "plan.h"
 #include "refuse.h"
 #include "rpc.h"
 #include <stdlib.h>
@@ -35,15 +36,6 @@ static int work_read(libvirt_rpc *rpc) {
         rpc->text = virDomainGetXMLDesc(rpc->domain, VIR_DOMAIN_XML_SECURE);
     rpc->flags = !active && virDomainHasManagedSaveImage(rpc->domain, 0) == 1;
     return rpc->out && (rpc->text || !active) ? 0 : -1;
-}
-
-/* text (XML) -> out (as libvirt keeps it), domain */
-static int work_redefine(libvirt_rpc *rpc) {
-    rpc->domain = virDomainDefineXMLFlags(rpc->virt, rpc->text, 0);
-    if (!rpc->domain)
-        return -1;
-    rpc->out = virDomainGetXMLDesc(rpc->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
-    return rpc->out ? 0 : -1;
 }
 
 /* domain and number (1: on) */
@@ -265,17 +257,7 @@ static int make_files(libvirt_changing *ch, vmc_journal *journal, vmctl_error **
 
 /* --- doing and taking back -------------------------------------------------------------------------------- */
 
-static int redefine(libvirt_changing *ch, const char *xml, const vmc_deadline *deadline, char **kept,
-                    vmctl_error **err) {
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(ch->conn);
-    rpc->text = vmc_strdup(xml);
-    int code = libvirt_rpc_run(ch->conn, deadline, "changing the definition", work_redefine, rpc, err);
-    if (code == 0 && kept) {
-        *kept = rpc->out;
-        rpc->out = NULL;
-    }
-    return code;
-}
+static const char changing[] = "changing the definition";
 
 static int set_autostart(const libvirt_changing *ch, int on, const vmc_deadline *deadline, vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
@@ -326,7 +308,7 @@ static int note_devices(libvirt_changing *ch, vmctl_error **err) {
 
 static int do_all(libvirt_changing *ch, const char *xml, vmctl_error **err) {
     ch->defining = true;
-    int code = redefine(ch, xml, ch->deadline, &ch->new_xml, err);
+    int code = libvirt_redefine(ch->conn, xml, changing, ch->deadline, &ch->new_xml, err);
     if (code < 0)
         return ch->count > 0 ? libvirt_step_explain(ch, &ch->steps[0], err) : code;
     for (int now = 0; now < 2; now++)
@@ -391,7 +373,7 @@ static void take_back(libvirt_changing *ch, int failed, vmctl_error **err) {
     if (ch->noted && libvirt_live_texts(ch, ch->live_xml, &patient, &why) < 0)
         vmc_strv_printf(&left, "the marker (%s)", vmctl_error_message(why));
     /* Also one whose answer never came: libvirt may have taken it. */
-    if (ch->defining && (ch->new_xml || abandoned) && redefine(ch, ch->old_xml, &patient, NULL, &why) < 0)
+    if (ch->defining && (ch->new_xml || abandoned) && libvirt_redefine(ch->conn, ch->old_xml, changing, &patient, NULL, &why) < 0)
         vmc_strv_printf(&left, "the definition for the next start (%s)", vmctl_error_message(why));
     vmctl_error_free(why);
     VMC_AUTO_FREE char *all = vmc_strv_join(&left, ", ");

@@ -95,7 +95,7 @@ int libvirt_unplug(libvirt_changing *ch, const char *alias, const char *what, co
         return code;
     LIBVIRT_AUTO_RPC *rpc = libvirt_changing_rpc(ch);
     rpc->name = vmc_strdup(alias);
-    code = libvirt_rpc_run(ch->conn, deadline, "asking the guest for the device", work_unplug, rpc, err);
+    code = libvirt_rpc_run(ch->conn, deadline, "unplugging the device", work_unplug, rpc, err);
     if (code < 0)
         return code;
     consent gone = {.alias = alias};

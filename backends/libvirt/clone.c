@@ -318,17 +318,7 @@ static int write_document(cloning *c, char **xml, vmctl_error **err) {
     return code;
 }
 
-/* text (XML) */
-static int work_redefine(libvirt_rpc *rpc) {
-    rpc->domain = virDomainDefineXMLFlags(rpc->virt, rpc->text, 0);
-    return rpc->domain ? 0 : -1;
-}
-
-static int redefine(const cloning *c, const char *xml, const vmc_deadline *deadline, vmctl_error **err) {
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(c->conn);
-    rpc->text = vmc_strdup(xml);
-    return libvirt_rpc_run(c->conn, deadline, "changing the original's definition", work_redefine, rpc, err);
-}
+static const char changing_original[] = "changing the original's definition";
 
 static int step_aside(cloning *c, vmc_journal *journal, vmctl_error **err) {
     libvirt_clone_disk *disks = vmc_alloc((c->count + 1) * sizeof *disks);
@@ -352,7 +342,7 @@ static int step_aside(cloning *c, vmc_journal *journal, vmctl_error **err) {
         libvirt_clone_step_aside(doc, disks, count);
         VMC_AUTO_FREE char *xml = libvirt_xml_text(doc);
         c->stepped_aside = true; /* also when it is abandoned: the way back is the same */
-        code = redefine(c, xml, c->deadline, err);
+        code = libvirt_redefine(c->conn, xml, changing_original, c->deadline, NULL, err);
     }
     free(disks);
     libvirt_store_sync(&c->own);
@@ -367,7 +357,7 @@ static void step_back(cloning *c, vmctl_error **err) {
         return;
     int code = libvirt_conn_renew(c->conn, &patient, &why);
     if (code == 0)
-        code = redefine(c, c->scene.definition, &patient, &why);
+        code = libvirt_redefine(c->conn, c->scene.definition, changing_original, &patient, NULL, &why);
     if (code < 0)
         vmc_error_append(err, "; %s goes on in overlays of its own, as after a linked clone (%s)", c->vm->name,
                          vmctl_error_message(why));

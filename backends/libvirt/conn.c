@@ -191,6 +191,15 @@ static void thread_begin(call_thread *thread, int (*work)(void *args), void *arg
     pthread_mutex_unlock(&thread->mutex);
 }
 
+/* By its first word (conn.h). */
+static bool changes(const char *doing) {
+    static const char *const looks[] = {"looking ", "reading ", "listing ", "asking "};
+    for (size_t i = 0; i < sizeof looks / sizeof looks[0]; i++)
+        if (vmc_starts_with(doing, looks[i]))
+            return false;
+    return true;
+}
+
 /* Waits for the call. 0: it returned. Negative: it was abandoned, and the thread belongs to itself. */
 static int thread_wait(libvirt_worker *worker, call_thread *thread, const vmc_deadline *deadline, const char *doing,
                        vmctl_error **err) {
@@ -220,7 +229,8 @@ static int thread_wait(libvirt_worker *worker, call_thread *thread, const vmc_de
         return 0;
     }
     if (worker && worker->virt)
-        vmc_error_append(&why, "; the hypervisor had not answered, and it may still complete there");
+        vmc_error_append(&why, "; the hypervisor had not answered%s",
+                         changes(doing) ? ", and it may still complete there" : "");
     vmc_error_move(err, &why);
     return code;
 }

@@ -38,7 +38,7 @@ typedef struct libvirt_vm {
 
 /* Runs `work(args)` on the worker and returns its result (what `work` returned). `work` makes libvirt calls only and
  * keeps its results in args; a failing one returns negative, and libvirt's last error is turned into *err ("doing" is
- * "starting the domain"). On deadline or cancel: VMCTL_E_TIMEOUT or VMCTL_E_CANCELLED, and args is freed with `drop`
+ * "starting the domain"; what changes nothing begins with "looking", "reading", "listing" or "asking", and no error says that it may still complete). On deadline or cancel: VMCTL_E_TIMEOUT or VMCTL_E_CANCELLED, and args is freed with `drop`
  * once libvirt returns (drop NULL: free). With every other result args stays the caller's. So args is malloc'ed and points into no caller's frame; it may
  * point to the connection and to domains of VM handles, which outlive an abandoned call. A call that is being cancelled gets
  * one more second to return by itself, so that the connection stays usable for undoing. */

@@ -47,6 +47,28 @@ int libvirt_define_new(libvirt_conn *conn, const char *xml, const char *name, co
     return rpc->found ? vmc_error_recode(err, VMCTL_E_ALREADY_EXISTS) : code;
 }
 
+/* text (XML) -> out (as libvirt keeps it; flags 0: not asked), domain */
+static int work_redefine(libvirt_rpc *rpc) {
+    rpc->domain = virDomainDefineXMLFlags(rpc->virt, rpc->text, 0);
+    if (!rpc->domain || !rpc->flags)
+        return rpc->domain ? 0 : -1;
+    rpc->out = virDomainGetXMLDesc(rpc->domain, rpc->flags);
+    return rpc->out ? 0 : -1;
+}
+
+int libvirt_redefine(libvirt_conn *conn, const char *xml, const char *doing, const vmc_deadline *deadline, char **kept,
+                     vmctl_error **err) {
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
+    rpc->text = vmc_strdup(xml);
+    rpc->flags = kept ? VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE : 0;
+    int code = libvirt_rpc_run(conn, deadline, doing, work_redefine, rpc, err);
+    if (code == 0 && kept) {
+        *kept = rpc->out;
+        rpc->out = NULL;
+    }
+    return code;
+}
+
 static int define(libvirt_conn *conn, const vmctl_spec *spec, libvirt_plan *plan, vmc_journal *journal, void **vm,
                   vmctl_error **err) {
     const vmctl_node *root = vmctl_spec_root(spec);

@@ -46,6 +46,10 @@ int libvirt_check_free(libvirt_conn *conn, const char *name, const char *uuid, c
 int libvirt_define_new(libvirt_conn *conn, const char *xml, const char *name, const char *uuid, unsigned flags,
                        bool autostart, const vmc_deadline *deadline, vmc_journal *journal, void **vm,
                        vmctl_error **err);
+/* create.c: another definition for a domain that there is. doing: in the error's words; kept: as libvirt keeps it, with its secrets (free; NULL: not
+ * wanted). */
+int libvirt_redefine(libvirt_conn *conn, const char *xml, const char *doing, const vmc_deadline *deadline, char **kept,
+                     vmctl_error **err);
 
 void libvirt_new_uuid(char out[VIR_UUID_STRING_BUFLEN]);
 

@@ -1,8 +1,8 @@
 /* drivers/qemu_img/foreign.c - other files that an image names, found before QEMU opens the image (and with it those files).
  * Sources: qemu/docs/interop/qcow2.txt; VMware, "Virtual Disk Format 1.1". */
 #include "base/file.h"
+#include "drivers/qemu_img/bytes.h"
 #include "drivers/qemu_img/run.h"
-#include <endian.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,24 +16,6 @@ enum {
     QCOW2_DATA_FILE_NAME = 0x44415441,
     DESCRIPTOR_LIMIT = 64 * 1024
 };
-
-static uint32_t be32(const unsigned char *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return be32toh(v);
-}
-
-static uint64_t be64(const unsigned char *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return be64toh(v);
-}
-
-static uint64_t le64(const unsigned char *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return le64toh(v);
-}
 
 bool qemu_img_backing(const char *path, char **backing) {
     enum { OFFSET = 8, LENGTH = 16, NAME_LIMIT = 1023 }; /* qcow2.txt: "at most 1023 bytes" */

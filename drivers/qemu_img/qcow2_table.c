@@ -1,8 +1,8 @@
 /* drivers/qemu_img/qcow2_table.c - the internal snapshots of a qcow2 file, without starting a program: before a VM is reverted, every disk is looked
  * at, and qemu-img would take longer for that than the revert itself. Source: qemu/docs/interop/qcow2.txt, "Header" and "Snapshots". */
+#include "drivers/qemu_img/bytes.h"
 #include "drivers/qemu_img/qemu_img.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -26,24 +26,6 @@ enum {
     MOST_EXTRA = 1024,
     MOST_BACKING = 1023
 };
-
-static uint16_t be16(const unsigned char *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return be16toh(v);
-}
-
-static uint32_t be32(const unsigned char *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return be32toh(v);
-}
-
-static uint64_t be64(const unsigned char *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return be64toh(v);
-}
 
 static bool read_at(int fd, void *to, size_t length, uint64_t at) {
     return at <= INT64_MAX - length && pread(fd, to, length, (off_t)at) == (ssize_t)length;

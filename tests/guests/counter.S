@@ -3,11 +3,10 @@
 # but the serial port's, whose bytes it prints back in angle brackets. The count restarts at 1 with every boot, so a
 # reader can tell a pause (the count stops), a resume (it goes on) and a reset (it begins again) apart.
 #
-#   as --32 -o counter.o counter.S
-#   ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o counter.img counter.o && truncate -s 1M counter.img
+#   as --32, ld --oformat binary -Ttext 0x7c00: see make-counter
 
         .code16
-        .set    COM1, 0x3f8
+        .include "serial.S"
         .globl  _start
 _start:
         ljmp    $0, $start              # some firmware jumps to 07c0:0000
@@ -20,17 +19,8 @@ start:
         cld
         sti
 
-        movw    $setup, %si             # pairs of port offset and value
-1:      lodsw
-        testb   $0x80, %al
-        jnz     2f
-        movw    $COM1, %dx
-        addb    %al, %dl
-        movb    %ah, %al
-        outb    %al, %dx
-        jmp     1b
-
-2:      movw    $banner, %si
+        serial_begin
+        movw    $banner, %si
         call    print
         xorl    %ebx, %ebx
 
@@ -58,13 +48,7 @@ wait:   hlt
         js      wait
         jmp     line
 
-# Prints the string at %si, which a zero byte ends.
-print:  lodsb
-        testb   %al, %al
-        jz      4f
-        call    put
-        jmp     print
-4:      ret
+        serial_routines
 
 # Prints %ebx in decimal.
 number: movl    %ebx, %eax
@@ -82,32 +66,18 @@ number: movl    %ebx, %eax
         loop    6b
         ret
 
-# Prints %al: waits for the serial port only so long, a machine may have none.
+# Prints %al, on both.
 put:    pushal
-        movb    %al, %ah
-        movw    $COM1 + 5, %dx
-        movw    $0xffff, %cx
-7:      inb     %dx, %al
-        testb   $0x20, %al
-        loopz   7b
-        movw    $COM1, %dx
-        movb    %ah, %al
-        outb    %al, %dx
+        call    send
         movb    $0x0e, %ah
         xorw    %bx, %bx
         int     $0x10
         popal
         ret
 
-setup:  .byte   1, 0x00                 # no interrupts
-        .byte   3, 0x80, 0, 0x01, 1, 0x00 # divisor 1
-        .byte   3, 0x03                 # 8 bits, no parity, 1 stop bit
-        .byte   2, 0xc7                 # FIFO on, emptied
-        .byte   4, 0x0b                 # DTR, RTS, OUT2
-        .byte   0x80
+        serial_data
 banner: .asciz  "vmctl guest: it boots\r\n"
 text:   .asciz  "vmctl guest: line "
-newline: .asciz "\r\n"
 typed:  .asciz  "< >\r\n"
 
         .org    510

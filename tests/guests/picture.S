@@ -6,7 +6,7 @@
 #   as --32, ld --oformat binary -Ttext 0x7c00: see make-counter
 
         .code16
-        .set    COM1, 0x3f8
+        .include "serial.S"
         .globl  _start
 _start:
         ljmp    $0, $start              # some firmware jumps to 07c0:0000
@@ -17,17 +17,8 @@ start:
         movw    $0x7c00, %sp
         cld
 
-        movw    $setup, %si             # pairs of port offset and value
-1:      lodsw
-        testb   $0x80, %al
-        jnz     2f
-        movw    $COM1, %dx
-        addb    %al, %dl
-        movb    %ah, %al
-        outb    %al, %dx
-        jmp     1b
-
-2:      movw    $0x0013, %ax
+        serial_begin
+        movw    $0x0013, %ax
         int     $0x10
         movb    $0xfe, %al              # only the clock interrupts: the keyboard's bytes are read here, not by the BIOS
         outb    %al, $0x21
@@ -88,36 +79,18 @@ row:    movw    $160, %cx
         xchgb   %al, %ah
         ret
 
-print:  lodsb
-        testb   %al, %al
-        jz      5f
-        call    put
-        jmp     print
-5:      ret
+        serial_routines
 
 digit:  addb    $'0', %al
         cmpb    $'9', %al
         jbe     put
         addb    $'a' - '0' - 10, %al
-put:    movb    %al, %ah
-        movw    $COM1 + 5, %dx
-6:      inb     %dx, %al
-        testb   $0x20, %al
-        jz      6b
-        movw    $COM1, %dx
-        movb    %ah, %al
-        outb    %al, %dx
-        ret
+        .set    put, send
+        jmp     put
 
-setup:  .byte   1, 0x00                 # no interrupts
-        .byte   3, 0x80, 0, 0x01, 1, 0x00 # divisor 1
-        .byte   3, 0x03                 # 8 bits, no parity, 1 stop bit
-        .byte   2, 0xc7                 # FIFO on, emptied
-        .byte   4, 0x0b                 # DTR, RTS, OUT2
-        .byte   0x80
+        serial_data
 drawn:  .asciz  "picture: drawn\r\n"
 scan:   .asciz  "scan "
-newline: .asciz "\r\n"
 
         .org    510
         .word   0xaa55

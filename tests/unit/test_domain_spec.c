@@ -9,7 +9,8 @@ static char *replaced(const char *text, const char *from, const char *to) {
     const char *at = strstr(text, from);
     if (!at)
         return vmc_strdup(text);
-    return vmc_printf("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    size_t before = (size_t)(at - text);
+    return vmc_printf("%.*s%s%s", (int)before, text, to, text + before + strlen(from));
 }
 
 static const char *const specs[] = {

@@ -146,6 +146,24 @@ static void test_deadline_abandons_the_call(void **state) {
     libvirt_close(conn);
 }
 
+static void test_nothing_completes_of_what_only_looks(void **state) {
+    (void)state;
+    atomic_store(&dropped, 0);
+    libvirt_conn *conn = open_test();
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.timeout_ms = 20;
+    vmc_deadline deadline = vmc_deadline_start(&call, -1);
+    vmctl_error *err = NULL;
+    assert_int_equal(
+        libvirt_call(conn, &deadline, "looking the domain up", slow_work, slow_new(200, 0), slow_drop, &err),
+        VMCTL_E_TIMEOUT);
+    assert_non_null(strstr(vmctl_error_message(err), "had not answered"));
+    assert_null(strstr(vmctl_error_message(err), "may still complete"));
+    vmctl_error_free(err);
+    wait_for(&dropped, 1);
+    libvirt_close(conn);
+}
+
 static void test_close_does_not_wait_for_an_abandoned_call(void **state) {
     (void)state;
     atomic_store(&dropped, 0);
@@ -551,6 +569,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_result_is_passed_on),
         cmocka_unit_test(test_deadline_abandons_the_call),
+        cmocka_unit_test(test_nothing_completes_of_what_only_looks),
         cmocka_unit_test(test_close_does_not_wait_for_an_abandoned_call),
         cmocka_unit_test(test_a_short_call_survives_its_cancel),
         cmocka_unit_test(test_a_long_call_is_cancelled),
