@@ -373,7 +373,8 @@ static void take_back(libvirt_changing *ch, int failed, vmctl_error **err) {
     if (ch->noted && libvirt_live_texts(ch, ch->live_xml, &patient, &why) < 0)
         vmc_strv_printf(&left, "the marker (%s)", vmctl_error_message(why));
     /* Also one whose answer never came: libvirt may have taken it. */
-    if (ch->defining && (ch->new_xml || abandoned) && libvirt_redefine(ch->conn, ch->old_xml, changing, &patient, NULL, &why) < 0)
+    if (ch->defining && (ch->new_xml || abandoned) &&
+        libvirt_redefine(ch->conn, ch->old_xml, changing, &patient, NULL, &why) < 0)
         vmc_strv_printf(&left, "the definition for the next start (%s)", vmctl_error_message(why));
     vmctl_error_free(why);
     VMC_AUTO_FREE char *all = vmc_strv_join(&left, ", ");
