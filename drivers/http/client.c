@@ -1,5 +1,5 @@
 /* drivers/http/client.c - how an endpoint is spoken to: trust, certificates, proxy. */
-#include "drivers/http/transfer.h"
+#include "drivers/http/client.h"
 #include <ctype.h>
 #include <errno.h>
 #include <openssl/ssl.h>
@@ -139,7 +139,8 @@ static int apply_thumbprint(http_client *c, CURL *easy, vmctl_error **err) {
 }
 
 /* The certificate is checked for another name than the one that is connected to. */
-static void apply_server_name(const http_client *c, const http_url *url, http_transfer *t) {
+static void apply_server_name(const http_client *c, const http_url *url, CURL *easy, struct curl_slist **headers,
+                              struct curl_slist **connect_to) {
     CURLU *parser = curl_url();
     char *text = NULL;
     if (parser && curl_url_set(parser, CURLUPART_URL, url->text, 0) == CURLUE_OK &&
@@ -147,17 +148,17 @@ static void apply_server_name(const http_client *c, const http_url *url, http_tr
         curl_url_get(parser, CURLUPART_URL, &text, 0) == CURLUE_OK) {
         VMC_AUTO_FREE char *route = vmc_printf("%s:%s:%s:%s", c->server_name, url->port, url->host, url->port);
         VMC_AUTO_FREE char *host = vmc_printf("Host: %s:%s", url->host, url->port);
-        t->connect_to = curl_slist_append(t->connect_to, route);
-        t->headers = curl_slist_append(t->headers, host);
-        curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to);
-        curl_easy_setopt(t->easy, CURLOPT_URL, text);
+        *connect_to = curl_slist_append(*connect_to, route);
+        *headers = curl_slist_append(*headers, host);
+        curl_easy_setopt(easy, CURLOPT_CONNECT_TO, *connect_to);
+        curl_easy_setopt(easy, CURLOPT_URL, text);
     }
     curl_free(text);
     curl_url_cleanup(parser);
 }
 
-int http_client_apply(http_client *c, const http_url *url, http_transfer *t, vmctl_error **err) {
-    CURL *easy = t->easy;
+int http_client_apply(http_client *c, const http_url *url, CURL *easy, struct curl_slist **headers,
+                      struct curl_slist **connect_to, vmctl_error **err) {
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(c && c->connect_timeout_ms > 0 ? c->connect_timeout_ms : CONNECT_MS));
     if (!c)
@@ -175,7 +176,7 @@ int http_client_apply(http_client *c, const http_url *url, http_transfer *t, vmc
     if (c->proxy)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* the environment's exceptions are for the environment's proxy */
     if (c->server_name)
-        apply_server_name(c, url, t);
+        apply_server_name(c, url, easy, headers, connect_to);
     if (c->insecure && !c->has_thumbprint) {
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);

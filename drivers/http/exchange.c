@@ -1,6 +1,7 @@
 /* drivers/http/exchange.c - one hop: libcurl's options and callbacks on one side, the caller's on the other. */
 #include "drivers/http/exchange.h"
 #include "base/log.h"
+#include "drivers/http/client.h"
 #include <ctype.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -35,22 +36,6 @@ static size_t on_body(char *bytes, size_t one, size_t length, void *user) {
     return taken;
 }
 
-static void add_header(http_transfer *t, const char *line, size_t length) {
-    const char *colon = memchr(line, ':', length);
-    if (!colon)
-        return;
-    char *name = vmc_strndup(line, (size_t)(colon - line));
-    for (char *c = name; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    const char *value = colon + 1, *end = line + length;
-    while (value < end && (*value == ' ' || *value == '\t'))
-        value++;
-    while (end > value && strchr(" \t\r\n", end[-1]))
-        end--;
-    vmc_strv_take(&t->names, name);
-    vmc_strv_take(&t->values, vmc_strndup(value, (size_t)(end - value)));
-}
-
 /* In the I/O thread. Interim answers (1xx) are dropped, trailers too. */
 static size_t on_header(char *line, size_t one, size_t length, void *user) {
     (void)one;
@@ -67,7 +52,7 @@ static size_t on_header(char *line, size_t one, size_t length, void *user) {
         t->head_complete = t->status >= 200;
         http_transfer_notify(t);
     } else if (!t->head_complete) {
-        add_header(t, line, length);
+        http_header_add(&t->names, &t->values, line, length);
     }
     pthread_mutex_unlock(&t->lock);
     return length;
@@ -202,7 +187,7 @@ static int set_up(const http_hop *hop, http_transfer *t, vmctl_error **err) {
         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
     }
     set_body(hop, t);
-    int rc = http_client_apply(hop->client, hop->url, t, err);
+    int rc = http_client_apply(hop->client, hop->url, t->easy, &t->headers, &t->connect_to, err);
     if (rc < 0)
         return rc;
     add_headers(hop, t);
@@ -210,65 +195,11 @@ static int set_up(const http_hop *hop, http_transfer *t, vmctl_error **err) {
     return 0;
 }
 
-/* What each of libcurl's codes that an exchange can end with means here. */
-static const struct {
-    CURLcode result;
-    http_failure failure;
-    int code;    /* 0: UNAVAILABLE */
-    bool passes; /* a repetition may cure it */
-    const char *next;
-} failures[] = {
-    {CURLE_URL_MALFORMAT, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
-    {CURLE_UNSUPPORTED_PROTOCOL, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
-    {CURLE_SSL_CERTPROBLEM, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
-    {CURLE_SSL_CACERT_BADFILE, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
-    {CURLE_OUT_OF_MEMORY, HTTP_FAILURE_OTHER, VMCTL_E_RESOURCE_EXHAUSTED, false, NULL},
-    {CURLE_PEER_FAILED_VERIFICATION, HTTP_FAILURE_TLS, 0, false,
-     "if you know this server, give its authority's certificate or its own thumbprint"},
-    {CURLE_SSL_PINNEDPUBKEYNOTMATCH, HTTP_FAILURE_TLS, 0, false,
-     "if you know this server, give its authority's certificate or its own thumbprint"},
-    {CURLE_SSL_CONNECT_ERROR, HTTP_FAILURE_TLS, 0, true, NULL},
-    {CURLE_COULDNT_RESOLVE_HOST, HTTP_FAILURE_RESOLVE, 0, false, "check the host's name"},
-    {CURLE_COULDNT_RESOLVE_PROXY, HTTP_FAILURE_RESOLVE, 0, false, "check the proxy's name"},
-    {CURLE_COULDNT_CONNECT, HTTP_FAILURE_CONNECT, 0, true, NULL},
-    {CURLE_OPERATION_TIMEDOUT, HTTP_FAILURE_CONNECT, 0, true, NULL},
-    {CURLE_PROXY, HTTP_FAILURE_CONNECT, 0, true, NULL},
-    {CURLE_ABORTED_BY_CALLBACK, HTTP_FAILURE_CUT, 0, true, NULL}, /* on_send */
-    {CURLE_GOT_NOTHING, HTTP_FAILURE_CUT, 0, true, NULL},
-    {CURLE_SEND_ERROR, HTTP_FAILURE_CUT, 0, true, NULL},
-    {CURLE_RECV_ERROR, HTTP_FAILURE_CUT, 0, true, NULL},
-    {CURLE_PARTIAL_FILE, HTTP_FAILURE_CUT, 0, true, NULL},
-    {CURLE_HTTP2, HTTP_FAILURE_CUT, 0, true, NULL},
-    {CURLE_HTTP2_STREAM, HTTP_FAILURE_CUT, 0, true, NULL},
-};
-
 static int transport_error(const http_hop *hop, const http_transfer *t, http_hop_result *result, vmctl_error **err) {
     VMC_AUTO_FREE char *url = http_redact_url(hop->url->text);
-    const char *words = t->result == CURLE_ABORTED_BY_CALLBACK ? "the connection ended before the answer came"
-                        : t->error[0]                          ? t->error
-                                                               : curl_easy_strerror(t->result);
-    int code = VMCTL_E_UNAVAILABLE;
-    bool passes = true;
-    const char *next = NULL;
-    result->failure = HTTP_FAILURE_OTHER;
-    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++)
-        if (failures[i].result == t->result) {
-            result->failure = failures[i].failure;
-            code = failures[i].code ? failures[i].code : code;
-            passes = failures[i].passes;
-            next = failures[i].next;
-        }
-    if (t->result == CURLE_SSL_CONNECT_ERROR && strstr(words, "wrong version number")) {
-        passes = false; /* OpenSSL's words for a first byte that is no TLS */
-        next = "the server there speaks no TLS: is http:// meant?";
-    }
-    vmc_error(err, code, "%s %s: %s", hop->method, url, words);
-    if (next)
-        vmc_error_next(err, "%s", next);
-    if (passes)
-        vmc_error_retryable(err);
-    result->transport = passes;
-    return code;
+    const char *words =
+        t->result == CURLE_ABORTED_BY_CALLBACK ? "the connection ended before the answer came" : t->error;
+    return http_transport_error(hop->method, url, t->result, words, &result->failure, &result->transport, err);
 }
 
 /* What the waiting caller keeps. */

@@ -1,4 +1,5 @@
 /* drivers/http/request.c - a request to its end: redirects, repetitions, the bound on requests side by side. */
+#include "drivers/http/client.h"
 #include "drivers/http/exchange.h"
 #include <poll.h>
 #include <stdlib.h>

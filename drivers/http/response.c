@@ -1,10 +1,27 @@
 /* drivers/http/response.c - an answer: its headers, and its status as an error. */
-#include "drivers/http/http.h"
+#include "drivers/http/client.h"
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 enum { SHOWN_WORDS = 300 };
+
+void http_header_add(vmc_strv *names, vmc_strv *values, const char *line, size_t length) {
+    const char *colon = memchr(line, ':', length);
+    if (!colon)
+        return;
+    char *name = vmc_strndup(line, (size_t)(colon - line));
+    for (char *c = name; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    const char *value = colon + 1, *end = line + length;
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && strchr(" \t\r\n", end[-1]))
+        end--;
+    vmc_strv_take(names, name);
+    vmc_strv_take(values, vmc_strndup(value, (size_t)(end - value)));
+}
 
 const char *http_response_header(const http_response *response, const char *name) {
     for (size_t i = response->names.count; i > 0; i--)

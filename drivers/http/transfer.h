@@ -52,9 +52,4 @@ void http_loop_remove(http_transfer *transfer);
 /* It may go on: the caller took bytes, or gave some. */
 void http_loop_resume(http_transfer *transfer);
 
-/* What a client adds to a handle; NULL client: the defaults. INVALID_ARGUMENT: a thumbprint or key that is none. */
-int http_client_apply(http_client *client, const http_url *url, http_transfer *transfer, vmctl_error **err);
-/* The descriptor of a semaphore (eventfd) that bounds requests side by side; -1: no bound. */
-int http_client_slots(const http_client *client);
-
 #endif

@@ -1,0 +1,65 @@
+/* drivers/http/failure.c - why no answer came: libcurl's codes as errors of ours. */
+#include "drivers/http/client.h"
+#include <string.h>
+
+/* What each of libcurl's codes that an exchange can end with means here. */
+static const struct {
+    CURLcode result;
+    http_failure failure;
+    int code;    /* 0: UNAVAILABLE */
+    bool passes; /* a repetition may cure it */
+    const char *next;
+} failures[] = {
+    {CURLE_URL_MALFORMAT, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_UNSUPPORTED_PROTOCOL, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_SSL_CERTPROBLEM, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_SSL_CACERT_BADFILE, HTTP_FAILURE_OTHER, VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    {CURLE_OUT_OF_MEMORY, HTTP_FAILURE_OTHER, VMCTL_E_RESOURCE_EXHAUSTED, false, NULL},
+    {CURLE_PEER_FAILED_VERIFICATION, HTTP_FAILURE_TLS, 0, false,
+     "if you know this server, give its authority's certificate or its own thumbprint"},
+    {CURLE_SSL_PINNEDPUBKEYNOTMATCH, HTTP_FAILURE_TLS, 0, false,
+     "if you know this server, give its authority's certificate or its own thumbprint"},
+    {CURLE_SSL_CONNECT_ERROR, HTTP_FAILURE_TLS, 0, true, NULL},
+    {CURLE_COULDNT_RESOLVE_HOST, HTTP_FAILURE_RESOLVE, 0, false, "check the host's name"},
+    {CURLE_COULDNT_RESOLVE_PROXY, HTTP_FAILURE_RESOLVE, 0, false, "check the proxy's name"},
+    {CURLE_COULDNT_CONNECT, HTTP_FAILURE_CONNECT, 0, true, NULL},
+    {CURLE_OPERATION_TIMEDOUT, HTTP_FAILURE_CONNECT, 0, true, NULL},
+    {CURLE_PROXY, HTTP_FAILURE_CONNECT, 0, true, NULL},
+    {CURLE_ABORTED_BY_CALLBACK, HTTP_FAILURE_CUT, 0, true, NULL}, /* on_send */
+    {CURLE_GOT_NOTHING, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_SEND_ERROR, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_RECV_ERROR, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_PARTIAL_FILE, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_HTTP2, HTTP_FAILURE_CUT, 0, true, NULL},
+    {CURLE_HTTP2_STREAM, HTTP_FAILURE_CUT, 0, true, NULL},
+};
+
+int http_transport_error(const char *method, const char *url, CURLcode result, const char *given, http_failure *failure,
+                         bool *passing, vmctl_error **err) {
+    const char *words = given && *given ? given : curl_easy_strerror(result);
+    http_failure kind = HTTP_FAILURE_OTHER;
+    int code = VMCTL_E_UNAVAILABLE;
+    bool passes = true;
+    const char *next = NULL;
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++)
+        if (failures[i].result == result) {
+            kind = failures[i].failure;
+            code = failures[i].code ? failures[i].code : code;
+            passes = failures[i].passes;
+            next = failures[i].next;
+        }
+    if (result == CURLE_SSL_CONNECT_ERROR && strstr(words, "wrong version number")) {
+        passes = false; /* OpenSSL's words for a first byte that is no TLS */
+        next = "the server there speaks no TLS: is http:// meant?";
+    }
+    vmc_error(err, code, "%s %s: %s", method, url, words);
+    if (next)
+        vmc_error_next(err, "%s", next);
+    if (passes)
+        vmc_error_retryable(err);
+    if (failure)
+        *failure = kind;
+    if (passing)
+        *passing = passes;
+    return code;
+}
