@@ -53,6 +53,7 @@ typedef struct kube_exchange {
     http_write_fn write;
     void *user;
     int64_t idle_ms;       /* as in http_request */
+    const char *etag;      /* If-None-Match: 304 is an answer then; NULL */
     http_failure *failure; /* why no answer came; NULL */
 } kube_exchange;
 int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const vmc_deadline *deadline,

@@ -180,7 +180,7 @@ typedef struct kube_list_options {
     const char *accept;       /* NULL: whole objects; KUBE_METADATA_ONLY, KUBE_TABLE */
     int page;                 /* items a request; 0: 500; -1: all in one */
     bool managed_fields;      /* metadata.managedFields too: the half of an object, left out while reading otherwise */
-    char **resource_version;  /* of the list, for a watch; free; NULL */
+    char **resource_version;  /* of its first page, so that a watch from it misses nothing; free; NULL */
     kube_status *status;
 } kube_list_options;
 
@@ -234,7 +234,8 @@ int kube_discover(kube_client *client, bool fresh, const vmc_deadline *deadline,
 /* The version of a group that the server prefers, among `wanted` (NULL-terminated, best first; NULL: any); NULL: not served. Valid as long
  * as the discovery. */
 const char *kube_discovery_version(const kube_discovery *discovery, const char *group, const char *const *wanted);
-/* Whether it serves that resource ("virtualmachines" or "virtualmachines/start"). */
+/* Whether it serves that resource ("virtualmachines" or "virtualmachines/start"). False for the core group (""), which is not asked
+ * for: every server has it, its version is v1. */
 bool kube_discovery_has(const kube_discovery *discovery, const char *group, const char *version, const char *resource);
 /* The group is registered, but whoever serves it does not answer (virt-api is down): what it has is not known. */
 bool kube_discovery_stale(const kube_discovery *discovery, const char *group);

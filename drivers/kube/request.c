@@ -75,6 +75,8 @@ static int try_once(attempt *a, kube_grant *grant, http_failure *failure, http_r
     vmc_strv_printf(&headers, "Accept: %s", r->accept ? r->accept : "application/json, */*");
     if (a->bytes)
         vmc_strv_printf(&headers, "Content-Type: %s", r->content_type ? r->content_type : "application/json");
+    if (a->exchange->etag)
+        vmc_strv_printf(&headers, "If-None-Match: %s", a->exchange->etag);
     kube_add_impersonation(a->client->config, &headers);
     http_request request = {.method = method,
                             .url = a->url,
@@ -232,7 +234,7 @@ int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const 
         return rc;
     }
     tell_warnings(client, came, deadline);
-    if (came->status >= 300) {
+    if (came->status >= 300 && !(came->status == 304 && exchange->etag)) {
         KUBE_AUTO_STATUS unwanted = {0};
         rc = refuse(client, r, came, r->status ? r->status : &unwanted, err);
         http_response_free(came);

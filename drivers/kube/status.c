@@ -57,8 +57,11 @@ void kube_status_read(kube_status *s, int http, const char *content_type, const 
     s->http = http;
     int64_t pause = http_retry_after_ms(retry_after);
     s->retry_after = pause < 0 ? -1 : (int)((pause + 999) / 1000);
+    /* virt-api sends some as text, "Bad Request" before it. A page of a proxy may have braces too, and is none. */
     bool json = content_type && strncasecmp(content_type, "application/json", 16) == 0;
-    cJSON *object = json && body ? cJSON_ParseWithLength(body, length) : NULL;
+    const char *bytes = body, *brace = bytes && length > 0 ? memchr(bytes, '{', length) : NULL;
+    bool plain = content_type && strncasecmp(content_type, "text/plain", 10) == 0;
+    cJSON *object = brace && (json || plain) ? cJSON_ParseWithLength(brace, length - (size_t)(brace - bytes)) : NULL;
     s->text = !read_object(s, object);
     cJSON_Delete(object);
     if (!s->message)
