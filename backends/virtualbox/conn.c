@@ -1,5 +1,5 @@
 /* The connection: which VirtualBox, one queue per VM, and the settings of its VMs. */
-#include "ops.h"
+#include "media.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -272,6 +272,8 @@ int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_de
         code = vboxmanage_machine_read(settings, out, err);
         if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_INTERNAL)
             code = vmc_error_recode(err, VMCTL_E_INVALID_STATE); /* registered, and not readable: inaccessible */
+        if (code == 0)
+            virtualbox_media_complete(&registry, *out);
     }
     vboxmanage_registry_free(&registry);
     return code;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { UNDO_MS = 120000, RENDER_MS = 60000 };
+enum { RENDER_MS = 60000 };
 
 /* --- files ----------------------------------------------------------------------------------------------------- */
 
@@ -233,7 +233,7 @@ int virtualbox_render(void *opaque, const vmctl_spec *spec, const vmctl_call *ca
     return 0;
 }
 
-/* --- undo ------------------------------------------------------------------------------------------------------ */
+/* --- folders --------------------------------------------------------------------------------------------------- */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *walk) {
     (void)st;
@@ -246,26 +246,4 @@ int virtualbox_remove_tree(const char *folder, vmctl_error **err) {
     if (nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 || errno == ENOENT)
         return 0;
     return vmc_error_errno(err, errno, "cannot remove the folder %s", folder);
-}
-
-/* vm UUID FOLDER: the VM, and the folder that was not there before it. */
-int virtualbox_undo(void *opaque, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err) {
-    virtualbox_conn *conn = opaque;
-    vmc_deadline deadline = vmc_deadline_start(call, UNDO_MS);
-    if (strcmp(kind, "vm") != 0 || !vboxmanage_is_uuid(detail, true) || detail[36] != ' ' || detail[37] != '/')
-        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" cannot be read", kind, detail);
-    virtualbox_vm vm = {.name = (char *)vmc_path_basename(detail + 37)};
-    memcpy(vm.id, detail, 36);
-    vmctl_error *why = NULL;
-    int code = virtualbox_power_off(conn, &vm, &deadline, &why);
-    if (code >= 0)
-        code = virtualbox_say(conn, &vm, "removing the VM", &deadline, NULL, &why, "unregistervm", vm.id, "--delete",
-                              NULL);
-    if (code == VMCTL_E_NOT_FOUND) {
-        vmctl_error_free(why);
-        why = NULL;
-        code = 0;
-    }
-    vmc_error_move(code < 0 ? err : NULL, &why);
-    return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
 }

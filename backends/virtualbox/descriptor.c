@@ -25,7 +25,6 @@
 static const char *const aliases[] = {"vbox", NULL};
 static const char *const schemes[] = {"virtualbox", NULL};
 
-#define NO_SNAPSHOTS "snapshots arrive with their own release; VBoxManage snapshot does them until then"
 #define NO_HOTPLUG                                                                                                     \
     "attaching and detaching arrive with their own release; VBoxManage storageattach and modifyvm do it until then"
 #define NO_GPU   "VirtualBox gives no GPU of the host to a VM: modifyvm --pci-attach is \"currently not available\""
@@ -55,9 +54,13 @@ static const vmctl_slot_claim slots[] = {
     UNTRIED("network.network", LIMITED, "a NAT network of VirtualBox; needs its kernel driver"),
     UNTRIED("network.link", YES, NULL),
     LIMITED(start, "not paused: VBoxManage cannot"), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
-    NO(clone, "cloning arrives with its own release; VBoxManage clonevm does it until then"),
-    NO(snapshot_create, NO_SNAPSHOTS), NO(snapshot_list, NO_SNAPSHOTS), NO(snapshot_rename, NO_SNAPSHOTS),
-    NO(snapshot_revert, NO_SNAPSHOTS), NO(snapshot_delete, NO_SNAPSHOTS),
+    YES(clone),
+    PARTLY(clone, "lifecycle.clone.linked", "it stands on a snapshot of the original, which cannot be deleted while the clone is there"),
+    YES(snapshot_create), YES(snapshot_list), YES(snapshot_rename),
+    {VMCTL_SLOT_snapshot_create, "snapshot.external", VMCTL_LEVEL_YES, VMCTL_PROOF_SPECIFICATION, NULL},
+    {VMCTL_SLOT_snapshot_create, "snapshot.quiesce", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox does not ask the guest to freeze its file systems"},
+    LIMITED(snapshot_revert, "one that was taken paused comes back saved: VBoxManage starts no VM paused"),
+    LIMITED(snapshot_delete, "not one that several others stand on: VirtualBox merges it into one only"),
     NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
     NO(cdrom_change, "changing media arrives with its own release; VBoxManage storageattach does it until then"),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),

@@ -1,6 +1,7 @@
 /* The facts of the common model, from the settings of a VM and what the marker keeps. */
 #include "facts.h"
 
+#include "media.h"
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -133,12 +134,11 @@ static void add_disk(gathering *g, const vboxmanage_attachment *from) {
     const vboxmanage_medium *medium = vboxmanage_medium_of(m, from->medium);
     if (!medium)
         return;
-    const vboxmanage_medium *base = vboxmanage_base_of(m, medium);
     struct stat st;
     device->source = medium->location;
     device->type = drive ? NULL : own(g, virtualbox_format(medium->format));
     device->readonly = drive || vmc_str_eq(medium->type, "Readonly");
-    device->own = virtualbox_marker_owns(g->marker, m, base->location);
+    device->own = virtualbox_medium_own(g->marker, m, medium);
     if (stat(medium->location, &st) == 0)
         device->allocated_bytes = (uint64_t)st.st_blocks * 512;
     device->capacity_bytes = drive ? 0 : virtualbox_image_bytes(medium->location);
@@ -245,7 +245,7 @@ int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, con
         .state_reason = reason,
         .cpus = m->cpus,
         .memory_mib = m->memory_mib,
-        .snapshot_count = m->snapshots,
+        .snapshot_count = (unsigned)m->snapshot_count,
         .machine = m->chipset,
         .firmware = vmc_starts_with(m->firmware, "efi") ? "uefi" : "bios",
         .autostart = m->autostart,

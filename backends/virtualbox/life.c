@@ -157,6 +157,11 @@ static int start(virtualbox_conn *conn, const virtualbox_vm *vm, bool discard, c
     return code < 0 ? code : 0;
 }
 
+int virtualbox_start_up(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                        vmctl_error **err) {
+    return start(conn, vm, false, deadline, err);
+}
+
 int virtualbox_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, START_MS);
     if (options->paused) {

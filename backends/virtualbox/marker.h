@@ -4,6 +4,7 @@
  *    "labels": {KEY: VALUE},
  *    "devices": {PLACE: {"name", "type"}},   PLACE: "SATA-0-0" (controller, port, device), "nic-0" (slot), "share-NAME"
  *    "files": [PATH],                        made for it: relative to its folder, which moves when it is renamed
+ *    "linked": true,                         its disks stand on those of the VM that it was cloned from
  *    "keys": {PATH: {"value", "was"}}}       what VirtualBox does not show of the spec; PATH: "disks/root/image"; was: what it showed then
  */
 #ifndef VMC_VIRTUALBOX_MARKER_H

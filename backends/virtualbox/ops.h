@@ -102,6 +102,21 @@ int virtualbox_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error 
 int virtualbox_save(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int virtualbox_rename(void *conn, void *vm, const char *new_name, const vmctl_call *call, vmctl_error **err);
 
+int virtualbox_clone(void *conn, void *vm, const char *name, const vmctl_clone_options *options,
+                     const vmctl_marker *marker, vmc_journal *journal, void **out, vmctl_identity *identity,
+                     vmctl_error **err);
+
+int virtualbox_snapshot_create(void *conn, void *vm, const char *name, const vmctl_snapshot_create_options *options,
+                               vmc_journal *journal, vmctl_error **err);
+int virtualbox_snapshot_list(void *conn, void *vm, const vmctl_call *call, vmctl_snapshot_fn each, void *user,
+                             vmctl_error **err);
+int virtualbox_snapshot_rename(void *conn, void *vm, const char *name, const char *new_name, const vmctl_call *call,
+                               vmctl_error **err);
+int virtualbox_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_snapshot_revert_options *options,
+                               vmc_journal *journal, vmctl_error **err);
+int virtualbox_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_snapshot_delete_options *options,
+                               vmctl_error **err);
+
 int virtualbox_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user,
                       vmctl_error **err);
 int virtualbox_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,
@@ -151,6 +166,9 @@ void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept);
 /* The file of earlier starts. free. */
 char *virtualbox_serial_earlier(const char *path);
 
+/* Starts it, from its saved memory where it has one. */
+int virtualbox_start_up(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                        vmctl_error **err);
 /* Powers off at once and waits until the lock is gone (life.c). */
 int virtualbox_power_off(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 

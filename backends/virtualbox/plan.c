@@ -35,7 +35,7 @@ void virtualbox_say_numbered(vmc_strv *argv, const char *option, unsigned slot, 
 
 /* --- the name, the folder -------------------------------------------------------------------------------------- */
 
-static void new_uuid(char out[37]) {
+void virtualbox_new_uuid(char out[37]) {
     unsigned char b[16];
     if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
         abort();
@@ -68,7 +68,7 @@ int virtualbox_machine_folder(virtualbox_conn *conn, const vboxmanage_registry *
 }
 
 /* As VirtualBox does it for the folder's name (sanitiseMachineFilename). */
-static char *folder_of(const char *machines, const char *name) {
+char *virtualbox_folder_of(const char *machines, const char *name) {
     char *folder = vmc_printf("%s/%s", machines, name);
     for (char *c = folder + strlen(machines) + 1; *c; c++)
         if (strchr("\\/:*?<>|\"", *c) || (unsigned char)*c < 0x20)
@@ -76,18 +76,18 @@ static char *folder_of(const char *machines, const char *name) {
     return folder;
 }
 
-static int check_name(const virtualbox_planning *p, vmctl_error **err) {
-    for (size_t i = 0; i < p->registry->count; i++) {
-        VMC_AUTO_FREE char *name = NULL;
-        if (vboxmanage_machine_name(p->registry->entries[i].settings, &name, NULL) == 0 &&
-            strcmp(name, p->plan->name) == 0) {
+int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder,
+                         vmctl_error **err) {
+    for (size_t i = 0; i < registry->count; i++) {
+        VMC_AUTO_FREE char *other = NULL;
+        if (vboxmanage_machine_name(registry->entries[i].settings, &other, NULL) == 0 && strcmp(other, name) == 0) {
             vmc_error(err, VMCTL_E_ALREADY_EXISTS, "there is a VM of the name %s already", name);
             return vmc_error_next(err, "choose another name, or vmctl apply to change that VM");
         }
     }
     struct stat st;
-    if (lstat(p->plan->folder, &st) == 0) {
-        vmc_error(err, VMCTL_E_ALREADY_EXISTS, "the folder %s is in the way", p->plan->folder);
+    if (lstat(folder, &st) == 0) {
+        vmc_error(err, VMCTL_E_ALREADY_EXISTS, "the folder %s is in the way", folder);
         return vmc_error_next(err, "look what is in it and move it away, or choose another name");
     }
     return 0;
@@ -96,12 +96,12 @@ static int check_name(const virtualbox_planning *p, vmctl_error **err) {
 static int plan_all(virtualbox_planning *p, const vmctl_marker *marker, vmctl_error **err) {
     virtualbox_plan *plan = p->plan;
     plan->name = vmc_strdup(vmctl_spec_name(p->spec));
-    new_uuid(plan->id);
+    virtualbox_new_uuid(plan->id);
     int code = virtualbox_machine_folder(p->conn, p->registry, p->deadline, &p->machines, err);
     if (code < 0)
         return code;
-    plan->folder = folder_of(p->machines, plan->name);
-    code = check_name(p, err);
+    plan->folder = virtualbox_folder_of(p->machines, plan->name);
+    code = virtualbox_check_new(p->registry, plan->name, plan->folder, err);
     if (code < 0)
         return code;
     plan->marker = virtualbox_marker_new(marker);

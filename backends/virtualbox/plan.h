@@ -54,6 +54,11 @@ int virtualbox_plan_nic(const vmctl_node *nic, unsigned slot, vmc_strv *argv, cJ
 /* The folder of new VMs. free. */
 int virtualbox_machine_folder(virtualbox_conn *conn, const vboxmanage_registry *registry, const vmc_deadline *deadline,
                               char **out, vmctl_error **err);
+/* Where VirtualBox makes a VM of this name. free. */
+char *virtualbox_folder_of(const char *machines, const char *name);
+/* ALREADY_EXISTS: a VM has the name, or something is where its folder would be. */
+int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder, vmctl_error **err);
+void virtualbox_new_uuid(char out[37]);
 /* Removes a folder that vmctl made, with all that is in it. A missing one is success. */
 int virtualbox_remove_tree(const char *folder, vmctl_error **err);
 

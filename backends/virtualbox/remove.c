@@ -1,7 +1,9 @@
 /* Deleting a VM. VirtualBox's own --delete takes every disk that is attached, whoever made it, and leaves a base whose linked clones
  * hang on it half deleted: so what stays is detached first, and what others stand on is refused. */
 #include "facts.h"
+#include "media.h"
 #include "plan.h"
+#include "snapshot.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,54 +20,14 @@ typedef struct removal {
     const vmc_deadline *deadline;
     vboxmanage_machine *machine;
     cJSON *marker;
-    vmc_strv going; /* disks that VirtualBox will delete */
+    virtualbox_world world;
+    vmc_strv going;   /* disks that VirtualBox will delete */
+    vmc_strv staying; /* disks that are attached and stay */
 } removal;
 
 static void tell(const removal *r, const char *what, const char *name) {
     if (r->options->removed)
         r->options->removed(what, name, r->options->user);
-}
-
-/* --- who else uses a disk ---------------------------------------------------------------------------------------- */
-
-typedef enum use { USE_NONE, USE_ATTACHED, USE_STANDS_ON } use;
-
-/* Whether another VM has this very image, or an image that stands on it. */
-static use use_of(const vboxmanage_machine *other, const char *path) {
-    use found = USE_NONE;
-    for (size_t i = 0; i < other->attachment_count; i++) {
-        const vboxmanage_medium *medium = vboxmanage_medium_of(other, other->attachments[i].medium);
-        if (medium && strcmp(medium->location, path) == 0)
-            return USE_ATTACHED;
-        while (medium && *medium->parent) {
-            const vboxmanage_medium *parent = vboxmanage_medium_of(other, medium->parent);
-            if (!parent || parent >= medium)
-                break;
-            medium = parent;
-            if (strcmp(medium->location, path) == 0)
-                found = USE_STANDS_ON;
-        }
-    }
-    return found;
-}
-
-/* *name: of the one that uses it (free). */
-static int user_of(const removal *r, const char *path, use *how, char **name, vmctl_error **err) {
-    vboxmanage_registry registry = {0};
-    int code = virtualbox_registry(r->conn, r->deadline, &registry, err);
-    *how = USE_NONE;
-    for (size_t i = 0; code == 0 && *how == USE_NONE && i < registry.count; i++) {
-        vboxmanage_machine *other = NULL;
-        if (strcasecmp(registry.entries[i].id, r->vm->id) == 0 ||
-            vboxmanage_machine_read(registry.entries[i].settings, &other, NULL) < 0)
-            continue;
-        *how = use_of(other, path);
-        if (*how != USE_NONE)
-            *name = vmc_strdup(other->name);
-        vboxmanage_machine_free(other);
-    }
-    vboxmanage_registry_free(&registry);
-    return code;
 }
 
 /* --- disks -------------------------------------------------------------------------------------------------------- */
@@ -89,31 +51,40 @@ static int refuse_kept(const removal *r, const char *path, vmctl_error **err) {
     return vmc_error_next(err, "delete the snapshots of %s first", r->vm->name);
 }
 
+static int refuse_clone(const removal *r, const vboxmanage_machine *clone, vmctl_error **err) {
+    vmc_error(err, VMCTL_E_DATA_LOSS_PREVENTED, "%s is a linked clone of %s and would lose its disk", clone->name,
+              r->vm->name);
+    return vmc_error_next(err, "delete %s first", clone->name);
+}
+
 static int decide(removal *r, const vboxmanage_attachment *from, bool *stays, vmctl_error **err) {
     const vboxmanage_medium *medium = vboxmanage_medium_of(r->machine, from->medium);
     const vboxmanage_medium *base = vboxmanage_base_of(r->machine, medium);
     *stays = true; /* what is not known is left alone */
     if (!base)
         return 0;
-    bool own = virtualbox_marker_owns(r->marker, r->machine, base->location);
-    *stays = r->options->disks == VMCTL_DELETE_KEEP_DISKS || (!own && r->options->disks != VMCTL_DELETE_ALL_DISKS);
-    use how = USE_NONE;
-    VMC_AUTO_FREE char *other = NULL;
-    int code = *stays ? 0 : user_of(r, base->location, &how, &other, err);
-    if (code == 0 && how == USE_STANDS_ON) {
-        vmc_error(err, VMCTL_E_DATA_LOSS_PREVENTED, "%s is a linked clone of %s and would lose its disk", other,
-                  r->vm->name);
-        return vmc_error_next(err, "delete %s first", other);
-    }
-    if (code == 0 && how == USE_ATTACHED) {
-        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", base->location, other);
+    bool linked = virtualbox_medium_linked(r->marker, r->machine, medium);
+    bool own = virtualbox_medium_own(r->marker, r->machine, medium);
+    /* What a linked clone has beyond its original is worth nothing without the VM. */
+    *stays = !linked &&
+             (r->options->disks == VMCTL_DELETE_KEEP_DISKS || (!own && r->options->disks != VMCTL_DELETE_ALL_DISKS));
+    /* A linked clone's clones stand on its own images, not on the base that it shares with its original. */
+    bool itself = false;
+    const char *lowest = linked ? virtualbox_lowest_inside(r->machine, medium)->id : base->id;
+    const vboxmanage_machine *user = virtualbox_world_user(&r->world, r->vm->id, lowest, &itself);
+    if (user && !itself)
+        return refuse_clone(r, user, err);
+    if (user && !*stays) {
+        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", base->location, user->name);
         *stays = true;
     }
-    if (code == 0 && *stays && medium != base)
+    if (*stays)
+        vmc_strv_add(&r->staying, base->location);
+    if (*stays && medium != base)
         return refuse_kept(r, base->location, err);
-    if (code == 0 && !*stays)
-        vmc_strv_add(&r->going, base->location);
-    return code;
+    if (!*stays)
+        vmc_strv_add(&r->going, linked ? medium->location : base->location);
+    return 0;
 }
 
 /* All decisions before the first change. */
@@ -147,7 +118,28 @@ static bool is_disk(const char *name) {
     return vmc_ends_with(name, ".vdi") || vmc_ends_with(name, ".vmdk") || vmc_ends_with(name, ".vhd");
 }
 
-/* Seeds, links to media, logs: nobody's data. Disks that were detached meanwhile go too, unless disks stay. */
+/* Own disks that are attached no more, since the VM went back to a snapshot: VirtualBox leaves them. */
+static int remove_detached(removal *r, vmctl_error **err) {
+    const cJSON *file;
+    int code = 0;
+    if (r->options->disks == VMCTL_DELETE_KEEP_DISKS)
+        return 0;
+    cJSON_ArrayForEach(file, virtualbox_json_get(r->marker, "files")) {
+        if (code < 0 || !cJSON_IsString(file) || !is_disk(file->valuestring))
+            continue;
+        VMC_AUTO_FREE char *path = vmc_path_absolute(r->machine->folder, file->valuestring);
+        bool used = vmc_strv_has(&r->staying, path);
+        for (size_t i = 0; !used && i < r->world.count; i++)
+            for (size_t m = 0; !used && m < r->world.machines[i]->medium_count; m++)
+                used = strcasecmp(r->world.machines[i]->id, r->vm->id) != 0 &&
+                       strcmp(r->world.machines[i]->media[m].location, path) == 0;
+        if (!used)
+            code = remove_file(r, "disk", path, err);
+    }
+    return code;
+}
+
+/* Seeds, links to media, logs: nobody's data. */
 static int remove_files(removal *r, vmctl_error **err) {
     int code = 0;
     const cJSON *file;
@@ -195,8 +187,23 @@ static void remove_folder(const char *folder) {
     rmdir(folder);
 }
 
+/* VirtualBox fails over a disk that its snapshots leave as it is: attached in each of them, it is to be deleted twice. */
+static int drop_snapshots(const removal *r, vmctl_error **err) {
+    const vboxmanage_machine *m = r->machine;
+    bool twice = false;
+    for (size_t i = 0; i < m->attachment_count; i++)
+        twice = twice || virtualbox_snapshot_leaves(m, &m->attachments[i]);
+    int code = 0;
+    for (size_t i = m->snapshot_count; code == 0 && twice && i-- > 0;) /* children before their parents */
+        code = virtualbox_say(r->conn, r->vm, "deleting a snapshot", r->deadline, NULL, err, "snapshot", r->vm->id,
+                              "delete", m->snapshots[i].id, NULL);
+    return code;
+}
+
 static int remove_all(removal *r, vmctl_error **err) {
     int code = prepare_disks(r, err);
+    if (code == 0)
+        code = drop_snapshots(r, err);
     if (code == 0)
         code = remove_files(r, err);
     if (code == 0)
@@ -204,6 +211,8 @@ static int remove_all(removal *r, vmctl_error **err) {
                               "--delete", NULL);
     for (size_t i = 0; code == 0 && i < r->going.count; i++)
         tell(r, "disk", r->going.items[i]);
+    if (code == 0)
+        code = remove_detached(r, err);
     if (code == 0)
         remove_folder(r->machine->folder);
     return code;
@@ -218,11 +227,15 @@ int virtualbox_remove(void *conn, void *vm, const vmctl_delete_options *options,
     if (code < 0 || !r.machine)
         return code;
     r.marker = virtualbox_marker_read(r.machine);
-    code = remove_all(&r, err);
+    code = virtualbox_world_read(r.conn, &deadline, &r.world, err);
+    if (code == 0)
+        code = remove_all(&r, err);
     if (code == 0)
         virtualbox_tell(r.conn, VMCTL_EVENT_DELETED, r.vm, VMCTL_STATE_UNKNOWN, NULL);
     cJSON_Delete(r.marker);
     vmc_strv_free(&r.going);
+    vmc_strv_free(&r.staying);
+    virtualbox_world_free(&r.world);
     vboxmanage_machine_free(r.machine);
     return code;
 }

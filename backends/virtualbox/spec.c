@@ -1,6 +1,7 @@
 /* Any VM as a spec: what vm.yaml can say of its settings. What it cannot say stays out, and is then never touched by apply. */
 #include "facts.h"
 
+#include "media.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,7 @@ static cJSON *disk_json(const vboxmanage_machine *m, const cJSON *marker, const 
         cJSON_AddStringToObject(disk, "cdrom", medium ? medium->location : "");
         return disk;
     }
-    if (!virtualbox_marker_owns(marker, m, base->location)) {
+    if (!virtualbox_medium_own(marker, m, medium)) {
         cJSON_AddStringToObject(disk, "volume", base->location);
     } else {
         VMC_AUTO_FREE char *format = virtualbox_format(base->format);

@@ -28,6 +28,13 @@ static const vmctl_backend_ops virtualbox_ops = {
     .resume = virtualbox_resume,
     .save = virtualbox_save,
     .rename = virtualbox_rename,
+    .clone = virtualbox_clone,
+
+    .snapshot_create = virtualbox_snapshot_create,
+    .snapshot_list = virtualbox_snapshot_list,
+    .snapshot_rename = virtualbox_snapshot_rename,
+    .snapshot_revert = virtualbox_snapshot_revert,
+    .snapshot_delete = virtualbox_snapshot_delete,
 
     .events = virtualbox_events,
     .serial_log = virtualbox_serial_log,

@@ -114,10 +114,10 @@ static void kill_child(const process_child *child, bool group, int number) {
         (void)kill(child->pid, number);
 }
 
-/* SIGTERM, the grace, SIGKILL; never returns before it is reaped. */
-static void end_child(const process_child *child, bool group, int64_t grace_ms) {
+/* The signal, the grace, SIGKILL; never returns before it is reaped. */
+static void end_child(const process_child *child, bool group, int number, int64_t grace_ms) {
     siginfo_t info;
-    kill_child(child, group, SIGTERM);
+    kill_child(child, group, number);
     int64_t until = vmc_now_ms() + grace_ms;
     for (;;) {
         if (reap(child, WNOHANG, &info) != 0)
@@ -215,7 +215,8 @@ int process_run(const process_options *options, const vmc_deadline *deadline, pr
     end_stream(&r.error);
     bool stopped = rc != 1;
     if (stopped && r.child.pid > 0)
-        end_child(&r.child, !options->inherit_input, options->grace_ms ? options->grace_ms : DEFAULT_GRACE_MS);
+        end_child(&r.child, !options->inherit_input, options->end_signal ? options->end_signal : SIGTERM,
+                  options->grace_ms ? options->grace_ms : DEFAULT_GRACE_MS);
     close_child(&r.child);
     take_result(&r, result);
     vmc_str_free(&r.output.text);

@@ -36,7 +36,8 @@ typedef struct process_options {
     bool merge;                       /* stderr goes where stdout goes */
     bool inherit_input;               /* stdin is the caller's own, for prompts; its process group too */
     size_t limit;                     /* of each captured stream, in bytes; 0: 1 MiB. What is beyond is dropped */
-    int64_t grace_ms;                 /* between SIGTERM and SIGKILL; 0: 2000 */
+    int end_signal;                   /* what asks it to end, also when this process dies; 0: SIGTERM */
+    int64_t grace_ms;                 /* between that and SIGKILL; 0: 2000 */
     const process_identity *identity; /* NULL: as the caller */
     const char *doing;                /* for timeout errors: "converting disk root"; NULL: "running NAME" */
 } process_options;
@@ -51,7 +52,7 @@ typedef struct process_result {
 } process_result;
 
 /* Runs it to its end. 0 whatever its exit code was. UNAVAILABLE when the program is missing (the message names the package),
- * PERMISSION_DENIED when it cannot be executed, TIMEOUT and CANCELLED after its group was ended (SIGTERM, grace, SIGKILL).
+ * PERMISSION_DENIED when it cannot be executed, TIMEOUT and CANCELLED after its group was ended (end_signal, grace, SIGKILL).
  * On failure *result is empty but for `error`, when something was captured. A daemon that forks and lets the started
  * process exit is left running; its inherited stdout is not waited for. */
 int process_run(const process_options *options, const vmc_deadline *deadline, process_result *result,

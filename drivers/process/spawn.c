@@ -24,6 +24,7 @@ typedef struct plan {
     int in, out, error; /* become 0, 1, 2; in -1: stays */
     int report;         /* close-on-exec: what failed */
     pid_t parent;
+    int end_signal;
     bool own_group;
     bool change_user;
     uid_t uid;
@@ -104,7 +105,7 @@ _Noreturn static void child(const plan *p) {
         /* What other rooms or the program forgot to mark close-on-exec stays out of the child. */
         (void)syscall(SYS_close_range, 3U, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
         /* After the change of user, which clears it. The parent may be gone already. */
-        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+        (void)prctl(PR_SET_PDEATHSIG, p->end_signal);
         if (getppid() != p->parent)
             _exit(127);
         sigset_t none;
@@ -231,6 +232,7 @@ int process_spawn(const process_options *options, process_child *out, vmctl_erro
               .argv = (char *const *)options->argv,
               .envp = environment.items ? environment.items : no_variables,
               .directory = options->directory,
+              .end_signal = options->end_signal ? options->end_signal : SIGTERM,
               .own_group = !options->inherit_input};
     int rc = options->identity ? prepare_user(options->identity, &p, err) : 0;
     if (rc < 0)

@@ -7,6 +7,7 @@
 #include "parse.h"
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -142,6 +143,8 @@ static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const
         .output = hear_output,
         .error = hear_error,
         .user = &heard,
+        .end_signal =
+            SIGINT, /* what VBoxManage takes for "cancel": it asks VBoxSVC to stop the work, and waits for that */
         .grace_ms = KILL_AFTER_MS,
         .doing = call->doing,
     };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS, UUID_LENGTH = 36 };
@@ -129,6 +130,8 @@ char *vboxmanage_home(const char *home) {
                                     : vmc_path_absolute(NULL, "~/.config/VirtualBox");
 }
 
+static void read_media(vboxmanage_machine *m, const xmlNode *parent, const char *element, const char *parent_id);
+
 int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_error **err) {
     VMC_AUTO_FREE char *folder = vboxmanage_home(home);
     VMC_AUTO_FREE char *path = vmc_printf("%s/VirtualBox.xml", folder);
@@ -149,6 +152,10 @@ int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_e
         memcpy(to->id, id, sizeof id);
         to->settings = vmc_path_absolute(folder, settings);
     }
+    out->shared = vmc_alloc(sizeof *out->shared);
+    out->shared->folder = vmc_strdup(folder);
+    read_media(out->shared, at(global, "MediaRegistry/HardDisks"), "HardDisk", "");
+    read_media(out->shared, at(global, "MediaRegistry/DVDImages"), "Image", "");
     const xmlNode *properties = at(global, "SystemProperties");
     const char *machines = attribute(properties, "defaultMachineFolder");
     const char *autostart = attribute(properties, "autostartDatabasePath");
@@ -162,6 +169,7 @@ void vboxmanage_registry_free(vboxmanage_registry *registry) {
     for (size_t i = 0; i < registry->count; i++)
         free(registry->entries[i].settings);
     free(registry->entries);
+    vboxmanage_machine_free(registry->shared);
     free(registry->machine_folder);
     free(registry->autostart_folder);
     *registry = (vboxmanage_registry){0};
@@ -194,9 +202,9 @@ static void read_media(vboxmanage_machine *m, const xmlNode *parent, const char 
     }
 }
 
-static void read_attachments(vboxmanage_machine *m, const xmlNode *controller) {
+static void read_attachments(vboxmanage_attachment **list, size_t *count, const xmlNode *controller) {
     EACH(node, controller, "AttachedDevice") {
-        vboxmanage_attachment *to = append(&m->attachments, &m->attachment_count, sizeof *m->attachments);
+        vboxmanage_attachment *to = append(list, count, sizeof **list);
         to->controller = text_of(controller, "name");
         to->kind = text_of(node, "type");
         to->port = number(node, "port", 0);
@@ -215,7 +223,7 @@ static void read_storage(vboxmanage_machine *m, const xmlNode *controllers) {
         to->type = text_of(node, "type");
         to->ports = number(node, "PortCount", 1);
         to->host_cache = truth(node, "useHostIOCache", false);
-        read_attachments(m, node);
+        read_attachments(&m->attachments, &m->attachment_count, node);
     }
 }
 
@@ -336,11 +344,37 @@ static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     }
 }
 
-static unsigned count_snapshots(const xmlNode *snapshot) {
-    unsigned count = 1;
-    EACH(child, at(snapshot, "Snapshots"), "Snapshot")
-    count += count_snapshots(child);
-    return count;
+static char *content_of(const xmlNode *node) {
+    xmlChar *words = node ? xmlNodeGetContent(node) : NULL;
+    char *copy = vmc_strdup((const char *)words);
+    xmlFree(words);
+    return copy;
+}
+
+static int64_t time_of(const char *text) {
+    struct tm parts = {0};
+    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts) : NULL;
+    return end && !*end ? (int64_t)timegm(&parts) : 0;
+}
+
+static void read_snapshots(vboxmanage_machine *m, const xmlNode *parent, const char *parent_id) {
+    EACH(node, parent, "Snapshot") {
+        vboxmanage_snapshot *to = append(&m->snapshots, &m->snapshot_count, sizeof *m->snapshots);
+        const char *name = attribute(node, "name");
+        const char *state_file = attribute(node, "stateFile");
+        char id[37];
+        read_uuid(attribute(node, "uuid"), id);
+        memcpy(to->id, id, sizeof id);
+        snprintf(to->parent, sizeof to->parent, "%s", parent_id);
+        to->name = vmc_strdup(name ? name : "");
+        to->description = content_of(at(node, "Description"));
+        to->state_file = state_file && *state_file ? vmc_path_absolute(m->folder, state_file) : NULL;
+        to->created = time_of(attribute(node, "timeStamp"));
+        const xmlNode *storage = at(node, "Hardware/StorageControllers"); /* from 1.19 */
+        EACH(controller, storage ? storage : at(node, "StorageControllers"), "StorageController")
+        read_attachments(&to->attachments, &to->attachment_count, controller);
+        read_snapshots(m, at(node, "Snapshots"), id); /* the list moves when it grows */
+    }
 }
 
 static void read_machine(vboxmanage_machine *m, const xmlNode *machine) {
@@ -352,10 +386,8 @@ static void read_machine(vboxmanage_machine *m, const xmlNode *machine) {
     m->aborted = truth(machine, "aborted", false);
     const char *state_file = attribute(machine, "stateFile");
     m->state_file = state_file && *state_file ? vmc_path_absolute(m->folder, state_file) : NULL;
-    const xmlNode *description = at(machine, "Description");
-    xmlChar *words = description ? xmlNodeGetContent(description) : NULL;
-    m->description = vmc_strdup((const char *)words);
-    xmlFree(words);
+    m->description = content_of(at(machine, "Description"));
+    m->modified = truth(machine, "currentStateModified", true);
     EACH(item, at(machine, "ExtraData"), "ExtraDataItem") {
         const char *key = attribute(item, "name");
         const char *value = attribute(item, "value");
@@ -367,8 +399,7 @@ static void read_machine(vboxmanage_machine *m, const xmlNode *machine) {
     read_media(m, at(machine, "MediaRegistry/HardDisks"), "HardDisk", "");
     read_media(m, at(machine, "MediaRegistry/DVDImages"), "Image", "");
     read_hardware(m, machine);
-    EACH(snapshot, machine, "Snapshot")
-    m->snapshots += count_snapshots(snapshot);
+    read_snapshots(m, machine, "");
 }
 
 int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_error **err) {
@@ -405,22 +436,36 @@ static void nics_free(vboxmanage_machine *m) {
     free(m->nics);
 }
 
+static void attachments_free(vboxmanage_attachment *list, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        free(list[i].controller);
+        free(list[i].kind);
+    }
+    free(list);
+}
+
+static void snapshots_free(vboxmanage_machine *m) {
+    for (size_t i = 0; i < m->snapshot_count; i++) {
+        free(m->snapshots[i].name);
+        free(m->snapshots[i].description);
+        free(m->snapshots[i].state_file);
+        attachments_free(m->snapshots[i].attachments, m->snapshots[i].attachment_count);
+    }
+    free(m->snapshots);
+}
+
 static void storage_free(vboxmanage_machine *m) {
     for (size_t i = 0; i < m->controller_count; i++) {
         free(m->controllers[i].name);
         free(m->controllers[i].type);
     }
-    for (size_t i = 0; i < m->attachment_count; i++) {
-        free(m->attachments[i].controller);
-        free(m->attachments[i].kind);
-    }
+    attachments_free(m->attachments, m->attachment_count);
     for (size_t i = 0; i < m->medium_count; i++) {
         free(m->media[i].location);
         free(m->media[i].format);
         free(m->media[i].type);
     }
     free(m->controllers);
-    free(m->attachments);
     free(m->media);
 }
 
@@ -435,6 +480,7 @@ void vboxmanage_machine_free(vboxmanage_machine *m) {
         free(texts[i]);
     nics_free(m);
     storage_free(m);
+    snapshots_free(m);
     for (size_t i = 0; i < m->share_count; i++) {
         free(m->shares[i].name);
         free(m->shares[i].path);
@@ -457,6 +503,28 @@ const vboxmanage_medium *vboxmanage_medium_of(const vboxmanage_machine *machine,
         if (strcasecmp(machine->media[i].id, id) == 0)
             return &machine->media[i];
     return NULL;
+}
+
+const vboxmanage_snapshot *vboxmanage_snapshot_of(const vboxmanage_machine *machine, const char *id) {
+    for (size_t i = 0; i < machine->snapshot_count; i++)
+        if (strcasecmp(machine->snapshots[i].id, id) == 0)
+            return &machine->snapshots[i];
+    return NULL;
+}
+
+bool vboxmanage_adopt_medium(vboxmanage_machine *machine, const vboxmanage_machine *from, const char *id) {
+    const vboxmanage_medium *medium = vboxmanage_medium_of(from, id);
+    if (!medium)
+        return false;
+    if (*medium->parent && !vboxmanage_medium_of(machine, medium->parent))
+        vboxmanage_adopt_medium(machine, from, medium->parent);
+    vboxmanage_medium *to = append(&machine->media, &machine->medium_count, sizeof *machine->media);
+    memcpy(to->id, medium->id, sizeof to->id);
+    memcpy(to->parent, medium->parent, sizeof to->parent);
+    to->location = vmc_strdup(medium->location);
+    to->format = vmc_strdup(medium->format);
+    to->type = vmc_strdup(medium->type);
+    return true;
 }
 
 const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, const vboxmanage_medium *medium) {

@@ -17,11 +17,14 @@ typedef struct vboxmanage_entry {
     char *settings; /* path of its .vbox file */
 } vboxmanage_entry;
 
+typedef struct vboxmanage_machine vboxmanage_machine;
+
 typedef struct vboxmanage_registry {
     vboxmanage_entry *entries;
     size_t count;
-    char *machine_folder;   /* where VMs are made; NULL: VirtualBox's default */
-    char *autostart_folder; /* the autostart database; NULL: none is set */
+    vboxmanage_machine *shared; /* media that are registered for no VM in particular; only its media count */
+    char *machine_folder;       /* where VMs are made; NULL: VirtualBox's default */
+    char *autostart_folder;     /* the autostart database; NULL: none is set */
 } vboxmanage_registry;
 
 /* VirtualBox.xml of a VBOX_USER_HOME. NOT_FOUND when there is none yet, UNSUPPORTED for a version that is not known, INTERNAL when it is
@@ -81,7 +84,18 @@ typedef struct vboxmanage_share {
     bool writable;
 } vboxmanage_share;
 
-typedef struct vboxmanage_machine {
+/* One of the tree of a VM. */
+typedef struct vboxmanage_snapshot {
+    char id[37];
+    char parent[37]; /* "" for the root */
+    char *name, *description;
+    char *state_file; /* its memory, absolute; NULL: it was taken without */
+    int64_t created;  /* seconds since 1970 UTC; 0: not given */
+    vboxmanage_attachment *attachments;
+    size_t attachment_count;
+} vboxmanage_snapshot;
+
+struct vboxmanage_machine {
     char id[37];
     char snapshot[37]; /* the current one; "" */
     char *name, *os_type, *description;
@@ -90,8 +104,10 @@ typedef struct vboxmanage_machine {
     char *last_change; /* "2026-11-26T15:02:08Z"; NULL */
     uint64_t memory_mib;
     unsigned cpus;
-    unsigned snapshots;
-    bool aborted; /* its process died */
+    vboxmanage_snapshot *snapshots; /* parents before children */
+    size_t snapshot_count;
+    bool modified; /* since its current snapshot, as far as VirtualBox noticed */
+    bool aborted;  /* its process died */
     bool accelerate_3d;
     bool autostart;
     bool vrde;
@@ -113,7 +129,7 @@ typedef struct vboxmanage_machine {
     vboxmanage_share *shares;
     size_t share_count;
     vmc_strv extra_keys, extra_values;
-} vboxmanage_machine;
+};
 
 /* One .vbox file. NOT_FOUND, UNSUPPORTED (another version, an encrypted VM), INTERNAL (damaged). */
 int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_error **err);
@@ -121,6 +137,10 @@ void vboxmanage_machine_free(vboxmanage_machine *machine);
 const char *vboxmanage_extra(const vboxmanage_machine *machine, const char *key); /* NULL: none */
 /* NULL: the medium is registered elsewhere. */
 const vboxmanage_medium *vboxmanage_medium_of(const vboxmanage_machine *machine, const char *id);
+const vboxmanage_snapshot *vboxmanage_snapshot_of(const vboxmanage_machine *machine, const char *id);
+/* The media of a linked clone are registered where its original's are: copies this one and all that it stands on from there. false: it is
+ * not there. */
+bool vboxmanage_adopt_medium(vboxmanage_machine *machine, const vboxmanage_machine *from, const char *id);
 /* The medium that has no parent, from which this one's chain begins. */
 const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, const vboxmanage_medium *medium);
 

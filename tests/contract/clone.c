@@ -1,7 +1,7 @@
 /* clone.c - a second VM from one that exists: both live their own lives, and nobody's disk goes with the other. */
 #include "contract.h"
 
-#define QCOW2 "disks: [{name: root, image: %s, format: qcow2}]"
+#define DISK "disks: [{name: root, image: %s, format: %s}]"
 
 static vmctl_vm *clone_of(vmctl_vm *vm, const char *name, bool linked, const char *snapshot) {
     vmctl_clone_options options = VMCTL_CLONE_OPTIONS_INIT;
@@ -89,6 +89,17 @@ static void disks_go_with_the_last(void **state) {
         vmctl_vm *vm = make("cl-d", "%s", "");
         vmctl_vm *twin = clone_of(vm, "cl-d-2", true, NULL);
         vmctl_vm *gone = first ? twin : vm, *stays = first ? vm : twin;
+        if (gone == vm && profile->differencing) { /* the clone must go first, and is named */
+            char *with_both = world();
+            FAILS(VMCTL_E_DATA_LOSS_PREVENTED, vmctl_vm_delete(vm, NULL, &err));
+            assert_non_null(strstr(failure, "cl-d-2"));
+            char *still = world();
+            assert_string_equal(with_both, still);
+            free(with_both);
+            free(still);
+            gone = twin;
+            stays = vm;
+        }
         MUST(vmctl_vm_delete(gone, NULL, &err));
         start(stays);
         wait_line(stays, 1);
@@ -118,17 +129,29 @@ static void a_clone_of_a_linked_clone(void **state) {
 
 static void a_clone_of_a_snapshot(void **state) {
     (void)state;
-    vmctl_vm *vm = make("cl-f", QCOW2, guest_image);
+    vmctl_vm *vm = make("cl-f", DISK, guest_image, profile->formats[0]);
     MUST(vmctl_snapshot_create(vm, "then", NULL, &err));
     vmctl_vm *twin = clone_of(vm, "cl-f-2", false, "then");
     start(twin);
     wait_line(twin, 1);
     seen facts;
     look(twin, &facts);
-    assert_string_equal(device(&facts, "root")->type, "qcow2");
+    assert_string_equal(device(&facts, "root")->type, profile->formats[0]);
     refused(vm, VMCTL_E_NOT_FOUND, false, "than", "did you mean then");
-    refused(vm, VMCTL_E_UNSUPPORTED, true, "then", "overlay");
-    refused(vm, VMCTL_E_UNSUPPORTED, true, NULL, "snapshot");
+    if (profile->differencing) { /* what linked clones stand on */
+        vmctl_vm *linked = clone_of(vm, "cl-f-3", true, "then");
+        start(linked);
+        wait_line(linked, 1);
+        force_off(linked);
+        FAILS(VMCTL_E_DATA_LOSS_PREVENTED, vmctl_snapshot_delete(vm, "then", NULL, &err));
+        assert_non_null(strstr(failure, "cl-f-3"));
+        MUST(vmctl_vm_delete(linked, NULL, &err));
+        vmctl_vm_free(linked);
+        MUST(vmctl_snapshot_delete(vm, "then", NULL, &err));
+    } else {
+        refused(vm, VMCTL_E_UNSUPPORTED, true, "then", "overlay");
+        refused(vm, VMCTL_E_UNSUPPORTED, true, NULL, "snapshot");
+    }
     vmctl_vm_free(vm);
     vmctl_vm_free(twin);
 }

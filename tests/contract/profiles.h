@@ -155,6 +155,7 @@ static const contract_profile profiles[] = {
         .agent = "",
         .variants = virtualbox_variants,
         .rounds = 3,
+        .differencing = true,
         .untried = (const char *const[]){"network.bridge", "network.network", "firmware.secureboot", NULL},
         .refused = virtualbox_refused,
     },

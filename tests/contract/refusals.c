@@ -113,6 +113,32 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
     return 0;
 }
 
+/* Features that a call asks for by an option. */
+static bool is_asked_by_option(const char *feature) {
+    static const char *const features[] = {"snapshot.quiesce",  "migrate.storage",  "migrate.offline",
+                                           "migrate.tunnelled", "migrate.postcopy", "migrate.abort"};
+    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+        if (strcmp(features[i], feature) == 0)
+            return true;
+    return false;
+}
+
+static int call_with_option(const char *feature, vmctl_vm *vm) {
+    if (strcmp(feature, "snapshot.quiesce") == 0) {
+        vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+        options.quiesce = true;
+        return vmctl_snapshot_create(vm, "one", &options, &err);
+    }
+    if (strcmp(feature, "migrate.abort") == 0)
+        return vmctl_vm_migrate_abort(vm, NULL, &err);
+    vmctl_migrate_options options = VMCTL_MIGRATE_OPTIONS_INIT;
+    options.storage = strcmp(feature, "migrate.storage") == 0;
+    options.tunnelled = strcmp(feature, "migrate.tunnelled") == 0;
+    options.postcopy = strcmp(feature, "migrate.postcopy") == 0;
+    options.mode = strcmp(feature, "migrate.offline") == 0 ? VMCTL_MIGRATE_OFFLINE : VMCTL_MIGRATE_AUTO;
+    return vmctl_vm_migrate(vm, NULL, "elsewhere", &options, &err);
+}
+
 const char *lacking(const char *words, bool of_slots, char *out, size_t size) {
     for (const char *at = words; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
@@ -138,9 +164,13 @@ void is_refused(void **state) {
                 said = claim_of(slots[i].feature);
         FAILS(VMCTL_E_UNSUPPORTED, call_slot(word, vm));
         vmctl_vm_free(vm);
+    } else if (lacking(test->feature, false, word, sizeof word) && is_asked_by_option(word)) {
+        vmctl_vm *vm = make("refused", "%s", "");
+        said = claim_of(word);
+        FAILS(VMCTL_E_UNSUPPORTED, call_with_option(word, vm));
+        vmctl_vm_free(vm);
     } else {
         const char *yaml = NULL;
-        lacking(test->feature, false, word, sizeof word);
         said = claim_of(word);
         for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
             if (strcmp(refused->what, word) == 0)

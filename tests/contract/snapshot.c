@@ -1,8 +1,9 @@
 /* snapshot.c - snapshots: the guest's count goes back to what it was, and what is refused touches nothing. */
 #include "contract.h"
 
-/* qcow2 disks, as a snapshot needs them; the boot sector is the root disk. */
-#define QCOW2 "disks: [{name: root, image: %s, format: qcow2}]"
+/* Disks of the format that snapshots need; the boot sector is the root disk. */
+#define DISK    "disks: [{name: root, image: %s, format: %s}]"
+#define ON_DISK guest_image, profile->formats[0]
 
 typedef struct taken {
     size_t count;
@@ -75,13 +76,22 @@ static const log_text *log_of(vmctl_vm *vm) {
     return &log;
 }
 
+/* What a VM is that was paused in a snapshot: where none can be started paused, its memory is saved. */
+static vmctl_state paused_again(void) {
+    return profile->starts_paused ? VMCTL_STATE_PAUSED : VMCTL_STATE_SAVED;
+}
+
 /* The next line of a paused VM tells where its memory was: nothing is printed before it goes on. */
 static int next_line(vmctl_vm *vm) {
-    assert_int_equal(state_of(vm), VMCTL_STATE_PAUSED);
+    vmctl_state state = state_of(vm);
+    assert_true(state == VMCTL_STATE_PAUSED || state == paused_again());
     sleep_ms(200);
     size_t before = log_of(vm)->length;
     int line = 0, end = 0;
-    MUST(vmctl_vm_resume(vm, NULL, &err));
+    if (state == VMCTL_STATE_SAVED)
+        start(vm);
+    else
+        MUST(vmctl_vm_resume(vm, NULL, &err));
     for (int64_t until = now_ms() + 20000; now_ms() < until; sleep_ms(20)) {
         const char *text = strstr(log_of(vm)->bytes + before, "vmctl guest: line ");
         if (text && sscanf(text, "vmctl guest: line %d%n", &line, &end) == 1 && text[end] == '\r')
@@ -127,7 +137,7 @@ static void a_tree_of_five_gives_each_count_back(void **state) {
     static const char *const names[] = {"base", "a", "b", "c", "d"};
     static const char *const parents[] = {"", "base", "a", "a", "base"};
     int lines[5];
-    vmctl_vm *vm = make_started("snap-tree", QCOW2, guest_image);
+    vmctl_vm *vm = make_started("snap-tree", DISK, ON_DISK);
     pause_at(vm, 3);
     for (int i = 0; i < 5; i++) {
         if (i == 3)
@@ -173,7 +183,7 @@ static void a_tree_of_five_gives_each_count_back(void **state) {
 
 static void a_running_vm_is_taken_with_memory_and_goes_on(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("snap-a", QCOW2, guest_image);
+    vmctl_vm *vm = make_started("snap-a", DISK, ON_DISK);
     int line = wait_line(vm, 2).line;
     taken made = {0};
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
@@ -186,7 +196,7 @@ static void a_running_vm_is_taken_with_memory_and_goes_on(void **state) {
     assert_string_equal(made.items[0].description, "before <the> \"upgrade\"");
     assert_true(made.items[0].memory);
     assert_true(made.items[0].current);
-    assert_false(made.items[0].external);
+    assert_int_equal(made.items[0].external, profile->differencing);
     assert_int_equal(made.items[0].state, VMCTL_STATE_RUNNING);
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     assert_int_equal(wait_line(vm, line + 3).boots, 1);
@@ -200,7 +210,7 @@ static void a_running_vm_is_taken_with_memory_and_goes_on(void **state) {
 
 static void a_stopped_vm_is_taken_without_memory(void **state) {
     (void)state;
-    vmctl_vm *vm = make("snap-b", QCOW2, guest_image);
+    vmctl_vm *vm = make("snap-b", DISK, ON_DISK);
     taken made = {0};
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     options.made = take_one;
@@ -224,7 +234,7 @@ static void a_stopped_vm_is_taken_without_memory(void **state) {
 
 static void revert_from_every_state(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("snap-c", QCOW2, guest_image);
+    vmctl_vm *vm = make_started("snap-c", DISK, ON_DISK);
     pause_at(vm, 3);
     int line = printed_by(vm).line;
     snap(vm, "warm");
@@ -258,7 +268,7 @@ static void revert_from_every_state(void **state) {
 
 static void revert_of_a_saved_vm_to_a_cold_snapshot_stops_it(void **state) {
     (void)state;
-    vmctl_vm *vm = make("snap-d", QCOW2, guest_image);
+    vmctl_vm *vm = make("snap-d", DISK, ON_DISK);
     snap(vm, "cold");
     start(vm);
     wait_line(vm, 1);
@@ -270,21 +280,29 @@ static void revert_of_a_saved_vm_to_a_cold_snapshot_stops_it(void **state) {
 
 static void rename_keeps_it_usable(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("snap-e", QCOW2, guest_image);
+    vmctl_vm *vm = make_started("snap-e", DISK, ON_DISK);
     pause_at(vm, 3);
     int line = printed_by(vm).line;
     snap(vm, "base");
     snap(vm, "other");
-    MUST(vmctl_snapshot_rename(vm, "base", "golden", NULL, &err));
     taken all = snapshots_of(vm);
+    char id[64]; /* the hypervisor's own word for it stays; on libvirt that is the name which it was taken with */
+    snprintf(id, sizeof id, "%s", *all.items[at(&all, "base")].id ? all.items[at(&all, "base")].id : "base");
+    MUST(vmctl_snapshot_rename(vm, "base", "golden", NULL, &err));
+    all = snapshots_of(vm);
     assert_int_equal(all.count, 2);
-    assert_string_equal(all.items[at(&all, "golden")].id, "base");
+    assert_string_equal(all.items[at(&all, "golden")].id, id);
     assert_string_equal(all.items[at(&all, "other")].parent, "golden");
     assert_true(all.items[at(&all, "other")].current);
     FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_snapshot_rename(vm, "other", "golden", NULL, &err));
     FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_snapshot_create(vm, "golden", NULL, &err));
     FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_rename(vm, "gone", "new", NULL, &err));
-    FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_snapshot_rename(vm, "golden", "a/b", NULL, &err));
+    if (profile->differencing) {
+        MUST(vmctl_snapshot_rename(vm, "golden", "a/b -x\"'", NULL, &err));
+        MUST(vmctl_snapshot_rename(vm, "a/b -x\"'", "golden", NULL, &err));
+    } else {
+        FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_snapshot_rename(vm, "golden", "a/b", NULL, &err));
+    }
     MUST(vmctl_vm_resume(vm, NULL, &err));
     wait_line(vm, line + 2);
     revert(vm, "golden");
@@ -293,9 +311,17 @@ static void rename_keeps_it_usable(void **state) {
     all = snapshots_of(vm);
     assert_int_equal(all.count, 3);
     assert_string_equal(all.items[at(&all, "base")].parent, "golden");
+    size_t left = 2;
+    if (profile->differencing) { /* two stand on it */
+        FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_delete(vm, "golden", NULL, &err));
+        assert_non_null(strstr(failure, "--children"));
+        assert_int_equal(snapshots_of(vm).count, 3);
+        MUST(vmctl_snapshot_delete(vm, "other", NULL, &err));
+        left = 1;
+    }
     MUST(vmctl_snapshot_delete(vm, "golden", NULL, &err));
     all = snapshots_of(vm);
-    assert_int_equal(all.count, 2);
+    assert_int_equal(all.count, left);
     assert_string_equal(all.items[at(&all, "base")].parent, "");
     MUST(vmctl_snapshot_rename(vm, "base", "again", NULL, &err));
     MUST(vmctl_snapshot_delete(vm, "again", NULL, &err));
@@ -319,7 +345,7 @@ static int take_step(const vmctl_progress *progress, void *user) {
 
 static void delete_with_children_and_progress(void **state) {
     (void)state;
-    vmctl_vm *vm = make("snap-f", QCOW2, guest_image);
+    vmctl_vm *vm = make("snap-f", DISK, ON_DISK);
     snap(vm, "a");
     snap(vm, "b");
     snap(vm, "c");
@@ -346,28 +372,70 @@ static void delete_with_children_and_progress(void **state) {
     vmctl_vm_free(vm);
 }
 
-/* Each is refused before anything is touched: the disk is the same, byte for byte, and so is the VM. */
-static void refusals_touch_nothing(void **state) {
-    (void)state;
-    vmctl_vm *vm = make("snap-g", "%s", ""); /* raw, as the boot sector's image is */
-    char path[512], before[128], after[128];
-    root_path(vm, path);
-    sum_of(path, before);
+/* What QEMU cannot: snapshots in a raw disk, as the boot sector's image is, and frozen file systems without an agent. */
+static void internal_ones_need_qcow2(vmctl_vm *vm) {
     vmctl_snapshot_create_options with = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     with.memory = VMCTL_MEMORY_WITH;
-    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "raw", NULL, &err));
-    assert_non_null(strstr(failure, "disk root is raw"));
-    assert_non_null(strstr(failure, "vmctl image convert"));
-    FAILS(VMCTL_E_INVALID_STATE, vmctl_snapshot_create(vm, "memory", &with, &err));
-    FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_snapshot_create(vm, "a/b", NULL, &err));
-    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_revert(vm, "none", NULL, &err));
-    start(vm);
-    wait_line(vm, 1);
     FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "raw", &with, &err));
     vmctl_snapshot_create_options quiesce = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     quiesce.quiesce = true;
     FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "quiet", &quiesce, &err));
     assert_non_null(strstr(failure, "guestAgent"));
+}
+
+/* What VirtualBox cannot: leave the memory of a running VM out; and what it would do at a price, memory that comes back to a disk which went on. */
+static void memory_and_disks_belong_together(vmctl_vm *vm) {
+    vmctl_snapshot_create_options without = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    without.memory = VMCTL_MEMORY_WITHOUT;
+    FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "cold", &without, &err));
+    assert_non_null(strstr(failure, "--no-memory"));
+    vmctl_vm *shares = make_started("snap-shared", "disks: [{name: root, image: %s, shared: true}]", guest_image);
+    int line = wait_line(shares, 1).line;
+    FAILS(VMCTL_E_DATA_LOSS_PREVENTED, vmctl_snapshot_create(shares, "warm", NULL, &err));
+    assert_non_null(strstr(failure, "disk root is shared"));
+    assert_int_equal(snapshots_of(shares).count, 0);
+    wait_line(shares, line + 1);
+    force_off(shares);
+    notes heard = {0};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.note = take_note;
+    call.user = &heard;
+    vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    options.call = &call;
+    MUST(vmctl_snapshot_create(shares, "cold", &options, &err));
+    assert_non_null(strstr(heard.last, "leaves out disk root"));
+    vmctl_vm_free(shares);
+}
+
+/* Each is refused before anything is touched: the disk is the same, byte for byte, and so is the VM. */
+static void refusals_touch_nothing(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("snap-g", "%s", "");
+    char path[512], before[128], after[128];
+    root_path(vm, path);
+    sum_of(path, before);
+    vmctl_snapshot_create_options with = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+    with.memory = VMCTL_MEMORY_WITH;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_snapshot_create(vm, "memory", &with, &err));
+    if (!profile->differencing) {
+        FAILS(VMCTL_E_UNSUPPORTED, vmctl_snapshot_create(vm, "raw", NULL, &err));
+        assert_non_null(strstr(failure, "disk root is raw"));
+        assert_non_null(strstr(failure, "vmctl image convert"));
+        FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_snapshot_create(vm, "a/b", NULL, &err));
+    }
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_snapshot_revert(vm, "none", NULL, &err));
+    if (profile->differencing) {
+        sum_of(path, after); /* VirtualBox marks a disk that it opens */
+        assert_string_equal(before, after);
+    }
+    start(vm);
+    wait_line(vm, 1);
+    if (profile->differencing) {
+        sum_of(path, before);
+        memory_and_disks_belong_together(vm);
+    } else {
+        internal_ones_need_qcow2(vm);
+    }
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     wait_line(vm, printed_by(vm).line + 1);
     assert_int_equal(snapshots_of(vm).count, 0);
@@ -378,7 +446,7 @@ static void refusals_touch_nothing(void **state) {
 
 static void quiesce_needs_an_agent_that_answers(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("snap-h", QCOW2 "\nguestAgent: true", guest_image);
+    vmctl_vm *vm = make_started("snap-h", DISK "\nguestAgent: true", ON_DISK);
     int line = wait_line(vm, 1).line;
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     options.quiesce = true;
@@ -391,7 +459,7 @@ static void quiesce_needs_an_agent_that_answers(void **state) {
 
 static void a_name_is_taken_once(void **state) {
     (void)state;
-    vmctl_vm *vm = make("snap-i", QCOW2, guest_image);
+    vmctl_vm *vm = make("snap-i", DISK, ON_DISK);
     char path[512], before[128], after[128];
     root_path(vm, path);
     snap(vm, "base");
@@ -420,7 +488,7 @@ static int count_snapshots(const vmctl_vm_info *info, void *user) {
 static void a_vm_with_snapshots_is_counted_and_deleted_whole(void **state) {
     (void)state;
     char *before = world();
-    vmctl_vm *vm = make("snap-j", QCOW2, guest_image);
+    vmctl_vm *vm = make("snap-j", DISK, ON_DISK);
     snap(vm, "a");
     snap(vm, "b");
     int count = 0;
@@ -441,12 +509,12 @@ static void a_vm_with_snapshots_is_counted_and_deleted_whole(void **state) {
 static void a_disk_that_came_later_is_taken_off_and_not_forgotten(void **state) {
     (void)state;
     char *before = world();
-    vmctl_vm *vm = make("snap-k", QCOW2 "\nlabels: {stage: one}", guest_image);
+    vmctl_vm *vm = make("snap-k", DISK "\nlabels: {stage: one}", ON_DISK);
     snap(vm, "base");
     vmctl_spec *spec = spec_of("snap-k",
-                               "disks: [{name: root, image: %s, format: qcow2}, {name: data, size: 4MiB, format: "
-                               "qcow2}]\nlabels: {stage: two}",
-                               guest_image);
+                               "disks: [{name: root, image: %s, format: %s}, {name: data, size: 4MiB}]\n"
+                               "labels: {stage: two}",
+                               ON_DISK);
     vmctl_apply_options apply = VMCTL_APPLY_OPTIONS_INIT;
     MUST(vmctl_apply(conn, spec, &apply, NULL, &err));
     vmctl_spec_free(spec);
@@ -478,11 +546,11 @@ static void a_disk_that_came_later_is_taken_off_and_not_forgotten(void **state) 
 
 static void a_grown_disk_goes_back_and_forth(void **state) {
     (void)state;
-    vmctl_vm *vm = make("snap-l", "disks: [{name: root, image: %s, format: qcow2, size: 4MiB}]", guest_image);
+    vmctl_vm *vm = make("snap-l", "disks: [{name: root, image: %s, format: %s, size: 4MiB}]", ON_DISK);
     char path[512];
     root_path(vm, path);
     snap(vm, "small");
-    vmctl_spec *spec = spec_of("snap-l", "disks: [{name: root, image: %s, format: qcow2, size: 8MiB}]", guest_image);
+    vmctl_spec *spec = spec_of("snap-l", "disks: [{name: root, image: %s, format: %s, size: 8MiB}]", ON_DISK);
     vmctl_apply_options apply = VMCTL_APPLY_OPTIONS_INIT;
     MUST(vmctl_apply(conn, spec, &apply, NULL, &err));
     vmctl_spec_free(spec);
@@ -512,7 +580,7 @@ static void a_grown_disk_goes_back_and_forth(void **state) {
 
 static void a_snapshot_whose_file_is_gone_is_refused(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("snap-m", QCOW2, guest_image);
+    vmctl_vm *vm = make_started("snap-m", DISK, ON_DISK);
     int line = wait_line(vm, 2).line;
     char path[512], aside[600];
     root_path(vm, path);
@@ -524,6 +592,10 @@ static void a_snapshot_whose_file_is_gone_is_refused(void **state) {
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     wait_line(vm, line + 2);
     assert_int_equal(rename(aside, path), 0);
+    if (profile->differencing) { /* the file is all there is to it */
+        vmctl_vm_free(vm);
+        return;
+    }
     force_off(vm);
     const char *const strip[] = {"qemu-img", "snapshot", "-d", "one", path, NULL};
     assert_int_equal(run_program(strip), 0);
@@ -536,7 +608,18 @@ static void a_snapshot_whose_file_is_gone_is_refused(void **state) {
 
 static void a_uefi_vm_is_taken_stopped_and_told_what_is_left_out(void **state) {
     (void)state;
-    vmctl_vm *vm = make("snap-n", QCOW2 "\nfirmware: uefi\nmemory: 64MiB", guest_image);
+    vmctl_vm *vm = make("snap-n", DISK "\nfirmware: uefi\nmemory: 64MiB", ON_DISK);
+    if (profile->differencing) { /* its variables are in the snapshot: nothing is left out */
+        snap(vm, "cold");
+        start(vm);
+        snap(vm, "warm");
+        revert(vm, "cold");
+        assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
+        revert(vm, "warm");
+        assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+        vmctl_vm_free(vm);
+        return;
+    }
     notes heard = {0};
     vmctl_call call = VMCTL_CALL_INIT;
     call.note = take_note;
@@ -556,7 +639,7 @@ static void a_uefi_vm_is_taken_stopped_and_told_what_is_left_out(void **state) {
 /* A snapshot that is given up half-way leaves the VM running, and nothing of itself. */
 static void a_cancelled_snapshot_leaves_nothing(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("snap-o", QCOW2, guest_image);
+    vmctl_vm *vm = make_started("snap-o", DISK, ON_DISK);
     int line = wait_line(vm, 2).line;
     char *with_vm = world();
     int64_t began = now_ms();
@@ -605,7 +688,7 @@ static const contract_test tests[] = {
     TEST("snapshot.quiesce", "snapshot_create", quiesce_needs_an_agent_that_answers),
     TEST("snapshot.list", "snapshot_create snapshot_list", a_name_is_taken_once),
     TEST("snapshot.list", "get remove", a_vm_with_snapshots_is_counted_and_deleted_whole),
-    TEST("snapshot.revert", "snapshot_revert remove", a_disk_that_came_later_is_taken_off_and_not_forgotten),
+    TEST("snapshot.revert", "snapshot_revert remove change", a_disk_that_came_later_is_taken_off_and_not_forgotten),
     TEST("snapshot.revert", "snapshot_revert change", a_grown_disk_goes_back_and_forth),
     TEST("snapshot.revert", "snapshot_revert", a_snapshot_whose_file_is_gone_is_refused),
     TEST("snapshot.disk", "snapshot_create", a_uefi_vm_is_taken_stopped_and_told_what_is_left_out),

@@ -402,8 +402,20 @@ static void a_machine(void **state) {
     assert_string_equal(m->boot[0], "HardDisk");
     assert_string_equal(m->serial_mode, "RawFile");
     assert_string_equal(m->serial_path, "/home/user/f.log");
-    assert_int_equal(m->snapshots, 2);
     assert_string_equal(m->snapshot, "f9bf640e-407d-4fda-88f3-8d5b670b3070");
+    assert_int_equal(m->snapshot_count, 2);
+    assert_string_equal(m->snapshots[0].id, "12afc948-a99d-4170-b1d0-ef2e841d8c59");
+    assert_string_equal(m->snapshots[0].name, "one");
+    assert_string_equal(m->snapshots[0].description, "d");
+    assert_string_equal(m->snapshots[0].parent, "");
+    assert_int_equal(m->snapshots[0].created, 1795705849); /* 2026-11-26T15:10:49Z */
+    assert_null(m->snapshots[0].state_file);
+    assert_string_equal(m->snapshots[1].parent, m->snapshots[0].id);
+    assert_ptr_equal(vboxmanage_snapshot_of(m, m->snapshot), &m->snapshots[1]);
+    assert_int_equal(m->snapshots[1].attachment_count, 4);
+    const vboxmanage_medium *then = vboxmanage_medium_of(m, m->snapshots[1].attachments[0].medium);
+    assert_non_null(then);
+    assert_string_equal(vboxmanage_medium_of(m, m->attachments[0].medium)->parent, then->id);
     assert_string_equal(vboxmanage_extra(m, "vmctl.marker"), "{\"owner\":\"a \\\"b\\\"\"}");
     assert_int_equal(m->controller_count, 6);
     assert_int_equal(m->attachment_count, 4);

@@ -1,0 +1,155 @@
+/* Which VM has which disks, and on whose they stand. */
+#include "media.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SETTINGS_LIMIT = 64 << 20 };
+
+int virtualbox_world_read(virtualbox_conn *conn, const vmc_deadline *deadline, virtualbox_world *out,
+                          vmctl_error **err) {
+    int code = virtualbox_registry(conn, deadline, &out->registry, err);
+    if (code < 0)
+        return code;
+    out->machines = vmc_alloc((out->registry.count + 1) * sizeof(vboxmanage_machine *));
+    for (size_t i = 0; code == 0 && i < out->registry.count; i++) {
+        vboxmanage_machine *machine = NULL;
+        if (vboxmanage_machine_read(out->registry.entries[i].settings, &machine, NULL) == 0)
+            out->machines[out->count++] = machine;
+        code = vmc_deadline_check(deadline, "looking who else uses its disks", err);
+    }
+    return code;
+}
+
+void virtualbox_world_free(virtualbox_world *world) {
+    for (size_t i = 0; i < world->count; i++)
+        vboxmanage_machine_free(world->machines[i]);
+    free(world->machines);
+    vboxmanage_registry_free(&world->registry);
+    *world = (virtualbox_world){0};
+}
+
+/* The medium wherever it is registered. */
+static const vboxmanage_medium *find(const virtualbox_world *world, const char *id) {
+    const vboxmanage_medium *medium = vboxmanage_medium_of(world->registry.shared, id);
+    for (size_t i = 0; !medium && i < world->count; i++)
+        medium = vboxmanage_medium_of(world->machines[i], id);
+    return medium;
+}
+
+static bool stands_on(const virtualbox_world *world, const char *id, const char *base) {
+    for (size_t depth = 0; *id && depth < 1000; depth++) {
+        if (strcasecmp(id, base) == 0)
+            return true;
+        const vboxmanage_medium *medium = find(world, id);
+        id = medium ? medium->parent : "";
+    }
+    return false;
+}
+
+static bool any_stands_on(const virtualbox_world *world, const vboxmanage_attachment *list, size_t count,
+                          const char *base, bool *itself) {
+    bool found = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!*list[i].medium || !stands_on(world, list[i].medium, base))
+            continue;
+        found = true;
+        *itself = *itself || strcasecmp(list[i].medium, base) == 0;
+    }
+    return found;
+}
+
+const vboxmanage_machine *virtualbox_world_user(const virtualbox_world *world, const char *vm_id, const char *medium_id,
+                                                bool *itself) {
+    for (size_t i = 0; i < world->count; i++) {
+        const vboxmanage_machine *other = world->machines[i];
+        if (strcasecmp(other->id, vm_id) == 0)
+            continue;
+        *itself = false;
+        bool found = any_stands_on(world, other->attachments, other->attachment_count, medium_id, itself);
+        for (size_t s = 0; s < other->snapshot_count; s++)
+            found = any_stands_on(world, other->snapshots[s].attachments, other->snapshots[s].attachment_count,
+                                  medium_id, itself) ||
+                    found;
+        if (found)
+            return other;
+    }
+    return NULL;
+}
+
+static size_t children_in(const vboxmanage_machine *machine, const char *medium_id) {
+    size_t count = 0;
+    for (size_t i = 0; i < machine->medium_count; i++)
+        count += strcasecmp(machine->media[i].parent, medium_id) == 0;
+    return count;
+}
+
+size_t virtualbox_world_children(const virtualbox_world *world, const char *medium_id) {
+    size_t count = children_in(world->registry.shared, medium_id);
+    for (size_t i = 0; i < world->count; i++)
+        count += children_in(world->machines[i], medium_id);
+    return count;
+}
+
+/* --- media that are registered elsewhere ------------------------------------------------------------------------ */
+
+static bool adopt(const vboxmanage_registry *registry, vboxmanage_machine *machine, const char *id) {
+    if (vboxmanage_adopt_medium(machine, registry->shared, id))
+        return true;
+    for (size_t i = 0; i < registry->count; i++) {
+        VMC_AUTO_FREE char *text = NULL;
+        vboxmanage_machine *other = NULL;
+        /* Reading the text is a tenth of parsing it. */
+        if (strcasecmp(registry->entries[i].id, machine->id) == 0 ||
+            vmc_file_read(registry->entries[i].settings, SETTINGS_LIMIT, &text, NULL, NULL) < 0 || !strstr(text, id) ||
+            vboxmanage_machine_read(registry->entries[i].settings, &other, NULL) < 0)
+            continue;
+        bool found = vboxmanage_adopt_medium(machine, other, id);
+        vboxmanage_machine_free(other);
+        if (found)
+            return true;
+    }
+    return false;
+}
+
+static void complete(const vboxmanage_registry *registry, vboxmanage_machine *machine,
+                     const vboxmanage_attachment *list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (*list[i].medium && !vboxmanage_medium_of(machine, list[i].medium))
+            adopt(registry, machine, list[i].medium);
+}
+
+void virtualbox_media_complete(const vboxmanage_registry *registry, vboxmanage_machine *machine) {
+    complete(registry, machine, machine->attachments, machine->attachment_count);
+    for (size_t i = 0; i < machine->snapshot_count; i++)
+        complete(registry, machine, machine->snapshots[i].attachments, machine->snapshots[i].attachment_count);
+}
+
+/* --- whose they are ----------------------------------------------------------------------------------------------- */
+
+static bool is_inside(const vboxmanage_machine *machine, const char *path) {
+    size_t length = strlen(machine->folder);
+    return strncmp(path, machine->folder, length) == 0 && path[length] == '/';
+}
+
+bool virtualbox_medium_linked(const cJSON *marker, const vboxmanage_machine *machine, const vboxmanage_medium *medium) {
+    const vboxmanage_medium *base = vboxmanage_base_of(machine, medium);
+    return base && base != medium && cJSON_IsTrue(virtualbox_json_get(marker, "linked")) &&
+           is_inside(machine, medium->location) && !is_inside(machine, base->location);
+}
+
+bool virtualbox_medium_own(const cJSON *marker, const vboxmanage_machine *machine, const vboxmanage_medium *medium) {
+    const vboxmanage_medium *base = vboxmanage_base_of(machine, medium);
+    return base && (virtualbox_marker_owns(marker, machine, base->location) ||
+                    virtualbox_medium_linked(marker, machine, medium));
+}
+
+const vboxmanage_medium *virtualbox_lowest_inside(const vboxmanage_machine *machine, const vboxmanage_medium *medium) {
+    const vboxmanage_medium *lowest = medium;
+    for (const vboxmanage_medium *at = medium; at && is_inside(machine, at->location);) {
+        lowest = at;
+        const vboxmanage_medium *parent = *at->parent ? vboxmanage_medium_of(machine, at->parent) : NULL;
+        at = parent && parent < at ? parent : NULL;
+    }
+    return lowest;
+}
