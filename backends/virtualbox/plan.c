@@ -76,8 +76,7 @@ char *virtualbox_folder_of(const char *machines, const char *name) {
     return folder;
 }
 
-int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder,
-                         vmctl_error **err) {
+int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder, vmctl_error **err) {
     for (size_t i = 0; i < registry->count; i++) {
         VMC_AUTO_FREE char *other = NULL;
         if (vboxmanage_machine_name(registry->entries[i].settings, &other, NULL) == 0 && strcmp(other, name) == 0) {
