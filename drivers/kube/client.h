@@ -59,6 +59,14 @@ typedef struct kube_exchange {
 int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const vmc_deadline *deadline,
                       http_response **response, vmctl_error **err);
 
+/* What a failed exchange's error says besides: which file to look into. */
+void kube_explain_transport(const kube_client *client, http_failure failure, vmctl_error **err);
+/* The error for an answer of 300 and more; *status is filled. Returns the code. */
+int kube_refuse(const kube_client *client, const kube_request *request, const http_response *response,
+                kube_status *status, vmctl_error **err);
+/* A 401 that virt-api gives when a role does not allow it: other credentials of the same user change nothing. */
+bool kube_is_empty_refusal(const http_response *response);
+
 /* The URL of a request: server, path, query escaped. free. */
 char *kube_url(const kube_client *client, const char *path, const char *const *query);
 /* Impersonation headers, appended. */

@@ -135,6 +135,15 @@ int kube_raw(kube_client *client, const kube_request *request, const vmc_deadlin
 /* GET of one object. */
 int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err);
 
+/* ---- WebSockets ------------------------------------------------------------------------------------------------ */
+
+/* Opens one at a subresource: consoles, displays, forwarded ports. Of the request path, query and status are taken; subprotocol is
+ * "plain.kubevirt.io" for KubeVirt. It has a connection of its own (HTTP/1.1) with the client's trust, proxy and credentials; a refusal, which comes
+ * before the upgrade, is the same error that kube_call gives, and so is a 401. *out: websocket_free (drivers/websocket); it may outlive the client. */
+struct websocket;
+int kube_open_websocket(kube_client *client, const kube_request *request, const char *subprotocol,
+                        const vmc_deadline *deadline, struct websocket **out, vmctl_error **err);
+
 /* ---- Writes ---------------------------------------------------------------------------------------------------- */
 
 typedef enum kube_validation { KUBE_STRICT, KUBE_WARN, KUBE_IGNORE } kube_validation;

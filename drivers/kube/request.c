@@ -96,8 +96,7 @@ static int try_once(attempt *a, kube_grant *grant, http_failure *failure, http_r
     return http_perform(grant->link->http, &request, a->deadline, response, err);
 }
 
-/* virt-api says so that a role does not allow it: other credentials of the same user change nothing. */
-static bool is_empty_refusal(const http_response *response) {
+bool kube_is_empty_refusal(const http_response *response) {
     return response->length == 0 && !http_response_header(response, "content-type");
 }
 
@@ -136,7 +135,7 @@ static int run_tries(attempt *a, http_response **response, vmctl_error **err) {
         http_response *came = NULL;
         vmctl_error *why = NULL;
         rc = try_once(a, &grant, &failure, &came, &why);
-        bool refresh = rc == 0 && came->status == 401 && !is_empty_refusal(came) && !a->refreshed++ &&
+        bool refresh = rc == 0 && came->status == 401 && !kube_is_empty_refusal(came) && !a->refreshed++ &&
                        kube_grant_refused(a->client, &grant);
         kube_grant_release(a->client, &grant);
         if (a->exchange->failure)
@@ -161,7 +160,7 @@ static int run_tries(attempt *a, http_response **response, vmctl_error **err) {
 
 /* ---- Refusals ---- */
 
-static void explain_transport(const kube_client *client, http_failure failure, vmctl_error **err) {
+void kube_explain_transport(const kube_client *client, http_failure failure, vmctl_error **err) {
     const kube_config *c = client->config;
     const char *file = c->file ? c->file : "the pod's service account";
     if (failure == HTTP_FAILURE_TLS && !vmctl_error_next(err ? *err : NULL))
@@ -197,8 +196,8 @@ static void explain_credentials(const kube_client *client, vmctl_error **err) {
     }
 }
 
-static int refuse(const kube_client *client, const kube_request *request, const http_response *response,
-                  kube_status *status, vmctl_error **err) {
+int kube_refuse(const kube_client *client, const kube_request *request, const http_response *response,
+                kube_status *status, vmctl_error **err) {
     if (response->status >= 300 && response->status < 400)
         return redirected(client, request, response, err);
     kube_status_read(status, response->status, http_response_header(response, "content-type"),
@@ -230,13 +229,13 @@ int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const 
     vmc_wipe_free(a.body); /* secrets are created too */
     free(a.url);
     if (rc < 0) {
-        explain_transport(client, failure, err);
+        kube_explain_transport(client, failure, err);
         return rc;
     }
     tell_warnings(client, came, deadline);
     if (came->status >= 300 && !(came->status == 304 && exchange->etag)) {
         KUBE_AUTO_STATUS unwanted = {0};
-        rc = refuse(client, r, came, r->status ? r->status : &unwanted, err);
+        rc = kube_refuse(client, r, came, r->status ? r->status : &unwanted, err);
         http_response_free(came);
         return rc;
     }

@@ -49,7 +49,7 @@ static int connect_step(websocket *ws, CURLcode *result) {
     return 0;
 }
 
-static int dial(websocket *ws, const vmc_deadline *deadline, vmctl_error **err) {
+static int dial(websocket *ws, http_failure *failure, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *doing = vmc_printf("connecting to %s", ws->url);
     CURLcode result = CURLE_OK;
     while (!connect_step(ws, &result)) {
@@ -64,7 +64,7 @@ static int dial(websocket *ws, const vmc_deadline *deadline, vmctl_error **err) 
     if (result == CURLE_OK)
         result = curl_easy_getinfo(ws->easy, CURLINFO_ACTIVESOCKET, &fd);
     if (result != CURLE_OK || fd == CURL_SOCKET_BAD)
-        return http_transport_error("GET", ws->url, result, ws->curl_error, NULL, NULL, err);
+        return http_transport_error("GET", ws->url, result, ws->curl_error, failure, NULL, err);
     ws->fd = fd;
     ws->curl_error[0] = '\0';
     return 0;
@@ -326,7 +326,7 @@ int websocket_connect(websocket *ws, const websocket_options *options, const vmc
     if (rc == 0 && curl_multi_add_handle(ws->multi, ws->easy) != CURLM_OK)
         rc = vmc_error_no_memory(err);
     if (rc == 0)
-        rc = dial(ws, deadline, err);
+        rc = dial(ws, options->failure, deadline, err);
     VMC_AUTO_FREE char *key = base64_of(random, sizeof random);
     if (rc == 0) {
         char *request = request_of(options, &url, key);

@@ -34,7 +34,8 @@ typedef struct websocket_options {
     const char *authorization;         /* value of the Authorization header; NULL */
     const char *subprotocol;           /* "plain.kubevirt.io", or several with ", " between; NULL: none is asked for */
     int64_t ping_ms; /* between our own pings; 0: 20000; -1: none. Silence of three of them is the connection's end */
-    size_t message_bytes; /* at most so much in one message; 0: 10240, what KubeVirt's server reads at once */
+    size_t message_bytes;  /* at most so much in one message; 0: 10240, what KubeVirt's server reads at once */
+    http_failure *failure; /* told what kind of failure UNAVAILABLE is; NULL */
 } websocket_options;
 
 /* Connects (HTTP/1.1, through proxies by CONNECT or SOCKS) and upgrades. A server that answers with something else than 101 has refused: *refused

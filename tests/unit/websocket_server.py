@@ -132,7 +132,11 @@ def refuse(sock, path, headers):
         sock.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     elif path == "/not-http":
         sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    elif path.endswith("/refuse-empty"):
+        state["empty"] = state.get("empty", 0) + 1
+        sock.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
     elif path == "/headers":  # the whole request, as it came
+        state["headers"] = headers
         body = json.dumps(headers).encode()
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     elif path == "/state":
