@@ -4,40 +4,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/file.h"
-#include "drivers/http/http.h"
-#include "drivers/kube/kube.h"
-#include "http_server.h"
-#include <cmocka.h>
-#include <unistd.h>
+#include "kube_lab.h"
 
 static vmc_deadline far;
-static char folder[] = "/tmp/vmctl-test-kube-XXXXXX";
+static char *folder;
+static server lab;
 
-/* A client of the server, with the lines of its user. */
 static kube_client *client_of(const server *s, const char *user) {
-    VMC_AUTO_FREE char *path = vmc_printf("%s/config", folder);
-    VMC_AUTO_FREE char *text = vmc_printf("apiVersion: v1\n"
-                                          "kind: Config\n"
-                                          "current-context: lab\n"
-                                          "contexts:\n"
-                                          "- name: lab\n"
-                                          "  context: {cluster: one, user: me, namespace: vms}\n"
-                                          "clusters:\n"
-                                          "- name: one\n"
-                                          "  cluster: {server: \"http://127.0.0.1:%d/\"}\n"
-                                          "users:\n"
-                                          "- name: me\n"
-                                          "  user: %s\n",
-                                          s->port, user);
-    assert_int_equal(vmc_file_write(path, text, strlen(text), 0600, NULL), 0);
-    KUBE_AUTO_CONFIG *config = NULL;
-    vmctl_error *err = NULL;
-    if (kube_config_load(&(kube_config_options){.file = path}, &config, &err) < 0)
-        fail_msg("%s", vmctl_error_text(err));
-    kube_client *client = NULL;
-    assert_int_equal(kube_client_new(config, &client, NULL), 0);
-    return client;
+    return lab_client_of(folder, s, user);
 }
 
 static bool answer_lab(server *s, int fd, const server_request *request, int count) {
@@ -69,8 +43,6 @@ static bool answer_lab(server *s, int fd, const server_request *request, int cou
         server_answer(fd, 404, "Content-Type: text/plain; charset=utf-8\r\n", "404 page not found\n");
     return true;
 }
-
-static server lab;
 
 static void test_get_is_what_the_api_wants(void **state) {
     (void)state;
@@ -173,16 +145,16 @@ static int set_up(void **state) {
     (void)state;
     far = vmc_deadline_start(NULL, 60000);
     server_start(&lab, answer_lab);
-    return mkdtemp(folder) ? 0 : -1;
+    folder = lab_folder();
+    return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
     http_shutdown();
     server_stop(&lab);
-    VMC_AUTO_FREE char *path = vmc_printf("%s/config", folder);
-    unlink(path);
-    return rmdir(folder);
+    lab_remove(folder);
+    return 0;
 }
 
 int main(void) {
