@@ -419,6 +419,12 @@ static int unregister_work(void *opaque) {
     return 0;
 }
 
+static int unregister_later(void *opaque) {
+    unregister_work(opaque);
+    register_drop(opaque);
+    return 0;
+}
+
 void libvirt_listener_close(libvirt_listener *l) {
     if (!l)
         return;
@@ -428,7 +434,9 @@ void libvirt_listener_close(libvirt_listener *l) {
     args->listener = l;
     __atomic_add_fetch(&l->references, 1, __ATOMIC_ACQ_REL);
     int code = libvirt_call(l->conn, &deadline, "ending the events", unregister_work, args, register_drop, NULL);
-    if (code != VMCTL_E_TIMEOUT && code != VMCTL_E_CANCELLED)
+    if (code == VMCTL_E_UNAVAILABLE) /* an earlier call was given up: once that has returned */
+        libvirt_conn_release(l->conn, unregister_later, args);
+    else if (code != VMCTL_E_TIMEOUT && code != VMCTL_E_CANCELLED)
         register_drop(args);
     libvirt_conn_free(l->conn);
     listener_unref(l);

@@ -227,6 +227,15 @@ static void assign(char **field, char *value) {
     *field = value;
 }
 
+/* The code of the last error that nobody wanted the object of: what is added to it returns that code all the same. */
+static _Thread_local int unwanted = VMCTL_E_INTERNAL;
+
+static int code_of(vmctl_error **err) {
+    if (!err)
+        return unwanted;
+    return *err ? (*err)->code : VMCTL_OK;
+}
+
 static int replace(vmctl_error **err, int code, char *message) {
     vmctl_error *made = vmc_alloc(sizeof *made);
     made->code = code;
@@ -238,7 +247,7 @@ static int replace(vmctl_error **err, int code, char *message) {
 
 int vmc_error(vmctl_error **err, int code, const char *format, ...) {
     if (!err)
-        return code;
+        return unwanted = code;
     va_list args;
     va_start(args, format);
     char *message = vmc_vprintf(format, args);
@@ -300,7 +309,7 @@ static int code_of_errno(int errno_value) {
 int vmc_error_errno(vmctl_error **err, int errno_value, const char *format, ...) {
     int code = code_of_errno(errno_value);
     if (!err)
-        return code;
+        return unwanted = code;
     va_list args;
     va_start(args, format);
     VMC_AUTO_FREE char *what = vmc_vprintf(format, args);
@@ -315,7 +324,7 @@ int vmc_error_no_memory(vmctl_error **err) {
 
 int vmc_error_next(vmctl_error **err, const char *format, ...) {
     if (!err || !*err)
-        return VMCTL_OK;
+        return code_of(err);
     va_list args;
     va_start(args, format);
     assign(&(*err)->next, vmc_vprintf(format, args));
@@ -326,7 +335,7 @@ int vmc_error_next(vmctl_error **err, const char *format, ...) {
 
 int vmc_error_hypervisor(vmctl_error **err, const char *code, const char *message) {
     if (!err || !*err)
-        return VMCTL_OK;
+        return code_of(err);
     assign(&(*err)->hypervisor_code, vmc_strdup(code));
     assign(&(*err)->hypervisor_message, vmc_strdup(message));
     forget_text(*err);
@@ -335,7 +344,7 @@ int vmc_error_hypervisor(vmctl_error **err, const char *code, const char *messag
 
 int vmc_error_retryable(vmctl_error **err) {
     if (!err || !*err)
-        return VMCTL_OK;
+        return code_of(err);
     (*err)->retryable = true;
     return (*err)->code;
 }
@@ -345,12 +354,14 @@ int vmc_error_recode(vmctl_error **err, int code) {
         (*err)->code = code;
         forget_text(*err);
     }
+    if (!err)
+        unwanted = code;
     return code;
 }
 
 int vmc_error_prefix(vmctl_error **err, const char *format, ...) {
     if (!err || !*err)
-        return VMCTL_OK;
+        return code_of(err);
     va_list args;
     va_start(args, format);
     VMC_AUTO_FREE char *before = vmc_vprintf(format, args);
@@ -364,7 +375,7 @@ int vmc_error_prefix(vmctl_error **err, const char *format, ...) {
 
 int vmc_error_append(vmctl_error **err, const char *format, ...) {
     if (!err || !*err)
-        return VMCTL_OK;
+        return code_of(err);
     va_list args;
     va_start(args, format);
     VMC_AUTO_FREE char *after = vmc_vprintf(format, args);
@@ -415,7 +426,7 @@ static void fault_insert(vmctl_error *err, vmctl_fault *fault) {
 int vmc_error_fault(vmctl_error **err, const char *file, unsigned line, unsigned column, const char *path,
                     const char *format, ...) {
     if (!err)
-        return VMCTL_E_INVALID_SPEC;
+        return unwanted = VMCTL_E_INVALID_SPEC;
     if (!*err) {
         replace(err, VMCTL_E_INVALID_SPEC, NULL);
         (*err)->counts_faults = true;

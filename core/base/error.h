@@ -16,7 +16,8 @@ VMCTL_API int vmc_error(vmctl_error **err, int code, const char *format, ...) VM
 VMCTL_API int vmc_error_errno(vmctl_error **err, int errno_value, const char *format, ...) VMCTL_PRINTF(3, 4);
 VMCTL_API int vmc_error_no_memory(vmctl_error **err);
 
-/* Additions to an error that was just made; nothing happens when err or *err is NULL. They return the error's code. */
+/* Additions to an error that was just made; nothing is kept when err or *err is NULL. They return the error's code; with err NULL that of the
+ * last one that this thread made so, so that `return vmc_error_next(...)` never turns a failure into success. */
 VMCTL_API int vmc_error_next(vmctl_error **err, const char *format, ...) VMCTL_PRINTF(2, 3);
 VMCTL_API int vmc_error_hypervisor(vmctl_error **err, const char *code, const char *message);
 VMCTL_API int vmc_error_retryable(vmctl_error **err);

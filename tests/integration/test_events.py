@@ -47,8 +47,11 @@ class Following:
         return [e for e in self.events() if e["name"] == name and kind in (None, e["kind"])]
 
     def end(self):
+        """^C: its status, and, where that is not the one of ^C, what it said (a sanitizer's report is on stderr)."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=30)
+        status = self.process.wait(timeout=30)
+        with open(self.err.name) as file:
+            return status if status == 130 else (status, file.read())
 
 
 class Gaps(harness.Case):

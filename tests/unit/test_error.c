@@ -134,8 +134,15 @@ static void builders_accept_no_place_for_the_error(void **state) {
     (void)state;
     assert_int_equal(vmc_error(NULL, VMCTL_E_BUSY, "x"), VMCTL_E_BUSY);
     assert_int_equal(vmc_error_errno(NULL, ENOENT, "x"), VMCTL_E_NOT_FOUND);
-    vmc_error_next(NULL, "x");
-    vmc_error_append(NULL, "x");
+    /* "return vmc_error_next(err, ...)" is how a function fails, whether somebody wants the object or not. */
+    assert_int_equal(vmc_error_next(NULL, "x"), VMCTL_E_NOT_FOUND);
+    vmc_error(NULL, VMCTL_E_TIMEOUT, "x");
+    assert_int_equal(vmc_error_append(NULL, "x"), VMCTL_E_TIMEOUT);
+    assert_int_equal(vmc_error_prefix(NULL, "x"), VMCTL_E_TIMEOUT);
+    assert_int_equal(vmc_error_hypervisor(NULL, "x", "y"), VMCTL_E_TIMEOUT);
+    assert_int_equal(vmc_error_retryable(NULL), VMCTL_E_TIMEOUT);
+    assert_int_equal(vmc_error_recode(NULL, VMCTL_E_BUSY), VMCTL_E_BUSY);
+    assert_int_equal(vmc_error_next(NULL, "x"), VMCTL_E_BUSY);
     assert_int_equal(vmc_error_fault(NULL, NULL, 1, 1, NULL, "x"), VMCTL_E_INVALID_SPEC);
     vmctl_error *none = NULL;
     vmc_error_next(&none, "x");

@@ -2,6 +2,7 @@
  * (libvirt's drvtest: "test", running, 2 CPUs, 8 GiB). */
 #include "backends/libvirt/listener.h"
 #include "backends/libvirt/ops.h"
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -161,6 +162,42 @@ static void test_nothing_completes_of_what_only_looks(void **state) {
     assert_null(strstr(vmctl_error_message(err), "may still complete"));
     vmctl_error_free(err);
     wait_for(&dropped, 1);
+    libvirt_close(conn);
+}
+
+static int open_files(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* A look that was given up, as at ^C on a busy machine: libvirt's callbacks hold the connection and the listener, which would stay. */
+static void test_a_listener_ends_after_a_call_that_was_given_up(void **state) {
+    (void)state;
+    libvirt_conn *conn = open_test();
+    int before = 0;
+    for (int round = 0; round < 2; round++) { /* the first starts the event loop, which stays */
+        atomic_store(&dropped, 0);
+        before = open_files();
+        libvirt_listener *listener = NULL;
+        vmc_deadline later = vmc_deadline_start(NULL, 5000);
+        assert_int_equal(libvirt_listener_open(conn, LIBVIRT_LISTEN_ALL, &later, &listener, NULL), 0);
+        vmctl_call call = VMCTL_CALL_INIT;
+        call.timeout_ms = 20;
+        vmc_deadline deadline = vmc_deadline_start(&call, -1);
+        assert_int_equal(libvirt_call(libvirt_listener_conn(listener), &deadline, "looking at a domain", slow_work,
+                                      slow_new(100, 0), slow_drop, NULL),
+                         VMCTL_E_TIMEOUT);
+        libvirt_listener_close(listener);
+        wait_for(&dropped, 1);
+    }
+    for (int i = 0; i < 300 && open_files() > before; i++) /* the call's own thread frees what it held */
+        usleep(10000);
+    assert_int_equal(open_files(), before);
     libvirt_close(conn);
 }
 
@@ -570,6 +607,7 @@ int main(void) {
         cmocka_unit_test(test_result_is_passed_on),
         cmocka_unit_test(test_deadline_abandons_the_call),
         cmocka_unit_test(test_nothing_completes_of_what_only_looks),
+        cmocka_unit_test(test_a_listener_ends_after_a_call_that_was_given_up),
         cmocka_unit_test(test_close_does_not_wait_for_an_abandoned_call),
         cmocka_unit_test(test_a_short_call_survives_its_cancel),
         cmocka_unit_test(test_a_long_call_is_cancelled),
