@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Plays virt-api, virt-controller, CDI and the nodes beside a real Kubernetes API server: stand_in.py SERVER CERTS FOLDER.
+
+What they say and do is from the recorded exchanges with the real ones (tests/fixtures/kubevirt) and KubeVirt's documentation. FOLDER
+gets stand-in.ready once everything answers and the controller has seen all objects once.
+"""
+
+import pathlib
+import sys
+import threading
+
+import kube
+import virt_api
+from controller import Controller
+import web
+from objects import UPLOAD_PROXY_PORT, VIRT_API_PORT
+
+
+def main():
+    server, certs, folder = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    api = kube.Api(server, str(certs / "ca.crt"), cert=(str(certs / "controller.crt"), str(certs / "controller.key")), agent="virt-controller")
+    controller = Controller(api)
+    virt_api.Handler.api, virt_api.Handler.controller = api, controller
+    files = str(certs / "stand-in.crt"), str(certs / "stand-in.key")
+    listening = web.Server(VIRT_API_PORT, virt_api.Handler, *files, str(certs / "front-ca.crt"))
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    controller.run()
+    controller.ready.wait()
+    (folder / "stand-in.ready").write_text("")
+    threading.Event().wait()
+
+
+main()
