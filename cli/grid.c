@@ -124,9 +124,10 @@ static void choose_widths(const cli_grid *grid, size_t columns, size_t limit, si
     }
 }
 
-/* How many bytes of text go into a line of that width, and where the next line begins. */
+/* How many bytes of text go into a line of that width, and where the next line begins. A word that would be whole on a line of its own stays
+ * whole: people copy paths and URIs. */
 static size_t line_length(const char *text, size_t width, const char **next) {
-    size_t line = strcspn(text, "\n"), bytes = 0, fits = 0, breakable = 0;
+    size_t line = strcspn(text, "\n"), bytes = 0, fits = 0, blank = 0, within = 0;
 
     for (size_t columns = 0; bytes < line; columns++) {
         size_t n = 1;
@@ -136,15 +137,17 @@ static size_t line_length(const char *text, size_t width, const char **next) {
             break;
         bytes += n;
         fits = bytes;
-        if (text[bytes] == ' ' || strchr("/,", text[bytes - 1]))
-            breakable = bytes;
+        if (text[bytes] == ' ')
+            blank = bytes;
+        else if (strchr("/,", text[bytes - 1]))
+            within = bytes;
     }
     if (bytes == line) {
         *next = text + line + (text[line] == '\n');
         return line;
     }
     /* the blank itself may stand just beyond the edge */
-    size_t end = text[fits] == ' ' ? fits : breakable ? breakable : fits;
+    size_t end = text[fits] == ' ' ? fits : blank ? blank : within ? within : fits;
     *next = text + end + strspn(text + end, " ");
     while (end > 0 && text[end - 1] == ' ')
         end--;

@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import harness
+import layout
 from harness import SOURCE, VMCTL, run
 
 if not os.access(VMCTL, os.X_OK):
@@ -40,6 +41,37 @@ def vmctl(*arguments, width=None, **options):
 def table(name):
     with open(DATA / name, newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def level(entry):
+    """As a table shows the platform's: marked where it is a correction."""
+    correction = entry["platform"].get("correction")
+    return correction["level"] + "*" if correction else entry["platform"]["level"]
+
+
+def comparison(rows, width):
+    """`caps --compare` as a table, from its JSON."""
+    cells, below, section = [], [], None
+    titles = {row["section"]: row["title"] for row in table("sections.tsv")}
+    for row in rows:
+        if row["section"] != section:
+            section = row["section"]
+            cells.append(titles[section])
+        line = [row["feature"]]
+        for p in row["platforms"]:
+            line.append(p["text"])
+            if "correction" in p:
+                c = p["correction"]
+                mark = f"[{sum(note.startswith('[') for note in below) + 1}] "
+                line[-1] += " " + mark.strip()
+                below += layout.note(mark, f"{row['feature']}, {p['platform']}: {c['level']}; {c['text']} ({c['evidence']})", width)
+        cells.append(line)
+    return layout.table(["FEATURE", *PLATFORMS], "ttttt", cells, width) + ([""] + below if below else [])
+
+
+def plain(items, keys, width):
+    """A list of flat objects as a table, their keys as titles."""
+    return layout.table([key.upper() for key in keys], "t" * len(keys), [[str(i.get(key, "")) for key in keys] for i in items], width)
 
 
 class Caps(harness.Case):
@@ -98,6 +130,57 @@ class Caps(harness.Case):
             for width in (80, 160):
                 self.assertEqual(vmctl(*arguments, width=width).out, (FIXTURES / f"{name}.{width}").read_text(), f"{name} at {width}")
         self.assertEqual(vmctl("caps", "libvirt", "--feature", "network.multus", "-o", "json").out, (FIXTURES / "multus.json").read_text())
+
+    def test_tables_at_any_width(self):
+        """The program wraps as the written rule says: the answers of its JSON laid out by layout.py are its tables."""
+        def tables(*arguments, expect):
+            answer = json.loads(vmctl(*arguments, "-o", "json").out)
+            for width in (40, 60, 72, 80, 97, 100, 120, 132, 160, 200, 400):
+                shown = vmctl(*arguments, width=width).out.splitlines()
+                self.assertEqual(shown, expect(answer, width), f"{arguments} at {width} columns")
+
+        def backends(entries, width):
+            rows = [[fours[0]["feature"], *(f"{level(e)}/{e['vmctl']['level']}" for e in fours)] for fours in zip(*[iter(entries)] * 4)]
+            return layout.table(["FEATURE", *(f"{e['backend'].upper()}\ncan/does" for e in entries[:4])], "wwwww", rows, width)
+
+        def one(entries, width):
+            rows = [[e["feature"], level(e), e["vmctl"]["level"], e["vmctl"].get("provenBy", ""), e["vmctl"].get("reason", "")] for e in entries]
+            return layout.table(["FEATURE", "PLATFORM", "VMCTL", "PROVEN BY", "WHY"], "wwwwr", rows, width)
+
+        def differences(rows, width):
+            titles = ["FEATURE", "virtualbox\ncan/does", "vsphere\ncan/does", "WHAT IT IS"]
+            return layout.table(titles, "wwwt", [[r["feature"], *(f"{level(r[x])}/{r[x]['vmctl']['level']}" for x in "ab"), r["title"]] for r in rows], width)
+
+        def missing(entries, width):
+            rows = [[e["feature"], e["backend"], level(e), e["vmctl"]["level"], e["vmctl"]["reason"]] for e in entries]
+            return layout.table(["MISSING", "BACKEND", "PLATFORM", "VMCTL", "WHY"], "wwwwr", rows, width)
+
+        def path(steps, width):
+            rows = [[str(s["step"]), s["action"], s.get("vmctl") or "by hand" + (f" ({s['reason']})" if s.get("reason") else "")] for s in steps]
+            return layout.table(["STEP", "ACTION", "VMCTL"], "wtt", rows, width)
+
+        def section(items, width):
+            parts = []
+            rows, notes = [i for i in items if "platforms" in i], [i for i in items if "topic" in i]
+            others = [i for i in items if "platforms" not in i and "topic" not in i]
+            for part in (comparison(rows, width) if rows else [], plain(notes, ["topic", "platform", "note"], width) if notes else []):
+                parts += ([""] if parts and part else []) + part
+            if others:
+                keys = next(k for k in (["workload", "first", "second", "note"], ["platform", "need", "criterion"], ["from", "to", "step", "action", "command"])
+                            if k[0] in others[0] and k[1] in others[0])
+                parts += ([""] if parts else []) + plain(others, keys, width)
+            return parts
+
+        tables("caps", expect=backends)
+        tables("caps", "libvirt", expect=one)
+        tables("caps", "kubevirt", expect=one)
+        tables("caps", "--diff", "virtualbox", "vsphere", expect=differences)
+        tables("caps", "libvirt", "--require", "network.multus,limits.vms,storage.bus.nvme,lifecycle.start", expect=missing)
+        tables("caps", "--compare", expect=comparison)
+        for name in (row["section"] for row in table("sections.tsv")):
+            tables("caps", "--section", name, expect=section)
+        tables("recommend", "--from", "VMware", "--to", "KubeVirt", expect=path)
+        tables("recommend", "--from", "VirtualBox", "--to", "QEMU/KVM", expect=path)
 
     def test_no_line_is_wider(self):
         calls = [["caps"], ["caps", "libvirt"], ["caps", "kubevirt"], ["caps", "--compare"], ["caps", "--diff", "libvirt", "vsphere"], ["caps", "-o", "wide"],

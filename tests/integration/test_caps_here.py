@@ -51,7 +51,8 @@ class CapsHere(harness.Case):
 
     def test_two_vms(self):
         both = "lifecycle.rename,lifecycle.stop"
-        self.assertEqual(self.ok(caps("--diff", "web-1", "web-2", "--feature", both, width=80)).out, (FIXTURES / "vms.80").read_text())
+        for width in (80, 160):
+            self.assertEqual(self.ok(caps("--diff", "web-1", "web-2", "--feature", both, width=width)).out, (FIXTURES / f"vms.{width}").read_text())
         rows = self.json(caps("--diff", "web-1", "web-2", "-o", "json"))
         self.assertEqual([r for r in rows if r["a"]["here"]["level"] == r["b"]["here"]["level"]], [])
         self.assertIn("lifecycle.pause", [r["feature"] for r in rows])
