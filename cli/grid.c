@@ -108,19 +108,25 @@ static size_t shrink(size_t *widths, const size_t *least, size_t columns, size_t
     return total;
 }
 
+static bool is_text(cli_grid_kind kind) {
+    return kind == CLI_GRID_TEXT || kind == CLI_GRID_NOTE;
+}
+
+/* Texts give first, as far as their words stay whole, then levels ("can/does" in two lines), then words are torn apart. */
 static void choose_widths(const cli_grid *grid, size_t columns, size_t limit, size_t *widths) {
     size_t total = (columns - 1) * GAP, pieces[CLI_GRID_COLUMNS], least[CLI_GRID_COLUMNS];
 
     for (size_t i = 0; i < columns; i++) {
-        bool text = grid->kinds[i] == CLI_GRID_TEXT || grid->kinds[i] == CLI_GRID_NOTE;
         widths[i] = column_width(grid, i, widest_line);
-        pieces[i] = text ? column_width(grid, i, widest_piece) : widths[i];
-        least[i] = text ? LEAST : widths[i];
+        pieces[i] = column_width(grid, i, widest_piece);
         total += widths[i];
     }
-    if (limit) {
-        total = shrink(widths, pieces, columns, total, limit);
-        shrink(widths, least, columns, total, limit); /* then words are torn apart */
+    for (int step = 0; step < 3 && limit && total > limit; step++) {
+        for (size_t i = 0; i < columns; i++) {
+            bool gives = step == 1 ? grid->kinds[i] == CLI_GRID_LEVEL : is_text(grid->kinds[i]);
+            least[i] = !gives ? widths[i] : step == 2 ? LEAST : pieces[i];
+        }
+        total = shrink(widths, least, columns, total, limit);
     }
 }
 

@@ -9,7 +9,7 @@ enum { CLI_GRID_COLUMNS = 12 };
 typedef enum cli_grid_kind {
     CLI_GRID_TEXT,  /* wrapped when there is no room */
     CLI_GRID_WORD,  /* never wrapped */
-    CLI_GRID_LEVEL, /* never wrapped, coloured by the level that it begins with */
+    CLI_GRID_LEVEL, /* wrapped after a slash when all else is narrow; coloured by the level that it begins with */
     CLI_GRID_NOTE,  /* the last column: wrapped, and below its row where a column of it would be too narrow to read */
 } cli_grid_kind;
 

@@ -17,7 +17,7 @@ extern const vmc_table vmc_data_comparison, vmc_data_levels, vmc_data_workloads,
     vmc_data_notes, vmc_data_migration_paths;
 /* What vmctl's authors add. */
 extern const vmc_table vmc_data_platforms, vmc_data_sections, vmc_data_corrections, vmc_data_answers, vmc_data_criteria,
-    vmc_data_workload_needs, vmc_data_against, vmc_data_path_commands, vmc_data_proofs;
+    vmc_data_workload_needs, vmc_data_against, vmc_data_path_commands, vmc_data_proofs, vmc_data_sources;
 
 /* The text of a cell, never NULL; row counts from 0 and leaves out the header. */
 const char *vmc_cell(const vmc_table *table, size_t row, size_t column);

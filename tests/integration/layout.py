@@ -61,7 +61,7 @@ def beside(cells, widths):
 
 
 def table(titles, kinds, rows, width):
-    """The lines of a table. kinds: a letter a column: w words, t text, r remarks (the last only). rows: lists of cells, or a string: a
+    """The lines of a table. kinds: a letter a column: w words, l levels, t text, r remarks (the last only). rows: lists of cells, or a string: a
     heading. width: 0, not known."""
     real = [titles, *(row for row in rows if not isinstance(row, str))]
     widths = [max(len(line) for row in real for line in row[i].split("\n")) for i in range(len(titles))]
@@ -71,11 +71,10 @@ def table(titles, kinds, rows, width):
     widths = widths[:count]
     over = sum(widths) + GAP * (count - 1) - width
     if width and over > 0:
-        text = [kind in "tr" for kind in kinds[:count]]
-        apart = [max(len(p) for row in real for p in pieces(row[i]) or [""]) if text[i] else widths[i] for i in range(count)]
-        widths, over = narrowed(widths, apart, over)
-        if over:
-            widths, over = narrowed(widths, [min(LEAST, w) if text[i] else w for i, w in enumerate(widths)], over)
+        apart = [max(len(p) for row in real for p in pieces(row[i]) or [""]) for i in range(count)]
+        for who, least in (("tr", apart), ("l", apart), ("tr", [LEAST] * count)):
+            if over:
+                widths, over = narrowed(widths, [min(least[i], w) if kinds[i] in who else w for i, w in enumerate(widths)], over)
     lines = list(beside(titles[:count], widths))
     for row in rows:
         if isinstance(row, str):

@@ -92,7 +92,8 @@ class Caps(harness.Case):
     def test_corrections_stand_beside_the_cells(self):
         rows = {row["feature"]: {p["platform"]: p for p in row["platforms"]} for row in self.json(vmctl("caps", "--compare", "-o", "json"))}
         for feature, platform, level in (("Live Migration", "VirtualBox", "limited"), ("GPU Hotplug", "VMware ESXi", "no"), ("GPU Hotplug", "KubeVirt", "no"),
-                                         ("MIG Support", "KubeVirt", "limited"), ("Snapshots", "KubeVirt", "limited"), ("Memory Overcommit", "VirtualBox", "limited")):
+                                         ("MIG Support", "KubeVirt", "limited"), ("Snapshots", "KubeVirt", "limited"), ("Memory Overcommit", "VirtualBox", "limited"),
+                                         ("OpenGL Support", "KubeVirt", "manual")):
             correction = rows[feature][platform].pop("correction")
             self.assertEqual(correction["level"], level)
             self.assertTrue(correction["text"] and correction["evidence"])
@@ -141,19 +142,19 @@ class Caps(harness.Case):
 
         def backends(entries, width):
             rows = [[fours[0]["feature"], *(f"{level(e)}/{e['vmctl']['level']}" for e in fours)] for fours in zip(*[iter(entries)] * 4)]
-            return layout.table(["FEATURE", *(f"{e['backend'].upper()}\ncan/does" for e in entries[:4])], "wwwww", rows, width)
+            return layout.table(["FEATURE", *(f"{e['backend'].upper()}\ncan/does" for e in entries[:4])], "wllll", rows, width)
 
         def one(entries, width):
             rows = [[e["feature"], level(e), e["vmctl"]["level"], e["vmctl"].get("provenBy", ""), e["vmctl"].get("reason", "")] for e in entries]
-            return layout.table(["FEATURE", "PLATFORM", "VMCTL", "PROVEN BY", "WHY"], "wwwwr", rows, width)
+            return layout.table(["FEATURE", "PLATFORM", "VMCTL", "PROVEN BY", "WHY"], "wllwr", rows, width)
 
         def differences(rows, width):
             titles = ["FEATURE", "virtualbox\ncan/does", "vsphere\ncan/does", "WHAT IT IS"]
-            return layout.table(titles, "wwwt", [[r["feature"], *(f"{level(r[x])}/{r[x]['vmctl']['level']}" for x in "ab"), r["title"]] for r in rows], width)
+            return layout.table(titles, "wllt", [[r["feature"], *(f"{level(r[x])}/{r[x]['vmctl']['level']}" for x in "ab"), r["title"]] for r in rows], width)
 
         def missing(entries, width):
             rows = [[e["feature"], e["backend"], level(e), e["vmctl"]["level"], e["vmctl"]["reason"]] for e in entries]
-            return layout.table(["MISSING", "BACKEND", "PLATFORM", "VMCTL", "WHY"], "wwwwr", rows, width)
+            return layout.table(["MISSING", "BACKEND", "PLATFORM", "VMCTL", "WHY"], "wwllr", rows, width)
 
         def path(steps, width):
             rows = [[str(s["step"]), s["action"], s.get("vmctl") or "by hand" + (f" ({s['reason']})" if s.get("reason") else "")] for s in steps]

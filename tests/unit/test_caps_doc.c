@@ -172,6 +172,18 @@ static void add_recommendations(vmc_str *out) {
     }
 }
 
+static void add_sources(vmc_str *out) {
+    const vmc_table *t = &vmc_data_sources;
+    vmc_str_add(out, "\n## Sources\n\nWhat the answers and corrections are from. Each names its work and the place "
+                     "in it; `vmctl caps --explain` and JSON\nshow them.\n\n| work | what it is | where |\n"
+                     "|---|---|---|\n");
+    for (size_t row = 0; row < t->rows; row++) {
+        vmc_str_printf(out, "| %s | ", vmc_cell(t, row, 0));
+        add_cell(out, vmc_cell(t, row, 1));
+        vmc_str_printf(out, " | %s |\n", vmc_cell(t, row, 2));
+    }
+}
+
 static char *document(void) {
     vmc_str out = {0};
     vmc_str_add(
@@ -181,14 +193,16 @@ static char *document(void) {
         "`vmctl caps` and\n`vmctl recommend` print the same.\n\n"
         "## Features\n\n"
         "What each platform is documented to do, and what vmctl does with it in this version, shown by what: "
-        "`real` is a test on\nthe real hypervisor, `specification` means built from its documentation and not "
-        "tried. A level with \\* is a correction\nof the comparison below. `vmctl caps --vm VM` adds what is "
-        "possible here, `vmctl caps --explain` the sources.\n");
+        "`real` is a test on\nthe real hypervisor, `simulator` one on a stand-in for it, `recorded` an exchange with "
+        "the real one that is replayed,\n`specification` means built from its documentation and not tried. A level "
+        "with \\* is a correction of the comparison\nbelow. `vmctl caps --vm VM` adds what is possible here, `vmctl "
+        "caps --explain` the sources.\n");
     add_features(&out);
     vmc_str_add(&out, "\n## The comparison\n\nAs its source has it. A number leads to a correction, which stands "
                       "beside the cell and changes nothing in it.\n");
     add_sections(&out);
     add_recommendations(&out);
+    add_sources(&out);
     return vmc_str_take(&out);
 }
 

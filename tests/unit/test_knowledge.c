@@ -62,6 +62,66 @@ static void rows_that_are_features_have_one(void **state) {
     }
 }
 
+/* A source can be followed: each of them is "WORK: PLACE", and sources.tsv says where the work is to be had. */
+static void check_source(const char *of, const char *text) {
+    VMC_AUTO_FREE char *copy = vmc_strdup(text);
+    char *rest = copy;
+    while (rest) {
+        char *one = rest, *end = strstr(rest, "; "), *colon;
+        rest = end ? end + 2 : NULL;
+        if (end)
+            *end = 0;
+        colon = strstr(one, ": ");
+        if (!colon || !colon[2])
+            fail_msg("%s: \"%s\" names no place in a work", of, one);
+        if (!colon)
+            return;
+        *colon = 0;
+        if (vmc_row(&vmc_data_sources, 0, 0, one) == vmc_data_sources.rows)
+            fail_msg("%s: sources.tsv has no work \"%s\"", of, one);
+    }
+}
+
+static bool is_cited(const vmc_table *t, size_t column, const char *work) {
+    VMC_AUTO_FREE char *cited = vmc_printf("%s: ", work);
+    for (size_t row = 0; row < t->rows; row++)
+        if (strstr(vmc_cell(t, row, column), cited))
+            return true;
+    return false;
+}
+
+static void sources_can_be_found(void **state) {
+    (void)state;
+    const vmc_table *t = &vmc_data_sources;
+    for (size_t row = 0; row < t->rows; row++) {
+        const char *work = vmc_cell(t, row, 0);
+        assert_true(*work && *vmc_cell(t, row, 1) && *vmc_cell(t, row, 2));
+        assert_int_equal(vmc_row(t, 0, 0, work), row);
+        if (!is_cited(&vmc_data_answers, 4, work) && !is_cited(&vmc_data_corrections, 4, work))
+            fail_msg("sources.tsv: nothing is from \"%s\"", work);
+    }
+}
+
+/* The comparison's own level stands wherever it has one; a correction beside it has evidence (below) and says something else. */
+static int agrees_with_its_row(const vmctl_cap *cap, void *user) {
+    (void)user;
+    const vmc_feature *feature = vmc_feature_find(cap->feature);
+    if (!feature->row)
+        return 0;
+    assert_int_equal(cap->platform, vmc_row_level(feature->row, cap->platform_name));
+    assert_string_equal(cap->platform_source, feature->row);
+    if (cap->platform_correction)
+        assert_true(*cap->platform_correction && *cap->platform_evidence);
+    else
+        assert_int_equal(vmctl_cap_platform(cap), cap->platform);
+    return 0;
+}
+
+static void levels_agree_with_the_comparison(void **state) {
+    (void)state;
+    assert_int_equal(vmctl_caps(NULL, agrees_with_its_row, NULL, NULL), 0);
+}
+
 static void corrections_have_evidence(void **state) {
     (void)state;
     const vmc_table *t = &vmc_data_corrections;
@@ -71,10 +131,27 @@ static void corrections_have_evidence(void **state) {
             fail_msg("a correction of %s, which is neither a row nor a feature", what);
         assert_true(vmc_platform_find(platform) >= 0);
         assert_true(is_level(vmc_cell(t, row, 2)));
-        assert_true(*vmc_cell(t, row, 3) && *vmc_cell(t, row, 4));
+        assert_true(*vmc_cell(t, row, 3));
+        check_source(what, vmc_cell(t, row, 4));
         for (size_t other = 0; other < row; other++)
             assert_false(strcmp(vmc_cell(t, other, 0), what) == 0 && strcmp(vmc_cell(t, other, 1), platform) == 0);
     }
+}
+
+/* Every feature that no row is about has an answer for every platform; "unknown" is one that says what would answer. */
+static void answers_are_complete(void **state) {
+    (void)state;
+    const vmc_table *t = &vmc_data_answers;
+    size_t row = 0;
+    for (size_t i = 0; i < vmc_feature_count; i++) {
+        for (size_t p = 0; !vmc_features[i].row && p < VMC_PLATFORMS; p++, row++) {
+            if (strcmp(vmc_cell(t, row, 0), vmc_features[i].id) != 0 ||
+                strcmp(vmc_cell(t, row, 1), vmc_platform_name(p)) != 0)
+                fail_msg("answers.tsv: line %zu is not about %s on %s", row + 2, vmc_features[i].id,
+                         vmc_platform_name(p));
+        }
+    }
+    assert_int_equal(row, t->rows);
 }
 
 static void answers_are_about_features_without_a_row(void **state) {
@@ -92,8 +169,12 @@ static void answers_are_about_features_without_a_row(void **state) {
         else
             last = (size_t)(feature - vmc_features);
         assert_true(vmc_platform_find(vmc_cell(t, row, 1)) >= 0);
-        assert_true(is_level(vmc_cell(t, row, 2)));
-        assert_true(*vmc_cell(t, row, 3) && *vmc_cell(t, row, 4));
+        const char *level = vmc_cell(t, row, 2), *text = vmc_cell(t, row, 3);
+        if (strcmp(level, "unknown") == 0)
+            assert_non_null(strstr(text, "would answer"));
+        else
+            assert_true(is_level(level) && *text);
+        check_source(vmc_cell(t, row, 0), vmc_cell(t, row, 4));
     }
 }
 
@@ -322,7 +403,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_comparison_is_whole),
         cmocka_unit_test(rows_that_are_features_have_one),
+        cmocka_unit_test(levels_agree_with_the_comparison),
+        cmocka_unit_test(sources_can_be_found),
         cmocka_unit_test(corrections_have_evidence),
+        cmocka_unit_test(answers_are_complete),
         cmocka_unit_test(answers_are_about_features_without_a_row),
         cmocka_unit_test(needs_are_known),
         cmocka_unit_test(workloads_are_the_tables),
