@@ -209,6 +209,7 @@ int kube_grant_get(kube_client *c, const vmc_deadline *deadline, kube_grant *gra
         if (rc < 0)
             return rc;
     }
+    rc = 0;
     pthread_mutex_lock(&c->lock);
     good = is_good(c); /* another thread's turn brought them */
     pthread_mutex_unlock(&c->lock);

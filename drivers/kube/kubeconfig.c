@@ -141,10 +141,20 @@ static struct fy_node_pair *pair_of(struct fy_node *map, const char *key) {
     return NULL;
 }
 
+/* "env: null" is what kubectl itself writes. */
+static bool is_null(struct fy_node *node) {
+    size_t length = 0;
+    if (fy_node_is_null(node))
+        return true;
+    const char *text =
+        fy_node_is_scalar(node) && fy_node_get_style(node) == FYNS_PLAIN ? fy_node_get_scalar(node, &length) : NULL;
+    return text && ((length == 4 && memcmp(text, "null", 4) == 0) || (length == 1 && *text == '~'));
+}
+
 static struct fy_node *value_of(struct fy_node *map, const char *key) {
     struct fy_node_pair *pair = map && fy_node_is_mapping(map) ? pair_of(map, key) : NULL;
     struct fy_node *value = pair ? fy_node_pair_value(pair) : NULL;
-    return value && !fy_node_is_null(value) ? value : NULL;
+    return value && !is_null(value) ? value : NULL;
 }
 
 static int fault_at(const kubeconfig_file *file, unsigned line, const char *path, const char *words,
