@@ -48,11 +48,19 @@ int http_transport_error(const char *method, const char *url, CURLcode result, c
             passes = failures[i].passes;
             next = failures[i].next;
         }
+    const char *plainly = "";
     if (result == CURLE_SSL_CONNECT_ERROR && strstr(words, "wrong version number")) {
         passes = false; /* OpenSSL's words for a first byte that is no TLS */
-        next = "the server there speaks no TLS: is http:// meant?";
+        plainly = "the server there speaks no TLS: ";
+        next = "is http:// meant?";
     }
-    vmc_error(err, code, "%s %s: %s", method, url, words);
+    if (result == CURLE_RECV_ERROR && strncmp(words, "CONNECT tunnel failed", 21) == 0) {
+        kind = HTTP_FAILURE_CONNECT; /* libcurl's words for a proxy's answer that is not 2xx */
+        passes = strstr(words, "response 5") != NULL;
+        plainly = "the proxy refuses: ";
+        next = "ask whether the proxy lets this host and port through";
+    }
+    vmc_error(err, code, "%s %s: %s%s", method, url, plainly, words);
     if (next)
         vmc_error_next(err, "%s", next);
     if (passes)

@@ -163,10 +163,11 @@ static int run_tries(attempt *a, http_response **response, vmctl_error **err) {
 void kube_explain_transport(const kube_client *client, http_failure failure, vmctl_error **err) {
     const kube_config *c = client->config;
     const char *file = c->file ? c->file : "the pod's service account";
-    if (failure == HTTP_FAILURE_TLS && !vmctl_error_next(err ? *err : NULL))
+    if (failure == HTTP_FAILURE_TLS)
         vmc_error_next(err, "compare the server and certificate-authority of cluster \"%s\" in %s",
                        c->cluster ? c->cluster : "", file);
-    else if (failure == HTTP_FAILURE_CONNECT || failure == HTTP_FAILURE_RESOLVE)
+    else if (failure == HTTP_FAILURE_RESOLVE || (failure == HTTP_FAILURE_CONNECT && err && *err &&
+                                                 !vmctl_error_next(*err))) /* a proxy's refusal has its own */
         vmc_error_next(err, "check that %s is right and can be reached from here (%s)", c->shown, file);
 }
 
