@@ -89,6 +89,8 @@ vmctl_node *vmc_node_child(const vmctl_node *map, const char *key);
 vmctl_node *vmc_node_step(const vmctl_node *node, const char **path);
 /* For a person, in one line: "20GiB", "{name: data, size: 1GiB}"; cut where it is long. NULL for NULL. */
 char *vmc_node_line(const vmctl_node *node);
+/* The whole of it as JSON. free */
+char *vmc_node_json(const vmctl_node *node);
 /* Becomes a path with indexes: "disks[0].size". */
 char *vmc_node_index_path(const vmctl_node *node);
 /* The item's own `name`; NULL. */

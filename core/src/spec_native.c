@@ -1,8 +1,12 @@
 /* Native documents. */
 #include "spec_native.h"
 
+#include "base/error.h"
+#include "spec_build.h"
+
 #include <ctype.h>
 #include <string.h>
+#include <vmctl/backend.h>
 
 /* --- libvirt's XML ------------------------------------------------------------------------------------------ */
 
@@ -141,4 +145,26 @@ vmctl_spec *vmc_native_kubernetes(const vmc_raw_document *document, const char *
     spec->native_name = *name ? vmc_strdup(name) : NULL;
     spec->line = document->first_line;
     return spec;
+}
+
+int vmc_spec_native_json(const vmctl_spec *spec, char **out, vmctl_error **err) {
+    if (!spec->native)
+        return vmc_error(err, VMCTL_E_INTERNAL, "the spec is no native document");
+    vmc_faults faults = {.file = spec->file};
+    vmc_builder builder = {.faults = &faults};
+    vmc_raw_reader *reader = vmc_raw_open(spec->native, strlen(spec->native), &faults);
+    vmc_raw_document document = {0};
+    vmctl_node *root = vmc_raw_next(reader, &document) == 1
+                           ? vmc_build(&builder, document.root, vmc_schema_find("kubevirt.patch")) /* as it is */
+                           : NULL;
+    vmc_raw_document_free(&document);
+    vmc_raw_close(reader);
+    vmc_str_free(&builder.path);
+    int code = vmc_faults_end(&faults, err);
+    if (code == 0 && root)
+        *out = vmc_node_json(root);
+    else if (code == 0)
+        code = vmc_error(err, VMCTL_E_INVALID_SPEC, "the native document is empty");
+    vmc_node_free(root);
+    return code;
 }

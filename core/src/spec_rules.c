@@ -55,7 +55,8 @@ static void require(struct check *c, const char *path, const char *message) {
 
 static void check_required(struct check *c) {
     require(c, "name", "a VM needs a name");
-    require(c, "memory.size", "a VM needs memory, such as memory: 2GiB");
+    if (!given(c->root, "kubevirt.instancetype")) /* which says it */
+        require(c, "memory.size", "a VM needs memory, such as memory: 2GiB");
     if (!given(c->root, "boot"))
         require(c, "disks", "a VM needs disks, or boot: to say what it boots from instead");
     if (given(c->root, "backend") && given(c->root, "context"))

@@ -132,7 +132,7 @@ struct each {
 
 static bool next_child(struct each *each) {
     const vmctl_node *node = each->node;
-    bool by_schema = node->kind == VMCTL_KIND_MAP && (!node->parent || !vmc_schema_is_free(node->schema));
+    bool by_schema = node->kind == VMCTL_KIND_MAP && (node->schema ? !vmc_schema_is_free(node->schema) : !node->parent);
     while (by_schema && (each->key = vmc_schema_next(node->parent ? node->schema : NULL, each->key))) {
         each->child = vmc_node_child(node, vmc_schema_name(each->key));
         if (is_written(each->w, each->child))
@@ -260,6 +260,12 @@ static void add_json(struct writer *w, const vmctl_node *node, size_t indent) {
         add_indent(w, indent);
     }
     vmc_str_add_char(&w->out, is_map ? '}' : ']');
+}
+
+char *vmc_node_json(const vmctl_node *node) {
+    struct writer w = {.json = true, .defaults = true};
+    add_json(&w, node, 0);
+    return vmc_str_take(&w.out);
 }
 
 /* --- one line ----------------------------------------------------------------------------------------------- */

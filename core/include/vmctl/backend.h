@@ -137,6 +137,9 @@ VMCTL_API void vmc_spec_set_origin(vmctl_spec *spec, const char *path, const cha
 VMCTL_API int vmc_spec_ready(const char *backend, const vmctl_spec *spec, const vmctl_call *call, vmctl_spec **out,
                              vmctl_error **err);
 
+/* A native document that is YAML or JSON (vmctl_spec_native) as JSON: aliases followed, maps merged, all fields kept. *out: free. INVALID_SPEC. */
+VMCTL_API int vmc_spec_native_json(const vmctl_spec *spec, char **out, vmctl_error **err);
+
 /* What a probe found about one feature. Strings are valid during the callback. */
 typedef struct vmctl_here {
     size_t size;
