@@ -1,11 +1,12 @@
 /* The one list of backends; core declares it (core/src/registry.h). */
 #include "../core/src/registry.h"
 
-extern const vmctl_backend_descriptor vmc_libvirt_descriptor, vmc_virtualbox_descriptor;
+extern const vmctl_backend_descriptor vmc_libvirt_descriptor, vmc_virtualbox_descriptor, vmc_kubevirt_descriptor;
 
 #ifdef VMCTL_STATIC_BACKENDS
 const vmctl_backend_ops *vmctl_backend_libvirt(void);
 const vmctl_backend_ops *vmctl_backend_virtualbox(void);
+const vmctl_backend_ops *vmctl_backend_kubevirt(void);
 const vmc_tools *vmctl_tools_entry(void);
 #define COMPILED_IN(symbol) symbol
 #else
@@ -15,6 +16,7 @@ const vmc_tools *vmctl_tools_entry(void);
 const vmc_registry_entry vmc_registry[] = {
     {&vmc_libvirt_descriptor, COMPILED_IN(vmctl_backend_libvirt)},
     {&vmc_virtualbox_descriptor, COMPILED_IN(vmctl_backend_virtualbox)},
+    {&vmc_kubevirt_descriptor, COMPILED_IN(vmctl_backend_kubevirt)},
     {NULL, NULL},
 };
 

@@ -200,8 +200,8 @@ def test_statuses():
               == [("m1", "failed", "not-found"), ("m2", "failed", "not-found")], done)
     done = expect(4, *TEST, "delete", "-f", "-", "-o", "json", input=two)
     check("delete -f: too", [(r["name"], r["error"]["code"]) for r in results(done, "delete")] == [("m1", "not-found"), ("m2", "not-found")], done)
-    done = expect(2, "list", "--backend", "k8s")
-    check("a backend that is not built in", "kubevirt backend is not in this build" in done.stderr and "did you mean" not in done.stderr, done)
+    done = expect(2, "list", "--backend", "esxi")
+    check("a backend that is not built in", "vsphere backend is not in this build" in done.stderr and "did you mean" not in done.stderr, done)
     done = expect(2, "list", "--backend", "libvrit")
     check("a backend that is mistyped", 'did you mean "libvirt"?' in done.stderr, done)
     forms = ["table", "wide", "json", "jsonl", "yaml", "name"]

@@ -1,0 +1,139 @@
+/* backends/kubevirt/descriptor.c - what the KubeVirt backend does, as constant data: always linked in, pulls in nothing. */
+#include <vmctl/backend.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+/* What nothing has shown yet but the API's description. */
+#define YES(slot)                                                                                                      \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_YES, VMCTL_PROOF_SPECIFICATION, NULL }
+#define LIMITED(slot, reason)                                                                                          \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION, reason }
+#define NO(slot, reason)                                                                                               \
+    { VMCTL_SLOT_##slot, NULL, VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, reason }
+/* One feature of a slot that does more, or less, than the slot as a whole. */
+#define PART(slot, feature, level, proof, reason)                                                                      \
+    { VMCTL_SLOT_##slot, feature, VMCTL_LEVEL_##level, VMCTL_PROOF_##proof, reason }
+#define KEY(key)                                                                                                       \
+    { key, VMCTL_LEVEL_YES, NULL, NULL }
+#define SOME(key, reason)                                                                                              \
+    { key, VMCTL_LEVEL_LIMITED, NULL, reason }
+#define NEVER(key, reason)                                                                                             \
+    { key, VMCTL_LEVEL_NO, NULL, reason }
+#define VALUES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static const char *const aliases[] = {"k8s", "kubernetes", NULL};
+static const char *const schemes[] = {"kubevirt", NULL};
+
+#define NO_SAVE   "KubeVirt keeps no memory of a VM that stopped; vmctl pause keeps it running in place"
+#define NO_RENAME "a Kubernetes object keeps its name; vmctl clone VM NEW, then vmctl delete VM"
+#define NO_KERNEL                                                                                                      \
+    "KubeVirt takes a kernel from a container image only: kubevirt.patch with "                                        \
+    "/spec/template/spec/domain/firmware/kernelBoot"
+#define NO_HOST_FILES                                                                                                  \
+    "nodes are interchangeable, and a VM sees no folder of one; shares of claims go through kubevirt.patch"
+#define NO_KEYS "KubeVirt has no API for it; vmctl display VM --viewer takes the keyboard"
+#define NO_AGENT_EXEC                                                                                                  \
+    "KubeVirt gives no command to the guest's agent; vmctl ssh and cp go by ssh, through the API server"
+#define LATER(what) what " arrives later in this release"
+
+/* clang-format off */
+static const vmctl_slot_claim slots[] = {
+    YES(open), YES(close), YES(undo),
+    YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
+    YES(create), YES(remove), NO(change, LATER("changing a VM")),
+    PART(get, "guest.addresses", LIMITED, SPECIFICATION, "the pod's address without an agent in the guest"),
+    {VMCTL_SLOT_create, "accel.kvm", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the cluster decides: KubeVirt's useEmulation"},
+    {VMCTL_SLOT_create, "accel.tcg", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the cluster decides: KubeVirt's useEmulation"},
+    YES(start), LIMITED(stop, "KubeVirt always powers off after the grace"), YES(restart), YES(reset), YES(pause), YES(resume),
+    NO(save, NO_SAVE), NO(rename, NO_RENAME),
+    NO(clone, LATER("cloning")),
+    NO(snapshot_create, LATER("snapshots")), NO(snapshot_list, LATER("snapshots")), NO(snapshot_rename, "a Kubernetes object keeps its name"),
+    NO(snapshot_revert, LATER("snapshots")), NO(snapshot_delete, LATER("snapshots")),
+    NO(device_attach, LATER("attaching devices")), NO(device_detach, LATER("detaching devices")), NO(cdrom_change, LATER("changing media")),
+    NO(gpu_list, LATER("the list of GPUs")), NO(gpu_prepare, "KubeVirt binds devices on the nodes itself, or NVIDIA's GPU operator does"),
+    NO(migrate, LATER("migration")), NO(migrate_abort, LATER("migration")),
+    YES(events), NO(console_open, LATER("the console")), NO(serial_log, LATER("the serial log")), NO(display_list, LATER("the display")),
+    NO(screenshot, LATER("screenshots")), NO(send_keys, NO_KEYS),
+    NO(guest_exec, NO_AGENT_EXEC), NO(guest_copy_in, NO_AGENT_EXEC), NO(guest_copy_out, NO_AGENT_EXEC),
+    NO(guest_freeze, LATER("freezing")), NO(guest_thaw, LATER("thawing")), NO(guest_set_password, "KubeVirt sets passwords by accessCredentials at boot only"),
+    NO(guest_forward, LATER("forwarding ports")),
+    YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
+    NO(metrics_list, "KubeVirt gives its metrics to Prometheus, not to its API"),
+    NO(image_list, LATER("images")), NO(image_upload, LATER("images")), NO(image_download, LATER("images")), NO(image_delete, LATER("images")),
+    NO(export_ova, "a VM's disks leave the cluster by VirtualMachineExport; OVA is no format of KubeVirt's"),
+    NO(import_ova, "an OVA comes in through another backend and vmctl image upload"),
+    NO(probe, LATER("probing a cluster")),
+};
+
+static const vmctl_key_claim keys[] = {
+    KEY("name"), KEY("backend"), KEY("context"), KEY("labels"), KEY("description"),
+    {"arch", VMCTL_LEVEL_LIMITED, VALUES("x86_64", "aarch64", "s390x"), "KubeVirt knows amd64, arm64 and s390x"},
+    KEY("cpus"), KEY("cpus.count"), KEY("cpus.sockets"), KEY("cpus.cores"), KEY("cpus.threads"),
+    SOME("cpus.model", "host, host-model or a model that a node has; max is none of them"),
+    SOME("cpus.max", "whole sockets"),
+    KEY("memory"), KEY("memory.size"), KEY("memory.max"), SOME("memory.hugepages", "of 2MiB, which a node must have reserved"),
+    KEY("guest"), SOME("machine", "q35 and its versions, unless the cluster allows others"),
+    KEY("firmware"), KEY("firmware.type"), KEY("firmware.secureBoot"), KEY("firmware.tpm"),
+    {"confidential", VMCTL_LEVEL_LIMITED, VALUES("none", "sev", "sev-snp", "tdx"), "on nodes that have it"},
+    {"accel", VMCTL_LEVEL_LIMITED, VALUES("auto"), "the cluster decides: KubeVirt's useEmulation"},
+    KEY("boot"), KEY("boot.order"), NEVER("boot.kernel", NO_KERNEL), NEVER("boot.initrd", NO_KERNEL), NEVER("boot.cmdline", NO_KERNEL),
+    KEY("disks"), KEY("disks[].name"), KEY("disks[].image"),
+    NEVER("disks[].backing", "disks are volumes of the cluster, which have no overlays; image: pvc:NAME clones one"),
+    SOME("disks[].volume", "a PersistentVolumeClaim of the VM's namespace"), KEY("disks[].cdrom"), KEY("disks[].size"),
+    NEVER("disks[].format", "the storage class decides: volumes are block devices or raw files"),
+    {"disks[].bus", VMCTL_LEVEL_LIMITED, VALUES("virtio", "scsi", "sata", "usb"), "KubeVirt has virtio, scsi, sata and usb"},
+    SOME("disks[].pool", "a storage class"),
+    {"disks[].cache", VMCTL_LEVEL_LIMITED, VALUES("none", "writeback", "writethrough"), "KubeVirt has these three"},
+    {"disks[].io", VMCTL_LEVEL_LIMITED, VALUES("threads", "native"), "KubeVirt has threads and native"},
+    NEVER("disks[].discard", "KubeVirt always passes trim on"), KEY("disks[].readonly"), KEY("disks[].serial"),
+    SOME("disks[].shared", "on a storage class with ReadWriteMany"),
+    KEY("networks"), KEY("networks[].name"),
+    {"networks[].type", VMCTL_LEVEL_LIMITED, VALUES("pod", "nat", "bridge", "multus"),
+     "KubeVirt has pod (also called nat), bridge on the pod's network, and multus"},
+    SOME("networks[].source", "of multus a NetworkAttachmentDefinition, of bridge \"pod\""), KEY("networks[].model"), KEY("networks[].mac"),
+    NEVER("networks[].vlan", "the NetworkAttachmentDefinition says it"), NEVER("networks[].mtu", "the NetworkAttachmentDefinition says it"),
+    NEVER("networks[].forward", "nodes are interchangeable, so none has a port to forward; vmctl port-forward VM LOCAL:GUEST, or a Service"),
+    KEY("networks[].link"),
+    KEY("gpus"), KEY("gpus[].name"), NEVER("gpus[].pci", "nodes are interchangeable: name a resource, device or profile that the cluster permits"),
+    SOME("gpus[].device", "of those that the cluster permits"), SOME("gpus[].resource", "of those that the cluster permits"),
+    SOME("gpus[].profile", "a mediated device that the cluster permits"),
+    SOME("gpus[].any", "{hostDevice: RESOURCE}, or a claim: {claimTemplate: NAME, request: NAME}"),
+    NEVER("shares", NO_HOST_FILES), NEVER("shares[].name", NO_HOST_FILES), NEVER("shares[].path", NO_HOST_FILES),
+    NEVER("shares[].type", NO_HOST_FILES), NEVER("shares[].readonly", NO_HOST_FILES),
+    SOME("usb", "devices of nodes, of those that the cluster permits"), KEY("usb[].name"), SOME("usb[].device", "of those that the cluster permits"),
+    NEVER("usb[].address", "nodes are interchangeable: name a device that the cluster permits"),
+    KEY("display"), {"display.type", VMCTL_LEVEL_LIMITED, VALUES("vnc", "none"), "KubeVirt has VNC, through the API server"},
+    {"display.video", VMCTL_LEVEL_LIMITED, VALUES("virtio", "vga", "bochs", "cirrus", "ramfb"), "KubeVirt has these cards"},
+    NEVER("display.gl", "KubeVirt has no rendering on the node's GPU"), NEVER("display.listen", "VNC goes through the API server: vmctl display VM --viewer"),
+    KEY("serial"), SOME("serial.log", "kept by the pod, as long as it runs"),
+    KEY("cloudInit"), KEY("cloudInit.hostname"), KEY("cloudInit.user"), KEY("cloudInit.sshKeys"),
+    KEY("cloudInit.userData"), KEY("cloudInit.userData.file"), KEY("cloudInit.userData.inline"),
+    KEY("cloudInit.networkData"), KEY("cloudInit.networkData.file"), KEY("cloudInit.networkData.inline"),
+    KEY("unattend"), KEY("unattend.file"), NEVER("unattend.drivers", "KubeVirt has an image for that: a disk with cdrom: docker://quay.io/kubevirt/virtio-container-disk"),
+    KEY("guestAgent"), KEY("rng"),
+    {"watchdog", VMCTL_LEVEL_LIMITED, VALUES("reset", "poweroff", "none"), "KubeVirt's watchdog resets or powers off"},
+    SOME("autostart", "started again when its node is lost"), KEY("lifetime"), KEY("count"),
+    KEY("placement"), SOME("placement.host", "a node, by its kubernetes.io/hostname"), NEVER("placement.cluster", "the context names it"),
+    NEVER("placement.datastore", "name a storage class: placement.storageClass"), NEVER("placement.folder", "Kubernetes has namespaces: placement.namespace"),
+    NEVER("placement.resourcePool", "Kubernetes has quotas of namespaces"), KEY("placement.namespace"), KEY("placement.storageClass"), KEY("placement.nodeSelector"),
+    KEY("kubevirt"), KEY("kubevirt.patch"), KEY("kubevirt.instancetype"), KEY("kubevirt.preference"),
+};
+/* clang-format on */
+
+extern const vmctl_backend_descriptor vmc_kubevirt_descriptor;
+
+const vmctl_backend_descriptor vmc_kubevirt_descriptor = {
+    .size = sizeof(vmctl_backend_descriptor),
+    .name = "kubevirt",
+    .title = "KubeVirt",
+    .platform = "KubeVirt",
+    .aliases = aliases,
+    .schemes = schemes,
+    .default_uri = "kubevirt:///",
+    .package = "vmctl-kubevirt",
+    .default_network = "pod",
+    .image_sources = VMCTL_SOURCE_URL | VMCTL_SOURCE_LIBRARY | VMCTL_SOURCE_CONTAINER,
+    .slots = slots,
+    .slot_count = COUNT(slots),
+    .keys = keys,
+    .key_count = COUNT(keys),
+};

@@ -1,0 +1,315 @@
+/* The life of a VM: KubeVirt's own subresources, and a watch that waits. */
+#include "ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    GRACE_MS = 60000, /* vmctl_stop_options */
+    AFTER_GRACE_MS = 240000,
+    FOREVER_SECONDS = 365 * 24 * 3600 /* never powered off: nothing is longer than the call's own deadline */
+};
+
+static int in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
+    vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
+    if (state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_CRASHED)
+        return vmc_error_next(err, "vmctl start %s", vm->name);
+    if (state == VMCTL_STATE_PAUSED)
+        return vmc_error_next(err, "vmctl resume %s", vm->name);
+    return vmc_error_next(err, "vmctl stop --force %s", vm->name);
+}
+
+static void told(const kubevirt_vm *vm, vmctl_state state, const vmc_deadline *deadline) {
+    vmc_note(deadline, VMCTL_NOTE_INFO, "%s is already %s", vm->name, vmctl_state_name(state));
+}
+
+/* --- waiting ----------------------------------------------------------------------------------------------------------- */
+
+static int is_running(const cJSON *object, void *user, vmctl_error **err) {
+    const bool *paused = user;
+    (void)err;
+    vmctl_state state = object ? kubevirt_state(object, NULL, NULL) : VMCTL_STATE_UNKNOWN;
+    if (*paused)
+        return state == VMCTL_STATE_PAUSED;
+    return state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_MIGRATING;
+}
+
+int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const char *stale,
+                          const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to %s", vm->name, paused ? "be paused" : "run");
+    const kubevirt_waiting waiting = {.plural = "virtualmachines",
+                                      .name = vm->name,
+                                      .doing = doing,
+                                      .settled = is_running,
+                                      .user = &paused,
+                                      .fail_fast = true,
+                                      .stale = stale};
+    return kubevirt_wait(conn, vm, &waiting, deadline, err);
+}
+
+static int is_stopped(const cJSON *object, void *user, vmctl_error **err) {
+    (void)user;
+    (void)err;
+    return object && strcmp(vmc_json_string(object, "status.printableStatus", ""), "Stopped") == 0;
+}
+
+static int wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to stop", vm->name);
+    const kubevirt_waiting waiting = {
+        .plural = "virtualmachines", .name = vm->name, .doing = doing, .settled = is_stopped};
+    return kubevirt_wait(conn, vm, &waiting, deadline, err);
+}
+
+/* --- verbs of a running VM --------------------------------------------------------------------------------------------- */
+
+/* One PUT to the instance, which is done when it is answered. after UNKNOWN: no state of which it could be in already. */
+static int act_on_instance(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub, vmctl_state after,
+                           const vmctl_call *call, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
+    KUBE_AUTO_STATUS status = {0};
+    vmctl_error *why = NULL;
+    int code = kubevirt_act(conn, vm, "virtualmachineinstances", sub, NULL, &status, &deadline, &why);
+    bool is_state = code == VMCTL_E_INVALID_STATE || code == VMCTL_E_NOT_FOUND || code == VMCTL_E_CONFLICT;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    if (!is_state || kubevirt_vm_state(conn, vm, &deadline, &state, NULL, NULL) < 0) {
+        vmc_error_move(code < 0 ? err : NULL, &why);
+        return code;
+    }
+    if (state == after && after != VMCTL_STATE_UNKNOWN) {
+        told(vm, state, &deadline);
+        code = 0;
+    } else if (state != VMCTL_STATE_RUNNING) {
+        code = in_state(vm, state, err);
+    } else {
+        vmc_error_move(err, &why); /* in the server's own words: a snapshot is being taken ... */
+        code = vmc_error_recode(err, VMCTL_E_INVALID_STATE);
+    }
+    vmctl_error_free(why);
+    return code;
+}
+
+int kubevirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
+    return act_on_instance(conn, vm, "reset", VMCTL_STATE_UNKNOWN, call, err);
+}
+
+int kubevirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
+    return act_on_instance(conn, vm, "pause", VMCTL_STATE_PAUSED, call, err);
+}
+
+int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
+    return act_on_instance(conn, vm, "unpause", VMCTL_STATE_RUNNING, call, err);
+}
+
+/* --- start ------------------------------------------------------------------------------------------------------------- */
+
+/* A VM with `autostart: true` begins with its own run strategy, which starts it. */
+static int set_strategy(kubevirt_conn *conn, const kubevirt_vm *vm, const char *strategy, const vmc_deadline *deadline,
+                        vmctl_error **err) {
+    VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
+    VMC_AUTO_JSON *patch = cJSON_CreateObject();
+    cJSON_AddStringToObject(vmc_json_map(patch, "spec"), "runStrategy", strategy);
+    return kube_patch(conn->client, path, patch, NULL, deadline, NULL, err);
+}
+
+static int ask_to_start(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *now, bool paused,
+                        const vmc_deadline *deadline, vmctl_error **err) {
+    const char *strategy = kubevirt_strategy(now);
+    const char *planned = vmc_json_key_string(vmc_json_at(now, "metadata.annotations"), KUBEVIRT_STRATEGY);
+    bool idle = strcmp(strategy, "Manual") == 0 || strcmp(strategy, "Halted") == 0;
+    if (planned && idle && !paused)
+        return set_strategy(conn, vm, planned, deadline, err);
+    if (strcmp(strategy, "Always") == 0 && !paused)
+        return 0; /* it is being started; KubeVirt takes no request for it */
+    VMC_AUTO_JSON *body = cJSON_CreateObject();
+    if (paused)
+        cJSON_AddBoolToObject(body, "paused", true);
+    KUBE_AUTO_STATUS status = {0};
+    vmctl_error *why = NULL;
+    int code = kubevirt_act(conn, vm, "virtualmachines", "start", body, &status, deadline, &why);
+    if (code < 0 && status.http == 409 && status.message && strstr(status.message, "already running")) {
+        vmctl_error_free(why);
+        return 1;
+    }
+    if (code == 0 && strcmp(strategy, "Halted") == 0 && !paused)
+        vmc_note(deadline, VMCTL_NOTE_INFO, "%s had run strategy Halted, which KubeVirt's start turns into Always",
+                 vm->name);
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+static int start(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_JSON *now = NULL;
+    int code = kubevirt_vm_get(conn, vm, deadline, &now, err);
+    if (code < 0)
+        return code;
+    vmctl_state state = kubevirt_state(now, NULL, NULL);
+    if (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_MIGRATING) {
+        told(vm, state, deadline);
+        return 0;
+    }
+    if (state == VMCTL_STATE_PAUSED) {
+        if (!paused)
+            return in_state(vm, state, err);
+        told(vm, state, deadline);
+        return 0;
+    }
+    VMC_AUTO_FREE char *stale = kubevirt_fault(now, NULL);
+    code = ask_to_start(conn, vm, now, paused, deadline, err);
+    if (code == 1) {
+        told(vm, VMCTL_STATE_RUNNING, deadline);
+        return 0;
+    }
+    return code < 0 ? code : kubevirt_wait_running(conn, vm, paused, stale, deadline, err);
+}
+
+int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ACT_MS);
+    return start(conn, vm, options->paused, &deadline, err);
+}
+
+/* --- stop -------------------------------------------------------------------------------------------------------------- */
+
+static int64_t grace_of(const vmctl_stop_options *options) {
+    int64_t ms = options->grace_ms ? options->grace_ms : GRACE_MS;
+    if (options->force)
+        return 0;
+    return ms < 0 ? FOREVER_SECONDS : (ms + 999) / 1000;
+}
+
+/* 1: it does not run, which is no failure. */
+static int ask_to_stop(kubevirt_conn *conn, const kubevirt_vm *vm, int64_t seconds, const vmc_deadline *deadline,
+                       vmctl_error **err) {
+    VMC_AUTO_JSON *body = cJSON_CreateObject();
+    cJSON_AddNumberToObject(body, "gracePeriod", (double)seconds);
+    KUBE_AUTO_STATUS status = {0};
+    vmctl_error *why = NULL;
+    int code = kubevirt_act(conn, vm, "virtualmachines", "stop", body, &status, deadline, &why);
+    if (code < 0 && status.http == 409 && status.message) {
+        bool idle = strstr(status.message, "not running") != NULL;
+        bool under_way = strstr(status.message, "shorter graceperiod") != NULL;
+        if (idle || under_way) {
+            vmctl_error_free(why);
+            return idle ? 1 : 0;
+        }
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+/* What is left of a guest that crashed: its instance, which KubeVirt keeps for whoever wants to know. */
+static int clear_crashed(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *path = kubevirt_vmi_path(vm);
+    vmctl_error *why = NULL;
+    int code = kube_delete(conn->client, path, NULL, deadline, NULL, &why);
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+static int stop(kubevirt_conn *conn, kubevirt_vm *vm, const vmctl_stop_options *options, const vmc_deadline *deadline,
+                vmctl_error **err) {
+    VMC_AUTO_JSON *now = NULL;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    int code = kubevirt_vm_state(conn, vm, deadline, &state, &now, err);
+    if (code < 0)
+        return code;
+    const char *strategy = kubevirt_strategy(now);
+    bool rewritten = strcmp(strategy, "Always") == 0 || strcmp(strategy, "Once") == 0;
+    if (state == VMCTL_STATE_STOPPED && !rewritten) {
+        told(vm, state, deadline);
+        return 0;
+    }
+    if (state == VMCTL_STATE_CRASHED && !rewritten)
+        return clear_crashed(conn, vm, deadline, err);
+    if (state == VMCTL_STATE_PAUSED && !options->force)
+        return in_state(vm, state, err);
+    code = ask_to_stop(conn, vm, grace_of(options), deadline, err);
+    if (code == 1) {
+        told(vm, VMCTL_STATE_STOPPED, deadline);
+        return 0;
+    }
+    if (code == 0 && rewritten)
+        vmc_note(deadline, VMCTL_NOTE_INFO, "%s had run strategy %s, which KubeVirt's stop turns into Halted", vm->name,
+                 strategy);
+    if (code < 0 || options->no_wait)
+        return code;
+    code = wait_stopped(conn, vm, deadline, err);
+    if (code == VMCTL_E_TIMEOUT)
+        vmc_error_next(err, "vmctl stop --force %s powers it off", vm->name);
+    return code;
+}
+
+static vmc_deadline stop_deadline(const vmctl_stop_options *options) {
+    int64_t grace = options->grace_ms > 0 ? options->grace_ms : GRACE_MS;
+    return vmc_deadline_start(options->call, grace + AFTER_GRACE_MS);
+}
+
+int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err) {
+    vmc_deadline deadline = stop_deadline(options);
+    return stop(conn, vm, options, &deadline, err);
+}
+
+int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    int code = ask_to_stop(conn, vm, 0, deadline, err);
+    return code < 0 ? code : code == 1 ? 0 : wait_stopped(conn, vm, deadline, err);
+}
+
+/* --- restart ----------------------------------------------------------------------------------------------------------- */
+
+static int is_another(const cJSON *object, void *user, vmctl_error **err) {
+    const char *before = user;
+    (void)err;
+    return object && strcmp(vmc_json_string(object, "metadata.uid", ""), before) != 0 &&
+           strcmp(vmc_json_string(object, "status.phase", ""), "Running") == 0;
+}
+
+/* The VM may say "Running" all the time: only another instance is a new one. DELETED of the old one is no end. */
+static int is_another_or_gone(const cJSON *object, void *user, vmctl_error **err) {
+    if (object)
+        return is_another(object, user, err);
+    return 1;
+}
+
+static int wait_restarted(kubevirt_conn *conn, kubevirt_vm *vm, const char *uid, const vmc_deadline *deadline,
+                          vmctl_error **err) {
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to begin anew", vm->name);
+    const kubevirt_waiting waiting = {.plural = "virtualmachineinstances",
+                                      .name = vm->name,
+                                      .doing = doing,
+                                      .settled = is_another_or_gone,
+                                      .user = (void *)uid};
+    int code = kubevirt_wait(conn, vm, &waiting, deadline, err);
+    /* The old one is gone: from here on the VM tells, its faults too. */
+    return code < 0 ? code : kubevirt_wait_running(conn, vm, false, NULL, deadline, err);
+}
+
+int kubevirt_restart(void *opaque, void *handle, const vmctl_stop_options *options, vmctl_error **err) {
+    kubevirt_conn *conn = opaque;
+    kubevirt_vm *vm = handle;
+    vmc_deadline deadline = stop_deadline(options);
+    VMC_AUTO_JSON *vmi = NULL;
+    int code = kubevirt_vmi_get(conn, vm, &deadline, &vmi, err);
+    if (code < 0)
+        return code;
+    const char *phase = vmc_json_string(vmi, "status.phase", "");
+    if (!vmi || strcmp(phase, "Failed") == 0 || strcmp(phase, "Succeeded") == 0)
+        return start(conn, vm, false, &deadline, err);
+    if (kubevirt_condition(vmi, "Paused", "True") && !options->force)
+        return in_state(vm, VMCTL_STATE_PAUSED, err);
+    if (!options->force && options->grace_ms && options->grace_ms != GRACE_MS) {
+        /* KubeVirt's restart takes no grace but none at all. */
+        code = stop(conn, vm, options, &deadline, err);
+        if (code < 0)
+            return code;
+        code = start(conn, vm, false, &deadline, err);
+        return code < 0 ? vmc_error_prefix(err, "it was stopped and could not be started again") : 0;
+    }
+    VMC_AUTO_JSON *body = cJSON_CreateObject();
+    if (options->force)
+        cJSON_AddNumberToObject(body, "gracePeriodSeconds", 0);
+    code = kubevirt_act(conn, vm, "virtualmachines", "restart", body, NULL, &deadline, err);
+    return code < 0 ? code : wait_restarted(conn, vm, vmc_json_string(vmi, "metadata.uid", ""), &deadline, err);
+}

@@ -1,0 +1,155 @@
+/* backends/kubevirt/ops.h - the connection, the handle of a VM, and the operations of the table.
+ *
+ * A VM is a VirtualMachine of kubevirt.io; its VirtualMachineInstance (VMI) is there while it runs. Everything goes through the API server
+ * (drivers/kube); what a request means is in manifest.h and state.h, which ask nobody.
+ */
+#ifndef VMC_KUBEVIRT_OPS_H
+#define VMC_KUBEVIRT_OPS_H
+
+#include "base/error.h"
+#include "base/journal.h"
+#include "drivers/kube/kube.h"
+#include "manifest.h"
+#include "state.h"
+#include <pthread.h>
+#include <vmctl/backend.h>
+
+/* Any number of threads may use it. */
+typedef struct kubevirt_conn {
+    kube_client *client;
+    char *namespace_name;
+    char *storage_class;  /* the vmctl context's default; NULL */
+    pthread_mutex_t lock; /* of what follows */
+    cJSON *installation;  /* the KubeVirt object, once it was asked for; never freed before the connection */
+} kubevirt_conn;
+
+typedef struct kubevirt_vm {
+    char *namespace_name;
+    char *name;
+    char *uid;
+    pthread_mutex_t lock; /* of what follows */
+    cJSON *seen;          /* the object as lookup or create got it, until it is used; NULL */
+    int64_t seen_ms;      /* vmc_now_ms() then */
+} kubevirt_vm;
+
+enum {
+    KUBEVIRT_ASK_MS = 60000,
+    KUBEVIRT_ACT_MS = 300000,
+};
+
+#define KUBEVIRT_GROUP        "kubevirt.io"
+#define KUBEVIRT_SUBRESOURCES "subresources.kubevirt.io"
+#define KUBEVIRT_CDI          "cdi.kubevirt.io"
+
+/* --- objects (object.c) ------------------------------------------------------------------------------------------------ */
+
+/* Takes `object`. */
+kubevirt_vm *kubevirt_vm_new(cJSON *object);
+void kubevirt_vm_free(kubevirt_vm *vm);
+void kubevirt_vm_identity(const kubevirt_vm *vm, vmctl_identity *identity);
+
+/* ".../virtualmachines/NAME" of the VM, and of its instance. free. */
+char *kubevirt_vm_path(const kubevirt_vm *vm);
+char *kubevirt_vmi_path(const kubevirt_vm *vm);
+/* The collection of that plural in the namespace (NULL: in all). free. */
+char *kubevirt_collection(const char *plural, const char *namespace_name);
+
+/* The VirtualMachine as it is now: what lookup saw a moment ago is used once without asking again. NOT_FOUND when it is gone, or another of
+ * its name is there. *out: cJSON_Delete. */
+int kubevirt_vm_get(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, cJSON **out, vmctl_error **err);
+/* Its instance; *out NULL: there is none. */
+int kubevirt_vmi_get(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, cJSON **out,
+                     vmctl_error **err);
+/* The state now, by at most two requests. *object (may be NULL): the VirtualMachine. */
+int kubevirt_vm_state(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
+                      cJSON **object, vmctl_error **err);
+
+/* PUT .../{virtualmachines|virtualmachineinstances}/NAME/SUB of KubeVirt's own API. body NULL: {}. status may be NULL. */
+int kubevirt_act(kubevirt_conn *conn, const kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
+                 kube_status *status, const vmc_deadline *deadline, vmctl_error **err);
+
+/* The KubeVirt object of the cluster: asked once a connection. *out borrowed; NULL: it cannot be read (403), or there is none. */
+int kubevirt_installation(kubevirt_conn *conn, const vmc_deadline *deadline, const cJSON **out, vmctl_error **err);
+/* What it permits; NULL: nothing. */
+const cJSON *kubevirt_permitted_of(const cJSON *installation);
+
+/* The version of a group that the cluster serves, best first of `wanted` (NULL-terminated), for a write. UNSUPPORTED: none, naming what has
+ * to be installed. *out: constant as long as the connection. */
+int kubevirt_version_of(kubevirt_conn *conn, const char *group, const char *const *wanted, const char *missing,
+                        const vmc_deadline *deadline, const char **out, vmctl_error **err);
+
+/* Appends to the error's words of the hypervisor the last warnings that the cluster noted about the VM, its instance and its pods. */
+void kubevirt_add_warnings(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, const char *said,
+                           vmctl_error **err);
+
+/* --- waiting (wait.c) -------------------------------------------------------------------------------------------------- */
+
+typedef struct kubevirt_waiting {
+    const char *plural; /* "virtualmachines" */
+    const char *name;
+    const char *resource_version; /* NULL: what is there now counts as well */
+    const char *doing;            /* "waiting for web-1 to run" */
+    /* 1: reached; 0: not yet; negative: it never will, and *err says why. object NULL: it is gone. */
+    int (*settled)(const cJSON *object, void *user, vmctl_error **err);
+    void *user;
+    bool fail_fast;    /* of VMs: a fault (state.h) ends the wait */
+    const char *stale; /* a fault that was there before: it ends the wait only when it stays; NULL */
+} kubevirt_waiting;
+
+/* Watches one object until it is settled. TIMEOUT tells where it stood. */
+int kubevirt_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const kubevirt_waiting *waiting,
+                  const vmc_deadline *deadline, vmctl_error **err);
+/* The same for an object of another API: path of the collection. */
+int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *collection,
+                     const kubevirt_waiting *waiting, const vmc_deadline *deadline, vmctl_error **err);
+
+/* --- facts (facts.c) --------------------------------------------------------------------------------------------------- */
+
+/* Calls `each` with what the objects tell, unless a filter says no (options NULL: none). vmi may be NULL. snapshots -1: not asked for.
+ * Non-zero of `each` is returned as 1. */
+int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, int snapshots, unsigned facts,
+                           const vmctl_list_options *options, vmctl_vm_info_fn each, void *user);
+
+/* --- life, for others of this room -------------------------------------------------------------------------------------- */
+
+/* Powers off at once and waits. 0 too where it does not run. */
+int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
+/* Waits until it runs. stale: see kubevirt_waiting. */
+int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const char *stale,
+                          const vmc_deadline *deadline, vmctl_error **err);
+
+/* --- the table --------------------------------------------------------------------------------------------------------- */
+
+int kubevirt_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *opened, vmctl_error **err);
+void kubevirt_close(void *conn);
+int kubevirt_undo(void *conn, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err);
+
+int kubevirt_list(void *conn, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user, vmctl_error **err);
+int kubevirt_lookup(void *conn, const char *name_or_id, const vmctl_lookup_options *options, void **vm,
+                    vmctl_identity *identity, vmctl_error **err);
+void kubevirt_release(void *conn, void *vm);
+int kubevirt_get(void *conn, void *vm, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
+                 vmctl_error **err);
+int kubevirt_spec(void *conn, void *vm, const vmctl_call *call, vmctl_spec **out, vmctl_error **err);
+int kubevirt_native(void *conn, void *vm, const vmctl_call *call, char **out, vmctl_error **err);
+int kubevirt_render(void *conn, const vmctl_spec *spec, const vmctl_call *call, char **out, vmctl_error **err);
+
+int kubevirt_create(void *conn, const vmctl_spec *spec, const vmctl_create_options *options, const vmctl_marker *marker,
+                    vmc_journal *journal, void **vm, vmctl_identity *identity, vmctl_error **err);
+int kubevirt_remove(void *conn, void *vm, const vmctl_delete_options *options, vmctl_error **err);
+
+int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
+int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int kubevirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int kubevirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int kubevirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+
+int kubevirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);
+
+int kubevirt_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
+int kubevirt_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
+int kubevirt_pool_list(void *conn, const vmctl_call *call, vmctl_pool_fn each, void *user, vmctl_error **err);
+int kubevirt_network_list(void *conn, const vmctl_call *call, vmctl_network_fn each, void *user, vmctl_error **err);
+
+#endif

@@ -1,0 +1,242 @@
+/* Deleting a VM: what its data volume templates made goes with it, unless it shall stay. */
+#include "ops.h"
+
+#include <string.h>
+
+/* --- disks ------------------------------------------------------------------------------------------------------------- */
+
+static char *data_volume_path(const kubevirt_vm *vm, const char *name) {
+    return kube_path(KUBEVIRT_CDI, "v1beta1", vm->namespace_name, "datavolumes", name, NULL);
+}
+
+static bool is_managed(const cJSON *object) {
+    return vmc_json_key_string(vmc_json_at(object, "metadata.annotations"), KUBEVIRT_CREATED) != NULL;
+}
+
+static int ignore_missing(int code, vmctl_error **why, vmctl_error **err) {
+    if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_UNSUPPORTED) { /* gone; or there is no CDI */
+        vmctl_error_free(*why);
+        *why = NULL;
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, why);
+    return code;
+}
+
+/* A data volume without an owner is collected with nobody. */
+static int disown(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                  vmctl_error **err) {
+    VMC_AUTO_FREE char *path = data_volume_path(vm, name);
+    VMC_AUTO_JSON *patch = cJSON_CreateObject();
+    cJSON_AddNullToObject(vmc_json_map(patch, "metadata"), "ownerReferences");
+    vmctl_error *why = NULL;
+    return ignore_missing(kube_patch(conn->client, path, patch, NULL, deadline, NULL, &why), &why, err);
+}
+
+static int keep_templates(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *object, const vmc_deadline *deadline,
+                          vmctl_error **err) {
+    const cJSON *template;
+    int code = 0;
+    cJSON_ArrayForEach(template, vmc_json_at(object, "spec.dataVolumeTemplates")) {
+        const char *name = vmc_json_string(template, "metadata.name", "");
+        if (code == 0)
+            code = disown(conn, vm, name, deadline, err);
+        if (code == 0)
+            vmc_note(deadline, VMCTL_NOTE_INFO, "the disk %s/%s stays", vm->namespace_name, name);
+    }
+    return code;
+}
+
+/* The garbage collector would do it some time later; then a VM of that name could not be made anew at once. */
+static int remove_templates(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *object,
+                            const vmctl_delete_options *options, const vmc_deadline *deadline, vmctl_error **err) {
+    const cJSON *template;
+    cJSON_ArrayForEach(template, vmc_json_at(object, "spec.dataVolumeTemplates")) {
+        const char *name = vmc_json_string(template, "metadata.name", "");
+        VMC_AUTO_FREE char *path = data_volume_path(vm, name);
+        VMC_AUTO_FREE char *shown = vmc_printf("%s/%s", vm->namespace_name, name);
+        vmctl_error *why = NULL;
+        int code = kube_delete(conn->client, path, NULL, deadline, NULL, &why);
+        if (code == VMCTL_E_PERMISSION_DENIED) /* it is the collector's then */
+            code = VMCTL_E_NOT_FOUND;
+        code = ignore_missing(code, &why, err);
+        if (code < 0)
+            return code;
+        if (options->removed)
+            options->removed("disk", shown, options->user);
+    }
+    return 0;
+}
+
+typedef struct users {
+    const kubevirt_vm *vm;
+    const char *claim;
+    char *other; /* who uses it besides */
+} users;
+
+static int find_user(cJSON **item, void *user) {
+    users *u = user;
+    const cJSON *volume;
+    if (strcmp(vmc_json_string(*item, "metadata.name", ""), u->vm->name) == 0)
+        return 0;
+    cJSON_ArrayForEach(volume, vmc_json_at(*item, "spec.template.spec.volumes")) {
+        const char *claim =
+            vmc_json_string(volume, "persistentVolumeClaim.claimName", vmc_json_string(volume, "dataVolume.name", ""));
+        if (strcmp(claim, u->claim) == 0) {
+            u->other = vmc_strdup(vmc_json_string(*item, "metadata.name", ""));
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* --disks: claims that others made, too, unless another VM uses them. */
+static int remove_claim(kubevirt_conn *conn, const kubevirt_vm *vm, const char *claim,
+                        const vmctl_delete_options *options, const vmc_deadline *deadline, vmctl_error **err) {
+    users u = {.vm = vm, .claim = claim};
+    VMC_AUTO_FREE char *collection = kubevirt_collection("virtualmachines", vm->namespace_name);
+    VMC_AUTO_FREE char *shown = vmc_printf("%s/%s", vm->namespace_name, claim);
+    int code = kube_list(conn->client, collection, NULL, deadline, find_user, &u, err);
+    VMC_AUTO_FREE char *other = u.other;
+    if (code < 0)
+        return code;
+    if (other) {
+        vmc_note(deadline, VMCTL_NOTE_WARNING, "disk %s stays: %s uses it too", shown, other);
+        return 0;
+    }
+    /* A claim of a data volume goes with that. */
+    VMC_AUTO_FREE char *data_volume = data_volume_path(vm, claim);
+    VMC_AUTO_FREE char *pvc = kube_path("", "v1", vm->namespace_name, "persistentvolumeclaims", claim, NULL);
+    const char *const paths[] = {data_volume, pvc};
+    for (size_t i = 0; code == 0 && i < 2; i++) {
+        vmctl_error *why = NULL;
+        code = ignore_missing(kube_delete(conn->client, paths[i], NULL, deadline, NULL, &why), &why, err);
+    }
+    if (code == 0 && options->removed)
+        options->removed("disk", shown, options->user);
+    return code;
+}
+
+static int remove_claims(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *object,
+                         const vmctl_delete_options *options, const vmc_deadline *deadline, vmctl_error **err) {
+    const cJSON *volume;
+    int code = 0;
+    cJSON_ArrayForEach(volume, vmc_json_at(object, "spec.template.spec.volumes")) {
+        const char *claim = vmc_json_string(volume, "persistentVolumeClaim.claimName", NULL);
+        if (!claim && !kubevirt_template_of(object, volume))
+            claim = vmc_json_string(volume, "dataVolume.name", NULL);
+        if (claim && code == 0)
+            code = remove_claim(conn, vm, claim, options, deadline, err);
+    }
+    return code;
+}
+
+/* Those that vmctl made carry the VM's uid as their owner; here by name, as the collector comes later. */
+static int remove_secrets(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *object, const vmc_deadline *deadline,
+                          vmctl_error **err) {
+    static const char *const paths[] = {"cloudInitNoCloud.secretRef.name", "cloudInitConfigDrive.secretRef.name",
+                                        "sysprep.secret.name"};
+    const cJSON *volume;
+    cJSON_ArrayForEach(volume, vmc_json_at(object, "spec.template.spec.volumes")) {
+        for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+            const char *name = vmc_json_string(volume, paths[i], NULL);
+            VMC_AUTO_FREE char *own = vmc_printf("%s-%s", vm->name, i < 2 ? "cloudinit" : "sysprep");
+            if (!name || strcmp(name, own) != 0)
+                continue;
+            VMC_AUTO_FREE char *path = kube_path("", "v1", vm->namespace_name, "secrets", name, NULL);
+            vmctl_error *why = NULL;
+            int code = kube_delete(conn->client, path, NULL, deadline, NULL, &why);
+            if (code == VMCTL_E_PERMISSION_DENIED)
+                code = VMCTL_E_NOT_FOUND;
+            code = ignore_missing(code, &why, err);
+            if (code < 0)
+                return code;
+        }
+    }
+    return 0;
+}
+
+/* --- the VM ------------------------------------------------------------------------------------------------------------ */
+
+static int check_stopped(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
+    if (state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_CRASHED)
+        return 0;
+    vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
+    return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off",
+                          vm->name);
+}
+
+static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
+    const char *uid = user;
+    (void)err;
+    return !object || strcmp(vmc_json_string(object, "metadata.uid", uid), uid) != 0;
+}
+
+static char *finalizers_of(const cJSON *object) {
+    VMC_AUTO_STRV names = {0};
+    const cJSON *name;
+    cJSON_ArrayForEach(name, vmc_json_at(object, "metadata.finalizers")) {
+        if (cJSON_IsString(name))
+            vmc_strv_add(&names, name->valuestring);
+    }
+    return names.count ? vmc_strv_join(&names, ", ") : NULL;
+}
+
+/* The object stays until its finalizers are through; it is gone when the watch says so. */
+static int wait_gone(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *leaving, const vmc_deadline *deadline,
+                     vmctl_error **err) {
+    const char *version = vmc_json_string(leaving, "metadata.resourceVersion", NULL);
+    bool held = vmc_str_eq(vmc_json_string(leaving, "kind", NULL), "VirtualMachine") &&
+                cJSON_GetArraySize(vmc_json_at(leaving, "metadata.finalizers")) > 0;
+    if (!held || !version)
+        return 0;
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to be gone", vm->name);
+    const kubevirt_waiting waiting = {.plural = "virtualmachines",
+                                      .name = vm->name,
+                                      .resource_version = version,
+                                      .doing = doing,
+                                      .settled = is_gone,
+                                      .user = vm->uid};
+    int code = kubevirt_wait(conn, vm, &waiting, deadline, err);
+    if (code != VMCTL_E_TIMEOUT)
+        return code;
+    VMC_AUTO_FREE char *finalizers = finalizers_of(leaving);
+    vmc_error_append(err, "; it is being deleted and held by %s", finalizers ? finalizers : "its finalizers");
+    return vmc_error_next(err, "the node of its pod may be away: vmctl events %s", vm->name);
+}
+
+static int delete_vm(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
+    VMC_AUTO_JSON *leaving = NULL;
+    const kube_write_options options = {.uid = vm->uid};
+    int code = kube_delete(conn->client, path, &options, deadline, &leaving, err);
+    if (code == VMCTL_E_CONFLICT)
+        return vmc_error(err, VMCTL_E_NOT_FOUND, "the VM %s is gone, and another of its name is there", vm->name);
+    return code < 0 ? code : wait_gone(conn, vm, leaving, deadline, err);
+}
+
+int kubevirt_remove(void *opaque, void *handle, const vmctl_delete_options *options, vmctl_error **err) {
+    kubevirt_conn *conn = opaque;
+    kubevirt_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ACT_MS);
+    VMC_AUTO_JSON *object = NULL;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    int code = kubevirt_vm_state(conn, vm, &deadline, &state, &object, err);
+    if (code == 0 && !options->force)
+        code = check_stopped(vm, state, err);
+    if (code == 0 && options->force && state != VMCTL_STATE_STOPPED && state != VMCTL_STATE_CRASHED)
+        code = kubevirt_power_off(conn, vm, &deadline, err);
+    bool own = is_managed(object) || options->disks == VMCTL_DELETE_ALL_DISKS;
+    bool keep = options->disks == VMCTL_DELETE_KEEP_DISKS || !own;
+    if (code == 0 && keep)
+        code = keep_templates(conn, vm, object, &deadline, err);
+    if (code == 0)
+        code = delete_vm(conn, vm, &deadline, err);
+    if (code == 0 && !keep)
+        code = remove_templates(conn, vm, object, options, &deadline, err);
+    if (code == 0 && options->disks == VMCTL_DELETE_ALL_DISKS)
+        code = remove_claims(conn, vm, object, options, &deadline, err);
+    if (code == 0 && is_managed(object))
+        code = remove_secrets(conn, vm, object, &deadline, err);
+    return code;
+}

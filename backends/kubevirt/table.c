@@ -1,0 +1,38 @@
+/* The table of operations; descriptor.c says the same as data, and a test holds them against each other. */
+#include "ops.h"
+
+static const vmctl_backend_ops kubevirt_ops = {
+    .size = sizeof kubevirt_ops,
+    .abi = VMCTL_BACKEND_ABI,
+
+    .open = kubevirt_open,
+    .close = kubevirt_close,
+    .undo = kubevirt_undo,
+
+    .list = kubevirt_list,
+    .lookup = kubevirt_lookup,
+    .release = kubevirt_release,
+    .get = kubevirt_get,
+    .spec = kubevirt_spec,
+    .native = kubevirt_native,
+    .render = kubevirt_render,
+
+    .create = kubevirt_create,
+    .remove = kubevirt_remove,
+
+    .start = kubevirt_start,
+    .stop = kubevirt_stop,
+    .restart = kubevirt_restart,
+    .reset = kubevirt_reset,
+    .pause = kubevirt_pause,
+    .resume = kubevirt_resume,
+
+    .events = kubevirt_events,
+
+    .host_info = kubevirt_host_info,
+    .host_list = kubevirt_host_list,
+    .pool_list = kubevirt_pool_list,
+    .network_list = kubevirt_network_list,
+};
+
+VMCTL_BACKEND_MODULE(kubevirt, kubevirt_ops)
