@@ -147,6 +147,8 @@ static int start(virtualbox_conn *conn, const virtualbox_vm *vm, bool discard, c
         code = discard_memory(conn, vm, deadline, err);
     int64_t kept = 0;
     if (code == 0)
+        code = virtualbox_serial_heal(conn, vm, machine, deadline, err);
+    if (code == 0)
         code = virtualbox_serial_keep(machine, &kept, err);
     if (code == 0) {
         code = launch(conn, vm, deadline, err);
@@ -314,12 +316,13 @@ static int follow_serial(virtualbox_conn *conn, const virtualbox_vm *vm, const c
     int code = virtualbox_load(conn, vm, deadline, &machine, err);
     if (code < 0)
         return code;
-    VMC_AUTO_FREE char *inside = machine->serial_path ? vmc_path_dirname(machine->serial_path) : NULL;
+    VMC_AUTO_FREE char *log = virtualbox_serial_log_path(machine);
+    const char *file = log ? log : machine->serial_path;
+    VMC_AUTO_FREE char *inside = file ? vmc_path_dirname(file) : NULL;
     if (!vmc_str_eq(machine->folder, old_folder) && vmc_str_eq(inside, old_folder)) {
-        VMC_AUTO_FREE char *path = vmc_printf("%s/%s", machine->folder, vmc_path_basename(machine->serial_path));
-        code =
-            virtualbox_say(conn, vm, "moving the serial port's file", deadline, NULL, err, "modifyvm", vm->id,
-                           "--uartmode1", vmc_str_eq(machine->serial_mode, "RawFile") ? "file" : "server", path, NULL);
+        VMC_AUTO_FREE char *path = vmc_printf("%s/%s", machine->folder, vmc_path_basename(file));
+        code = virtualbox_say(conn, vm, "moving the serial port's file", deadline, NULL, err, "modifyvm", vm->id,
+                              "--uartmode1", log ? "file" : "server", path, NULL);
     }
     vboxmanage_machine_free(machine);
     return code;

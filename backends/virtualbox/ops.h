@@ -123,6 +123,14 @@ int virtualbox_console_open(void *conn, void *vm, const vmctl_console_options *o
                             vmctl_error **err);
 int virtualbox_serial_log(void *conn, void *vm, const vmctl_log_options *options, vmctl_bytes_fn each, void *user,
                           vmctl_error **err);
+int virtualbox_screenshot(void *conn, void *vm, const vmctl_screenshot_options *options, vmctl_bytes_fn each,
+                          void *user, vmctl_error **err);
+int virtualbox_send_keys(void *conn, void *vm, const unsigned *codes, size_t count, const vmctl_keys_options *options,
+                         vmctl_error **err);
+int virtualbox_guest_forward(void *conn, void *vm, vmctl_forward *forward, vmc_journal *journal, const vmctl_call *call,
+                             char **way, vmctl_error **err);
+int virtualbox_metrics_list(void *conn, const vmctl_metrics_options *options, vmctl_metrics_fn each, void *user,
+                            vmctl_error **err);
 int virtualbox_display_list(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
                             vmctl_error **err);
 
@@ -130,6 +138,9 @@ int virtualbox_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each,
 int virtualbox_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
 int virtualbox_pool_list(void *conn, const vmctl_call *call, vmctl_pool_fn each, void *user, vmctl_error **err);
 int virtualbox_network_list(void *conn, const vmctl_call *call, vmctl_network_fn each, void *user, vmctl_error **err);
+
+/* How the rules begin that a port-forward adds for the while (forward.c). */
+#define VIRTUALBOX_FORWARD_NAME "vmctl-"
 
 /* --- what others of this room need ------------------------------------------------------------------------------ */
 
@@ -165,6 +176,13 @@ int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, vmc
 void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept);
 /* The file of earlier starts. free. */
 char *virtualbox_serial_earlier(const char *path);
+/* The file that the first port writes, or would if no console had it; NULL: none. free. */
+char *virtualbox_serial_log_path(const vboxmanage_machine *machine);
+/* The socket that a console makes of such a port. free. */
+char *virtualbox_serial_console_path(const char *log_path);
+/* Before a start: the port that a console left as a socket goes back to its file. */
+int virtualbox_serial_heal(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
+                           const vmc_deadline *deadline, vmctl_error **err);
 
 /* Starts it, from its saved memory where it has one. */
 int virtualbox_start_up(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,

@@ -150,11 +150,17 @@ static int remove_files(removal *r, vmctl_error **err) {
         if (!is_disk(path))
             code = remove_file(r, "file", path, err);
     }
-    if (code == 0 && r->machine->serial_path && virtualbox_marker_is_made(r->marker)) {
-        VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(r->machine->serial_path);
+    VMC_AUTO_FREE char *log = virtualbox_serial_log_path(r->machine);
+    if (code == 0 && r->machine->serial_path && virtualbox_marker_is_made(r->marker))
         code = remove_file(r, "log", r->machine->serial_path, err);
+    if (code == 0 && log && virtualbox_marker_is_made(r->marker)) {
+        VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(log);
+        VMC_AUTO_FREE char *socket = virtualbox_serial_console_path(log);
+        code = remove_file(r, "log", log, err);
         if (code == 0)
             code = remove_file(r, "log", earlier, err);
+        if (code == 0)
+            code = remove_file(r, "file", socket, err);
     }
     return code;
 }

@@ -17,6 +17,29 @@ char *virtualbox_serial_earlier(const char *path) {
     return vmc_printf("%s.earlier", path);
 }
 
+/* A console has made the port a socket for the while (console.c); where its process died, it still is one. */
+static const char console_ending[] = ".console";
+
+char *virtualbox_serial_console_path(const char *log_path) {
+    return vmc_printf("%s%s", log_path, console_ending);
+}
+
+char *virtualbox_serial_log_path(const vboxmanage_machine *machine) {
+    const char *path = machine->serial_path;
+    if (path && vmc_str_eq(machine->serial_mode, "HostPipe") && vmc_ends_with(path, console_ending))
+        return vmc_strndup(path, strlen(path) - strlen(console_ending));
+    return path && vmc_str_eq(machine->serial_mode, "RawFile") ? vmc_strdup(path) : NULL;
+}
+
+int virtualbox_serial_heal(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
+                           const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *path = virtualbox_serial_log_path(machine);
+    if (!path || !vmc_str_eq(machine->serial_mode, "HostPipe") || machine->state_file)
+        return 0;
+    return virtualbox_say(conn, vm, "giving the serial port back to its log", deadline, NULL, err, "modifyvm", vm->id,
+                          "--uartmode1", "file", path, NULL);
+}
+
 static int copy_on(int from, int to) {
     char buffer[BUFFER];
     ssize_t got;
@@ -131,12 +154,12 @@ int virtualbox_serial_log(void *opaque, void *handle, const vmctl_log_options *o
     int code = virtualbox_load(opaque, vm, &deadline, &machine, err);
     if (code < 0)
         return code;
-    if (!vmc_str_eq(machine->serial_mode, "RawFile") || !machine->serial_path) {
+    VMC_AUTO_FREE char *path = virtualbox_serial_log_path(machine);
+    if (!path) {
         vmc_error(err, VMCTL_E_NOT_FOUND, "%s keeps no serial log", vm->name);
         code = vmc_error_next(err, "give its spec serial: {log: NAME.log}");
     } else {
-        reader r = {
-            .options = options, .deadline = &deadline, .each = each, .user = user, .path = machine->serial_path};
+        reader r = {.options = options, .deadline = &deadline, .each = each, .user = user, .path = path};
         vmctl_error *why = NULL;
         code = read_all(&r, &why);
         if (code == 0 && options->follow && !r.stopped)

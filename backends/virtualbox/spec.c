@@ -62,9 +62,13 @@ static cJSON *nic_json(const cJSON *marker, const vboxmanage_nic *from) {
     put_text(nic, "source", from->source);
     put_text(nic, "model", virtualbox_nic_model(from->type));
     put_text(nic, "mac", from->mac);
-    cJSON *forwards = from->forward_count ? cJSON_AddArrayToObject(nic, "forward") : NULL;
+    cJSON *forwards = NULL;
     for (size_t i = 0; i < from->forward_count; i++) {
         const vboxmanage_forward *f = &from->forwards[i];
+        if (f->name && vmc_starts_with(f->name, VIRTUALBOX_FORWARD_NAME))
+            continue; /* of a port-forward that goes on */
+        if (!forwards)
+            forwards = cJSON_AddArrayToObject(nic, "forward");
         bool address = f->host_ip && *f->host_ip;
         VMC_AUTO_FREE char *text = vmc_printf("%s%s%s%u:%u", f->udp ? "udp:" : "", address ? f->host_ip : "",
                                               address ? ":" : "", f->host_port, f->guest_port);
@@ -100,8 +104,9 @@ static void put_parts(const vboxmanage_machine *m, cJSON *spec) {
     } else if (vmc_str_eq(m->graphics, "none")) {
         cJSON_AddStringToObject(cJSON_AddObjectToObject(spec, "display"), "type", "none");
     }
-    if (vmc_str_eq(m->serial_mode, "RawFile") && m->serial_path)
-        cJSON_AddStringToObject(cJSON_AddObjectToObject(spec, "serial"), "log", vmc_path_basename(m->serial_path));
+    VMC_AUTO_FREE char *log = virtualbox_serial_log_path(m);
+    if (log)
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(spec, "serial"), "log", vmc_path_basename(log));
     if (m->autostart)
         cJSON_AddBoolToObject(spec, "autostart", true);
 }

@@ -37,13 +37,18 @@ static const vmctl_backend_ops virtualbox_ops = {
     .snapshot_delete = virtualbox_snapshot_delete,
 
     .events = virtualbox_events,
+    .console_open = virtualbox_console_open,
     .serial_log = virtualbox_serial_log,
     .display_list = virtualbox_display_list,
+    .screenshot = virtualbox_screenshot,
+    .send_keys = virtualbox_send_keys,
+    .guest_forward = virtualbox_guest_forward,
 
     .host_info = virtualbox_host_info,
     .host_list = virtualbox_host_list,
     .pool_list = virtualbox_pool_list,
     .network_list = virtualbox_network_list,
+    .metrics_list = virtualbox_metrics_list,
 };
 
 VMCTL_BACKEND_MODULE(virtualbox, virtualbox_ops)

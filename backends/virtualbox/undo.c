@@ -1,10 +1,9 @@
 /* What a dead process noted before it made it, taken back. */
+#include "forward.h"
 #include "plan.h"
 #include "snapshot.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { UNDO_MS = 120000 };
 
@@ -28,11 +27,19 @@ static int undo_vm(virtualbox_conn *conn, const char *detail, const vmc_deadline
     return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
 }
 
+static const struct {
+    const char *kind;
+    int (*undo)(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+} kinds[] = {
+    {"vm", undo_vm},
+    {"snapshot", virtualbox_snapshot_undo},
+    {"natpf", virtualbox_forward_undo},
+};
+
 int virtualbox_undo(void *conn, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(call, UNDO_MS);
-    if (strcmp(kind, "vm") == 0)
-        return undo_vm(conn, detail, &deadline, err);
-    if (strcmp(kind, "snapshot") == 0)
-        return virtualbox_snapshot_undo(conn, detail, &deadline, err);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kinds[i].kind, kind) == 0)
+            return kinds[i].undo(conn, detail, &deadline, err);
     return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" cannot be read", kind, detail);
 }

@@ -289,6 +289,7 @@ static void read_display(vboxmanage_machine *m, const xmlNode *hardware) {
     const xmlNode *display = at(hardware, "Display");
     const xmlNode *remote = at(hardware, "RemoteDisplay");
     m->graphics = lower(attribute(display, "controller") ? attribute(display, "controller") : "VBoxVGA");
+    m->monitors = number(display, "monitorCount", 1);
     m->accelerate_3d = truth(display, "accelerate3D", false);
     m->vrde = truth(remote, "enabled", false);
     m->vrde_pack = text_of(remote, "VRDEExtPack");
@@ -334,6 +335,7 @@ static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     }
     m->serial_mode = text_of(port, "hostMode");
     m->serial_path = text_of(port, "path");
+    m->serial_server = truth(port, "server", false);
     const xmlNode *storage = at(hardware, "StorageControllers"); /* from 1.19 */
     read_storage(m, storage ? storage : at(machine, "StorageControllers"));
     EACH(folder, at(hardware, "SharedFolders"), "SharedFolder") {

@@ -111,6 +111,8 @@ struct vboxmanage_machine {
     bool accelerate_3d;
     bool autostart;
     bool vrde;
+    bool serial_server; /* of HostPipe and TCP: VirtualBox listens */
+    unsigned monitors;
     char *chipset;                               /* "piix3", "ich9" */
     char *firmware;                              /* "bios", "efi", "efi32", "efi64" */
     char *tpm;                                   /* "v2_0", ...; NULL: none */

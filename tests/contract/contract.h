@@ -66,8 +66,9 @@ typedef struct contract_profile {
     const char *const *variants; /* YAML of VMs whose spec is taken back and applied; NULL-terminated */
     int rounds;                  /* how often threads look while others work: a look may be a program that is started */
     bool starts_paused;
-    bool differencing; /* snapshots are images on top of the disks, and one is merged into one image only */
-    bool has_bridges;  /* VMs on bridges and networks of the hypervisor start on the machines of these tests */
+    bool differencing;   /* snapshots are images on top of the disks, and one is merged into one image only */
+    bool counts_traffic; /* bytes of disks and networks are among the counters */
+    bool has_bridges;    /* VMs on bridges and networks of the hypervisor start on the machines of these tests */
     const char *const
         *untried; /* features whose tests run and show only part of them here; NULL-terminated. NULL: none */
     const contract_mark

@@ -137,6 +137,7 @@ static const contract_profile profiles[] = {
         .agent = "guestAgent: true",
         .variants = libvirt_variants,
         .starts_paused = true,
+        .counts_traffic = true,
         .rounds = 20,
         .refused = libvirt_refused,
         .has_bridges = true,

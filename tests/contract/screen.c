@@ -180,12 +180,15 @@ static void keys_of_one_call_are_held_together(void **state) {
     const char *const joined[] = {"shift+enter"};
     vmctl_keys_options options = VMCTL_KEYS_OPTIONS_INIT;
     options.hold_ms = 1500;
+    int64_t began = now_ms();
     MUST(vmctl_send_keys(vm, joined, 1, &options, &err));
+    bool waited = now_ms() - began >= 1500; /* a hypervisor that has no timer for them */
     log = wait_said(vm, "scan 1c");
     int64_t down = now_ms();
-    assert_null(strstr(log.bytes, "scan 9c"));
+    if (!waited)
+        assert_null(strstr(log.bytes, "scan 9c"));
     wait_said(vm, "scan 9c");
-    assert_in_range(now_ms() - down, 1000, 10000);
+    assert_in_range(now_ms() - (waited ? began : down), 1000, 10000);
     vmctl_vm_free(vm);
 }
 
@@ -261,9 +264,13 @@ static void counters_of_all_vms(void **state) {
     assert_int_equal(first.cpus, 1);
     assert_int_equal(first.memory_mib, 32);
     assert_in_range(first.resident_mib, 1, 4096);
-    assert_in_range(first.disk_read_bytes, 512, 1 << 20); /* the boot sector, of a disk of 1 MiB */
-    assert_int_equal(first.disk_write_bytes, 0);
-    assert_true(first.net_rx_bytes != UINT64_MAX && first.net_tx_bytes != UINT64_MAX);
+    if (profile->counts_traffic) {
+        assert_in_range(first.disk_read_bytes, 512, 1 << 20); /* the boot sector, of a disk of 1 MiB */
+        assert_int_equal(first.disk_write_bytes, 0);
+        assert_true(first.net_rx_bytes != UINT64_MAX && first.net_tx_bytes != UINT64_MAX);
+    } else { /* absent, and not zero */
+        assert_true(first.disk_read_bytes == UINT64_MAX && first.net_rx_bytes == UINT64_MAX);
+    }
     wait_line(busy, 15);
     vmctl_metrics second = counted("me-a", false, 1);
     assert_true(second.time_ns > first.time_ns);

@@ -87,7 +87,7 @@ typedef struct vmctl_keys_options {
 
 enum { VMCTL_KEYS_MAX = 16 };
 
-/* Presses keys together and returns; the hypervisor releases them after hold_ms. At most VMCTL_KEYS_MAX at once. The names are those
+/* Presses keys together and returns; the hypervisor releases them after hold_ms (VirtualBox has no timer for that: there the call waits). At most VMCTL_KEYS_MAX at once. The names are those
  * of Linux' input-event-codes.h in any case, with or without KEY_ ("leftctrl", "a", "f1"), and what people say: ctrl, alt,
  * altgr, shift, super, win, return, escape, del, ins, pgup, pgdn, up, ... "ctrl+alt+delete" is three keys. VMCTL_E_INVALID_ARGUMENT: no
  * such key (with the nearest name), before any is pressed. VMCTL_E_INVALID_STATE: the VM's CPUs do not run. */
