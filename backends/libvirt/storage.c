@@ -41,6 +41,7 @@ void libvirt_file_free(libvirt_file *file) {
     free(file->snapshot);
     free(file->content);
     free(file->origin);
+    free(file->note);
     *file = (libvirt_file){0};
 }
 

@@ -56,8 +56,9 @@ typedef struct libvirt_file {
     char *content;         /* BYTES */
     size_t length;
     bool block;
-    libvirt_pool *pool; /* of the store; NULL: IN_PLACE */
-    char *origin;       /* the image, as the spec names it; NULL */
+    libvirt_pool *pool;               /* of the store; NULL: IN_PLACE */
+    char *origin;                     /* the image, as the spec names it; NULL */
+    struct libvirt_volume_note *note; /* of a volume made through the daemon; NULL */
 } libvirt_file;
 
 void libvirt_file_free(libvirt_file *file);
@@ -99,6 +100,12 @@ int libvirt_make_pools(libvirt_store *store, vmctl_error **err);
 int libvirt_make_file(libvirt_store *store, libvirt_file *file, vmc_journal *journal, vmctl_error **err);
 /* Lets the daemon see the files. */
 void libvirt_store_sync(libvirt_store *store);
+
+/* A volume in the journal is TOKEN:SECONDS POOL/NAME: libvirt gives it no identity, so the entry says which process made it and when that was last known
+ * to be at it. *seconds 0: not noted. The volume is within `detail`. */
+const char *libvirt_volume_note_read(const char *detail, bool *own, int64_t *seconds);
+/* While a volume's bytes are sent: notes from time to time that this process is still at it. */
+int libvirt_volume_note_renew(const libvirt_file *file, vmctl_error **err);
 
 /* transfer.c: fills a new volume of the pool from a local file (sparse when raw) or from memory; the volume exists already. */
 int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_file *file, const char *source,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int libvirt_make_pools(libvirt_store *store, vmctl_error **err) {
@@ -162,6 +163,57 @@ static int make_in_folder(const libvirt_store *store, libvirt_file *file, vmc_jo
 
 /* --- through the daemon ----------------------------------------------------------------------------------- */
 
+enum { RENEW_MS = 30000 };
+
+struct libvirt_volume_note {
+    vmc_journal *journal;
+    const char *kind;
+    size_t mark;
+    int64_t at_ms;
+};
+
+static unsigned long long own_token(void) {
+    static unsigned long long token;
+    unsigned long long made = 0, none = 0;
+    if (__atomic_load_n(&token, __ATOMIC_ACQUIRE) == 0) {
+        if (getrandom(&made, sizeof made, 0) != (ssize_t)sizeof made)
+            made = (unsigned long long)vmc_now_ms() << 20 ^ (unsigned long long)getpid();
+        __atomic_compare_exchange_n(&token, &none, made | 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
+    return __atomic_load_n(&token, __ATOMIC_ACQUIRE);
+}
+
+static int note_volume(const libvirt_file *file, size_t *mark, vmctl_error **err) {
+    VMC_AUTO_FREE char *detail =
+        vmc_printf("%016llx:%lld %s/%s", own_token(), (long long)time(NULL), file->pool->name, file->name);
+    file->note->at_ms = vmc_now_ms();
+    return vmc_journal_add(file->note->journal, file->note->kind, detail, mark, err);
+}
+
+int libvirt_volume_note_renew(const libvirt_file *file, vmctl_error **err) {
+    if (!file->note || vmc_now_ms() - file->note->at_ms < RENEW_MS)
+        return 0;
+    size_t mark = 0;
+    int code = note_volume(file, &mark, err);
+    if (code == 0)
+        code = vmc_journal_drop(file->note->journal, file->note->mark, err);
+    file->note->mark = mark;
+    return code;
+}
+
+const char *libvirt_volume_note_read(const char *detail, bool *own, int64_t *seconds) {
+    unsigned long long token = 0;
+    long long at = 0;
+    int length = 0;
+    *own = false;
+    *seconds = 0;
+    if (sscanf(detail, "%16llx:%lld %n", &token, &at, &length) < 2 || length == 0)
+        return detail; /* of an earlier version */
+    *own = token == own_token();
+    *seconds = at;
+    return detail + length;
+}
+
 static char *volume_xml(const libvirt_file *file, uint64_t capacity) {
     VMC_AUTO_STR xml = {0};
     vmc_str_add(&xml, "<volume><name>");
@@ -245,9 +297,11 @@ static int make_through_daemon(libvirt_store *store, libvirt_file *file, vmc_jou
     virStoragePoolRef(file->pool->virt);
     rpc->pool = file->pool->virt;
     rpc->text = volume_xml(file, capacity);
-    VMC_AUTO_FREE char *detail = vmc_printf("%s/%s", file->pool->name, file->name);
-    size_t mark = 0;
-    int code = vmc_journal_add(journal, store->keep_used ? "added-volume" : "volume", detail, &mark, err);
+    if (!file->note)
+        file->note = vmc_alloc(sizeof *file->note);
+    file->note->journal = journal;
+    file->note->kind = store->keep_used ? "added-volume" : "volume";
+    int code = note_volume(file, &file->note->mark, err);
     if (code < 0)
         return code;
     bool flat = file->kind == LIBVIRT_FILE_FLAT;
@@ -255,9 +309,9 @@ static int make_through_daemon(libvirt_store *store, libvirt_file *file, vmc_jou
     code = libvirt_rpc_run(store->conn, store->deadline, flat ? "copying the volume" : "making the volume",
                            flat ? work_clone_volume : work_create_volume, rpc, err);
     if (code == VMCTL_E_ALREADY_EXISTS)
-        vmc_journal_drop(journal, mark, NULL);
+        vmc_journal_drop(journal, file->note->mark, NULL);
     if (code < 0)
-        return vmc_error_prefix(err, "%s", detail);
+        return vmc_error_prefix(err, "%s/%s", file->pool->name, file->name);
     free(file->path);
     file->path = rpc->out;
     rpc->out = NULL;

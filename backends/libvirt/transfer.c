@@ -60,6 +60,8 @@ static int advance(upload *up, uint64_t bytes, vmctl_error **err) {
     up->done += bytes;
     int code =
         vmc_progress(up->deadline, up->vm, up->stage, up->file->device, VMCTL_UNIT_BYTES, up->done, up->total, err);
+    if (code >= 0)
+        code = libvirt_volume_note_renew(up->file, err);
     return code < 0 ? code : vmc_deadline_check(up->deadline, up->stage, err);
 }
 

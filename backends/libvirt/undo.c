@@ -2,8 +2,8 @@
  *
  *   file PATH                  an unfinished file under a name of its own
  *   inode DEVICE:NUMBER PATH   a finished file, and nothing else that has its name by now
- *   volume POOL/NAME           made by the daemon
- *   added, added-volume        the same two, unless a VM uses it by now: for a change of a VM that stays
+ *   volume TOKEN:SECONDS POOL/NAME   made by the daemon (storage.h), unless a VM uses it by now or it was written to since
+ *   added, added-volume        the same two; the file too, unless a VM uses it by now: for a change of a VM that stays
  *   domain UUID NAME           by the UUID that was chosen before it was defined
  *   log PATH                   what the host writes as soon as the domain starts
  *   snapshot, freeze, stale-save   see snapshot.h
@@ -22,11 +22,13 @@
 #include "xpath.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { UNDO_MS = 60000, VOLUME_TRIES = 20, VOLUME_PAUSE_MS = 100 };
+enum { ALIVE_S = 120 }; /* a volume is noted anew every half a minute while it is filled; and the clocks of two hosts */
 
 static int undo_file(const char *path, vmctl_error **err) {
     if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR)
@@ -76,23 +78,39 @@ static int work_undo_volume(libvirt_rpc *rpc) {
     return -1;
 }
 
-static int undo_volume(libvirt_conn *conn, const char *detail, bool keep_used, const vmc_deadline *deadline,
-                       vmctl_error **err) {
-    const char *slash = strchr(detail, '/');
+/* Whether it is still what the journal means: somebody may have removed that one and made another of its name. A VM that has it is not the
+ * journal's, whose VM was undone before; and nobody but the dead process wrote to it, up to about when that died. */
+static int is_ours(libvirt_conn *conn, const char *volume, bool own, int64_t seconds, const vmc_deadline *deadline,
+                   bool *ours, vmctl_error **err) {
+    VMC_AUTO_FREE char *xml = NULL;
+    *ours = false;
+    int code = libvirt_volume_find(conn, volume, deadline, NULL, &xml, err);
+    VMC_AUTO_FREE char *path = xml ? libvirt_xpath_text(xml, "/volume/target/path") : NULL;
+    VMC_AUTO_FREE char *written = xml ? libvirt_xpath_text(xml, "/volume/target/timestamps/mtime") : NULL;
+    if (code < 0 || !path)
+        return code;
+    bool used = false;
+    code = is_used(conn, path, deadline, &used, err);
+    bool later = !own && seconds && written && strtoll(written, NULL, 10) > seconds + ALIVE_S;
+    *ours = code == 0 && !used && !later;
+    if (later && !used)
+        vmc_note(deadline, VMCTL_NOTE_WARNING,
+                 "the volume %s stays: it was written to after the command that may have made it had died", volume);
+    return code;
+}
+
+static int undo_volume(libvirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
+    bool own = false, ours = false;
+    int64_t seconds = 0;
+    const char *volume = libvirt_volume_note_read(detail, &own, &seconds);
+    const char *slash = strchr(volume, '/');
     if (!slash)
         return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"volume %s\" cannot be read", detail);
-    if (keep_used) {
-        VMC_AUTO_FREE char *xml = NULL;
-        int code = libvirt_volume_find(conn, detail, deadline, NULL, &xml, err);
-        VMC_AUTO_FREE char *path = xml ? libvirt_xpath_text(xml, "/volume/target/path") : NULL;
-        bool used = false;
-        if (code == 0 && path)
-            code = is_used(conn, path, deadline, &used, err);
-        if (code < 0 || used || !path)
-            return code;
-    }
+    int code = is_ours(conn, volume, own, seconds, deadline, &ours, err);
+    if (code < 0 || !ours)
+        return code;
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
-    rpc->text = vmc_strndup(detail, (size_t)(slash - detail));
+    rpc->text = vmc_strndup(volume, (size_t)(slash - volume));
     rpc->name = vmc_strdup(slash + 1);
     return libvirt_rpc_run(conn, deadline, "removing the volume", work_undo_volume, rpc, err);
 }
@@ -139,7 +157,7 @@ int libvirt_undo(void *conn_, const char *kind, const char *detail, const vmctl_
     if (strcmp(kind, "inode") == 0 || strcmp(kind, "added") == 0)
         return undo_inode(conn, detail, added, &deadline, err);
     if (strcmp(kind, "volume") == 0 || strcmp(kind, "added-volume") == 0)
-        return undo_volume(conn, detail, added, &deadline, err);
+        return undo_volume(conn, detail, &deadline, err);
     if (strcmp(kind, "domain") == 0)
         return undo_domain(conn, detail, &deadline, err);
     if (strcmp(kind, "snapshot") == 0)

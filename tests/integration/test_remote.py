@@ -140,6 +140,43 @@ serial: {{log: far-1.log}}
         self.assertEqual(os.listdir(self.small), [])
         self.assertEqual(self.ok(self.far_vmctl("list", "-o", "name")).out, "")
 
+    def test_7_a_vm_of_there_becomes_a_file_of_here_and_a_vm_again(self):
+        folder = pathlib.Path(os.environ["WORLD"]) / "taken"
+        folder.mkdir()
+        self.ok(self.far_vmctl("create", "far-7", "--memory", "32MiB", "--image", harness.GUEST, "--set", "networks=[]",
+                               "--set", "accel=tcg", "--set", "display=none", "--set", "serial.log=far-7.log"))
+        self.ok(self.far_vmctl("export", "far-7", str(folder / "far-7.ova"), timeout=120))
+        members = self.ok(harness.run("tar", "tf", str(folder / "far-7.ova"))).out.split()
+        self.assertTrue(members[0].endswith(".ovf") and any(m.endswith(".vmdk") for m in members), members)
+        self.assertEqual(os.listdir(folder), ["far-7.ova"], "what the disks went through on the way is removed")
+        self.ok(self.far_vmctl("delete", "far-7"))
+        self.ok(self.far_vmctl("import", str(folder / "far-7.ova"), "--name", "far-8", timeout=120))
+        self.ok(self.far_vmctl("set", "far-8", "accel=tcg"))
+        self.ok(self.far_vmctl("start", "far-8"))
+        console = self.ok(self.far_vmctl("console", "far-8", "--until", "line [0-9]+", "--timeout", "30s"))
+        self.assertIn("vmctl guest: line", console.out)
+        self.ok(self.far_vmctl("delete", "far-8", "--force"))
+        self.assertEqual(harness.files(self.far / "_var_lib_libvirt/images"), [])
+
+    def test_8_what_a_dead_command_left_is_removed_and_nothing_else(self):
+        images = self.far / "_var_lib_libvirt/images"
+        now = int(time.time())
+        # made by it; made (or written to) by somebody long after it had died; and used by a VM by now
+        for name in ("left", "later", "used"):
+            self.ok(harness.virsh("vol-create-as", "default", f"{name}.img", "1M", uri=self.uri))
+        self.ok(self.far_vmctl("create", "far-9", "--memory", "32MiB", "--set", "networks=[]", "--set", "disks=[{name: root, volume: default/used.img}]"))
+        # each beside the other names what the journal of one process says
+        for name, seconds in (("left", now), ("later", now - 3600), ("used", now)):
+            harness.leave_journal("volume", f"00000000000000ab:{seconds} default/{name}.img", self.uri)
+            done = self.ok(self.far_vmctl("create", f"beside-{name}", "--memory", "32MiB", "--image", harness.GUEST, "--set", "networks=[]"))
+            self.ok(self.far_vmctl("delete", f"beside-{name}"))
+            self.assertEqual("later.img stays" in done.err, name == "later", done.err)
+        self.assertEqual([f.name for f in sorted(images.iterdir())], ["later.img", "used.img"])
+        self.assertEqual(harness.files(pathlib.Path(os.environ["HOME"]) / ".local/state/vmctl"), [])
+        self.ok(self.far_vmctl("delete", "far-9"))
+        for name in ("later", "used"):
+            self.ok(harness.virsh("vol-delete", f"{name}.img", "default", uri=self.uri))
+
     def test_5_a_host_that_is_not_there(self):
         result = vmctl("list", "--connect", "qemu+ssh://root@127.0.0.1:9/system?no_verify=1&no_tty=1", "-o", "json", timeout=90)
         self.status(result, 9, "unavailable")
