@@ -1,5 +1,6 @@
 /* The life of a VM. A verb is tried at once; only when VirtualBox refuses is it asked for the state, to say what is the matter. */
 #include "facts.h"
+#include "migrate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,22 @@ static int discard_memory(virtualbox_conn *conn, const virtualbox_vm *vm, const 
                           NULL);
 }
 
+/* It came by teleporting, and would wait for another one to come. */
+static int close_teleporter(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                            vmctl_error **err) {
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    int code = virtualbox_ask_state(conn, vm, deadline, &state, NULL, err);
+    if (code < 0 || state != VMCTL_STATE_STOPPED) /* the file says nothing of what runs */
+        return code;
+    code = virtualbox_say(conn, vm, "switching the teleporter off", deadline, NULL, err, "modifyvm", vm->id,
+                          "--teleporter", "off", "--teleporter-port", "0", "--teleporter-address", "",
+                          "--teleporter-password", "", NULL);
+    if (code == 0)
+        code = virtualbox_say(conn, vm, "switching the teleporter off", deadline, NULL, err, "setextradata", vm->id,
+                              VIRTUALBOX_ARRIVED, NULL);
+    return code;
+}
+
 /* 1: it runs already, which a note told. */
 static int launch(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_STRV argv = {0};
@@ -145,6 +162,8 @@ static int start(virtualbox_conn *conn, const virtualbox_vm *vm, bool discard, c
     int code = virtualbox_load(conn, vm, deadline, &machine, err);
     if (code == 0 && discard && machine->state_file)
         code = discard_memory(conn, vm, deadline, err);
+    if (code == 0 && machine->teleporter && vboxmanage_extra(machine, VIRTUALBOX_ARRIVED))
+        code = close_teleporter(conn, vm, deadline, err);
     int64_t kept = 0;
     if (code == 0)
         code = virtualbox_serial_heal(conn, vm, machine, deadline, err);
@@ -188,8 +207,12 @@ int virtualbox_power_off(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_dea
     if (code == 0)
         virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, VMCTL_STATE_STOPPED, NULL);
     if (code == VMCTL_E_INVALID_STATE) { /* it does not run (any more), or is on its way */
+        /* One that waits for a VM which is teleported to it cannot be powered off: its process is ended. */
+        bool waits = why && strstr(vmctl_error_message(why), "TeleportingIn");
         vmctl_error_free(why);
-        return 1;
+        return waits ? virtualbox_say(conn, vm, "ending the VM's process", deadline, NULL, err, "startvm", vm->id,
+                                      "--type", "emergencystop", NULL)
+                     : 1;
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
     return code;

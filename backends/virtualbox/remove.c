@@ -193,6 +193,20 @@ static void remove_folder(const char *folder) {
     rmdir(folder);
 }
 
+void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker) {
+    VMC_AUTO_FREE char *logs = vmc_printf("%s/Logs", machine->folder);
+    const cJSON *file;
+    cJSON_ArrayForEach(file, virtualbox_json_get(marker, "files")) {
+        VMC_AUTO_FREE char *path = cJSON_IsString(file) ? vmc_path_absolute(machine->folder, file->valuestring) : NULL;
+        if (path && !is_disk(path))
+            unlink(path);
+    }
+    if (machine->nvram)
+        unlink(machine->nvram);
+    virtualbox_remove_tree(logs, NULL);
+    remove_folder(machine->folder);
+}
+
 /* VirtualBox fails over a disk that its snapshots leave as it is: attached in each of them, it is to be deleted twice. */
 static int drop_snapshots(const removal *r, vmctl_error **err) {
     const vboxmanage_machine *m = r->machine;
@@ -219,6 +233,12 @@ static int remove_all(removal *r, vmctl_error **err) {
         tell(r, "disk", r->going.items[i]);
     if (code == 0)
         code = remove_detached(r, err);
+    for (size_t i = 0; code == 0 && i < r->going.count;
+         i++) { /* one that came from another VirtualBox has its disks there */
+        VMC_AUTO_FREE char *folder = vmc_path_dirname(r->going.items[i]);
+        if (!vmc_str_eq(folder, r->machine->folder) && virtualbox_marker_owns(r->marker, r->machine, r->going.items[i]))
+            rmdir(folder);
+    }
     if (code == 0)
         remove_folder(r->machine->folder);
     return code;

@@ -2,12 +2,13 @@
 #include "snapshot.h"
 
 #include "facts.h"
+#include "migrate.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-enum { SHORT_MS = 60000, SETTLE_MS = 100, CLOCK_SLACK_S = 2 };
+enum { SHORT_MS = 60000, CLOCK_SLACK_S = 2 };
 
 /* --- the scene ------------------------------------------------------------------------------------------------- */
 
@@ -245,23 +246,6 @@ int virtualbox_snapshot_rename(void *conn, void *vm, const char *name, const cha
 
 /* --- undo ---------------------------------------------------------------------------------------------------------- */
 
-/* VBoxManage ends at once when it is killed, and VirtualBox goes on: its work is waited for, then taken back. */
-static int wait_idle(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
-    virtualbox_scene scene = {.conn = conn, .vm = (virtualbox_vm *)vm, .deadline = deadline};
-    int code = VMCTL_E_BUSY;
-    while (code == VMCTL_E_BUSY) {
-        free(scene.native);
-        scene.native = NULL;
-        code = virtualbox_ask_state(conn, vm, deadline, &scene.state, &scene.native, err);
-        if (code == 0 && virtualbox_check_idle(&scene, NULL) == VMCTL_E_BUSY) {
-            code = vmc_deadline_poll(deadline, -1, 0, SETTLE_MS, "waiting for the snapshot to be done", err);
-            code = code < 0 ? code : VMCTL_E_BUSY;
-        }
-    }
-    free(scene.native);
-    return code;
-}
-
 int virtualbox_snapshot_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
                              vmctl_error **err) {
     char *name = NULL;
@@ -273,7 +257,9 @@ int virtualbox_snapshot_undo(virtualbox_conn *conn, const char *detail, const vm
     memcpy(vm.id, detail, 36);
     vmctl_error *why = NULL;
     vboxmanage_machine *machine = NULL;
-    int code = wait_idle(conn, &vm, deadline, &why);
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    /* VBoxManage ends at once when it is killed, and VirtualBox goes on: its work is waited for, then taken back. */
+    int code = virtualbox_wait_idle(conn, &vm, deadline, &state, NULL, &why);
     if (code == 0)
         code = virtualbox_load(conn, &vm, deadline, &machine, &why);
     for (size_t i = 0; code == 0 && i < machine->snapshot_count; i++) {

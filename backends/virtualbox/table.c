@@ -36,6 +36,8 @@ static const vmctl_backend_ops virtualbox_ops = {
     .snapshot_revert = virtualbox_snapshot_revert,
     .snapshot_delete = virtualbox_snapshot_delete,
 
+    .migrate = virtualbox_migrate,
+
     .events = virtualbox_events,
     .console_open = virtualbox_console_open,
     .serial_log = virtualbox_serial_log,

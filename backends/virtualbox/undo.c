@@ -1,5 +1,6 @@
 /* What a dead process noted before it made it, taken back. */
 #include "forward.h"
+#include "migrate.h"
 #include "plan.h"
 #include "snapshot.h"
 
@@ -34,6 +35,8 @@ static const struct {
     {"vm", undo_vm},
     {"snapshot", virtualbox_snapshot_undo},
     {"natpf", virtualbox_forward_undo},
+    {"departure", virtualbox_departure_undo},
+    {"arrival", virtualbox_arrival_undo},
 };
 
 int virtualbox_undo(void *conn, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err) {

@@ -323,6 +323,11 @@ static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     m->firmware = lower(attribute(firmware, "type") ? attribute(firmware, "type") : "BIOS");
     const char *tpm = attribute(at(hardware, "TrustedPlatformModule"), "type");
     m->tpm = tpm && strcmp(tpm, "None") != 0 ? vmc_strdup(tpm) : NULL;
+    const char *nvram = attribute(at(firmware, "NVRAM"), "path");
+    if (!nvram)
+        nvram = attribute(at(hardware, "BIOS/NVRAM"), "path"); /* before 1.20 */
+    VMC_AUTO_FREE char *usual = vmc_printf("%s.nvram", m->name);
+    m->nvram = vmc_path_absolute(m->folder, nvram && *nvram ? nvram : usual);
     m->autostart =
         truth(at(machine, "Hardware/Autostart"), "enabled", truth(at(machine, "Autostart"), "enabled", false));
     read_display(m, hardware);
@@ -389,6 +394,7 @@ static void read_machine(vboxmanage_machine *m, const xmlNode *machine) {
     const char *state_file = attribute(machine, "stateFile");
     m->state_file = state_file && *state_file ? vmc_path_absolute(m->folder, state_file) : NULL;
     m->description = content_of(at(machine, "Description"));
+    m->teleporter = truth(at(machine, "Teleporter"), "enabled", false);
     m->modified = truth(machine, "currentStateModified", true);
     EACH(item, at(machine, "ExtraData"), "ExtraDataItem") {
         const char *key = attribute(item, "name");
@@ -415,6 +421,7 @@ int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_er
         return vmc_error(err, VMCTL_E_UNSUPPORTED, "%s describes no VM, or an encrypted one", path);
     }
     vboxmanage_machine *m = vmc_alloc(sizeof *m);
+    m->settings = vmc_strdup(path);
     m->folder = vmc_path_dirname(path);
     read_machine(m, machine);
     xmlFreeDoc(doc);
@@ -474,10 +481,10 @@ static void storage_free(vboxmanage_machine *m) {
 void vboxmanage_machine_free(vboxmanage_machine *m) {
     if (!m)
         return;
-    char *const texts[] = {m->name,        m->os_type,      m->description, m->folder,     m->state_file,
-                           m->last_change, m->chipset,      m->firmware,    m->tpm,        m->graphics,
-                           m->boot[0],     m->boot[1],      m->boot[2],     m->boot[3],    m->vrde_pack,
-                           m->vrde_ports,  m->vrde_address, m->serial_mode, m->serial_path};
+    char *const texts[] = {m->settings,     m->nvram,       m->name,       m->os_type,  m->description, m->folder,
+                           m->state_file,   m->last_change, m->chipset,    m->firmware, m->tpm,         m->graphics,
+                           m->boot[0],      m->boot[1],     m->boot[2],    m->boot[3],  m->vrde_pack,   m->vrde_ports,
+                           m->vrde_address, m->serial_mode, m->serial_path};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         free(texts[i]);
     nics_free(m);

@@ -99,7 +99,9 @@ struct vboxmanage_machine {
     char id[37];
     char snapshot[37]; /* the current one; "" */
     char *name, *os_type, *description;
-    char *folder;      /* of its .vbox file: other relative paths start there */
+    char *settings;    /* its .vbox file */
+    char *folder;      /* of that: other relative paths start there */
+    char *nvram;       /* the file of UEFI variables and TPM, which need not be there; NULL: none is named */
     char *state_file;  /* absolute; NULL: not saved */
     char *last_change; /* "2026-11-26T15:02:08Z"; NULL */
     uint64_t memory_mib;
@@ -110,6 +112,7 @@ struct vboxmanage_machine {
     bool aborted;  /* its process died */
     bool accelerate_3d;
     bool autostart;
+    bool teleporter; /* it starts by waiting for a VM that is teleported to it */
     bool vrde;
     bool serial_server; /* of HostPipe and TCP: VirtualBox listens */
     unsigned monitors;

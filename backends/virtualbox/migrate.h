@@ -1,0 +1,32 @@
+/* backends/virtualbox/migrate.h - a running VM to another VirtualBox, by teleporting.
+ *
+ * The target gets the same VM (its settings file, registered there), starts it so that it waits on a port, and the source sends its memory.
+ * Disks are opened by both for a moment, which VirtualBox allows of shareable ones alone. Source: VirtualBox's manual, "Teleporting"; SDK reference,
+ * IConsole::teleport. */
+#ifndef VMC_VIRTUALBOX_MIGRATE_H
+#define VMC_VIRTUALBOX_MIGRATE_H
+
+#include "snapshot.h"
+
+/* The mark of a VM that came by teleporting: VirtualBox leaves it waiting for the next one, which a start must switch off first. */
+#define VIRTUALBOX_ARRIVED "vmctl.arrived"
+
+/* Everything that stands in the way, told to options->obstacle; the first fatal one's code. Nothing is touched. target NULL: the target is not
+ * looked at. */
+int virtualbox_migrate_check(const virtualbox_scene *scene, virtualbox_conn *target, const char *folder,
+                             const vmctl_migrate_options *options, vmctl_error **err);
+
+/* Waits until VirtualBox works on the VM no more; what its state is then. */
+int virtualbox_wait_idle(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
+                         char **native, vmctl_error **err);
+
+/* The source's VM is gone to the target: its definition goes too, its disks and what it logged stay. */
+int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
+
+/* Undoing. "departure" UUID: at the source; gone when the VM has been teleported. "arrival" UUID FOLDER: at the target; a VM that runs has arrived
+ * and stays, what waits or never began goes, and its disks stay. */
+int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                              vmctl_error **err);
+int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+
+#endif

@@ -1,0 +1,79 @@
+/* A teleport whose vmctl died: whose VM it is, is told by the states. */
+#include "migrate.h"
+
+#include "plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { ARRIVING_MS = 4000 };
+
+/* UUID[ FOLDER] */
+static int read_detail(const char *kind, const char *detail, bool folder, virtualbox_vm *vm, vmctl_error **err) {
+    if (!vboxmanage_is_uuid(detail, true) || (folder ? detail[36] != ' ' || detail[37] != '/' : detail[36] != 0))
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" cannot be read", kind, detail);
+    memcpy(vm->id, detail, 36);
+    vm->name = (char *)(folder ? vmc_path_basename(detail + 37) : vm->id);
+    return 0;
+}
+
+static int gone_is_fine(int code, vmctl_error **why, vmctl_error **err) {
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(*why);
+        *why = NULL;
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, why);
+    return code < 0 ? code : 0;
+}
+
+int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                              vmctl_error **err) {
+    virtualbox_vm vm = {.name = NULL};
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    VMC_AUTO_FREE char *native = NULL;
+    vmctl_error *why = NULL;
+    int code = read_detail("departure", detail, false, &vm, err);
+    if (code < 0)
+        return code;
+    code = virtualbox_wait_idle(conn, &vm, deadline, &state, &native, &why);
+    if (code == 0 && vmc_str_eq(native, "teleported"))
+        code = virtualbox_depart(conn, &vm, deadline, &why);
+    return gone_is_fine(code, &why, err);
+}
+
+/* A VM that waits is given the time that a source needs to end what it was sending. */
+static int wait_arrived(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
+                        vmctl_error **err) {
+    vmc_deadline arriving = vmc_deadline_within(deadline, ARRIVING_MS);
+    vmctl_error *why = NULL;
+    int code = virtualbox_wait_idle(conn, vm, &arriving, state, NULL, &why);
+    if (code == VMCTL_E_TIMEOUT && vmc_deadline_check(deadline, "waiting for the VM", NULL) == 0) {
+        vmctl_error_free(why);
+        *state = VMCTL_STATE_MIGRATING;
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                            vmctl_error **err) {
+    virtualbox_vm vm = {.name = NULL};
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    vmctl_error *why = NULL;
+    int code = read_detail("arrival", detail, true, &vm, err);
+    if (code < 0)
+        return code;
+    code = wait_arrived(conn, &vm, deadline, &state, &why);
+    if (code == 0 && (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED))
+        return 0;
+    if (code == 0) {
+        code = virtualbox_power_off(conn, &vm, deadline, &why);
+        code = code < 0 ? code : 0;
+    }
+    if (code == 0) /* its disks are the source's */
+        code = virtualbox_say(conn, &vm, "removing the VM at the target", deadline, NULL, &why, "unregistervm", vm.id,
+                              NULL);
+    code = gone_is_fine(code, &why, err);
+    return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
+}
