@@ -285,11 +285,22 @@ static void merge(cJSON *into, const cJSON *changed) {
     }
 }
 
+/* A VM that has grown to all that it has room for: the document shows no room any more, but the VM can shrink and grow again. */
+static void keep_room(const work *w, cJSON *said) {
+    static const char *const keys[] = {"cpus", "memory"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const cJSON *most = libvirt_json_get(libvirt_json_get(w->want, keys[i]), "max");
+        if (most && !libvirt_json_get(libvirt_json_get(said, keys[i]), "max"))
+            libvirt_json_put(ensure(said, keys[i]), "max", cJSON_Duplicate(most, true));
+    }
+}
+
 /* What the document shows now (with what was kept and still holds), and what this change said on top. */
 static void keep_keys(work *w) {
     if (!libvirt_xml_attr(libvirt_marker_find(w->build.domain), "version"))
         return;
     LIBVIRT_AUTO_JSON *said = libvirt_domain_json(w->build.domain, true);
+    keep_room(w, said);
     merge(said, w->changed);
     const cJSON *list, *item;
     cJSON_ArrayForEach(list, w->items) {

@@ -278,7 +278,11 @@ static bool put_content(const xmlNode *domain, const xmlNode *disk, cJSON *item)
         cJSON_AddStringToObject(item, "volume", path);
         return true;
     }
-    put_text(item, "image", libvirt_xml_attr(file, "origin"));
+    const char *origin = libvirt_xml_attr(file, "origin");
+    if (origin && !*origin) /* out of an archive: there is no image of it that `create` would take */
+        cJSON_AddStringToObject(item, "volume", path);
+    else
+        put_text(item, "image", origin);
     const char *format = libvirt_xml_attr_at(disk, "driver", "type");
     put_known(item, "format", format, (const char *const[]){"qcow2", "raw", NULL});
     return true;

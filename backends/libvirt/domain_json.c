@@ -277,6 +277,12 @@ static void take_back(cJSON *json, const char *path, const char *was, const char
     }
 }
 
+/* Somebody else may have let it grow beyond the room that was noted. */
+static void check_room(cJSON *map, const char *key) {
+    if (libvirt_json_integer(map, "max", INT64_MAX) < libvirt_json_integer(map, key, 0))
+        libvirt_json_put(map, "max", NULL);
+}
+
 void libvirt_keys_read(const xmlNode *domain, cJSON *json) {
     LIBVIRT_XML_EACH(kept, libvirt_marker_find(domain), "key") {
         const char *path = libvirt_xml_attr(kept, "path");
@@ -284,4 +290,6 @@ void libvirt_keys_read(const xmlNode *domain, cJSON *json) {
         if (path && *path)
             take_back(json, path, libvirt_xml_attr(kept, "was"), text);
     }
+    check_room(cJSON_GetObjectItemCaseSensitive(json, "cpus"), "count");
+    check_room(cJSON_GetObjectItemCaseSensitive(json, "memory"), "size");
 }

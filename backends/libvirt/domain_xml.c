@@ -265,7 +265,7 @@ static int native_xml(const vmctl_spec *spec, const char *native, const libvirt_
     return 0;
 }
 
-/* What the person wrote is the URL, where core has put the fetched file. */
+/* What the person wrote is the URL, where core has put the fetched file. "": an unpacked file that will not be there. */
 static void name_origins(const vmctl_spec *spec, cJSON *disks) {
     static const char *const keys[] = {"image", "cdrom"};
     cJSON *disk;
@@ -275,7 +275,7 @@ static void name_origins(const vmctl_spec *spec, cJSON *disks) {
             VMC_AUTO_FREE char *path = vmc_printf("disks[%zu].%s", i, keys[k]);
             const char *url = vmc_spec_origin(spec, path);
             if (url)
-                libvirt_json_put(disk, keys[k], cJSON_CreateString(url));
+                libvirt_json_put(disk, keys[k], *url ? cJSON_CreateString(url) : NULL);
         }
         i++;
     }

@@ -13,7 +13,7 @@ typedef struct libvirt_disk_plan {
     const char *format; /* "qcow2", "raw" */
     bool block;         /* a block device, not a file */
     bool own;           /* vmctl made it: noted in the marker, removed with the VM */
-    const char *origin; /* the image it was copied from, as the spec names it; NULL */
+    const char *origin; /* the image it was copied from, as the spec names it; "": one that is gone; NULL */
 } libvirt_disk_plan;
 
 /* What the host offers, from virConnectGetDomainCapabilities (capabilities.c fills it). */

@@ -7,6 +7,10 @@
 #include <time.h>
 
 enum { RECONNECT_MS = 500, ASK_MS = 60000 };
+enum {
+    SETTLE_MS = 250,
+    SETTLE_LIMIT_MS = 60000
+}; /* how often it is asked what a daemon that came back has taken up, and for how long */
 
 typedef struct watch {
     libvirt_conn *conn;
@@ -15,6 +19,7 @@ typedef struct watch {
     vmctl_event_fn each;
     void *user;
     libvirt_stock *stock;
+    int64_t settle_until; /* what was there when the daemon came back is not sure yet; 0: it is */
 } watch;
 
 static int64_t wall_ms(void) {
@@ -63,8 +68,10 @@ static int connect_anew(watch *w, bool first, libvirt_listener **out, vmctl_erro
     if (!code &&
         tell(w, VMCTL_EVENT_CONNECTED, wall_ms(), uuid ? w->options->vm : NULL, uuid, VMCTL_STATE_UNKNOWN, NULL))
         code = 1;
-    if (!code && !first)
+    if (!code && !first) {
         code = libvirt_stock_differences(w->stock, tell_now, w);
+        w->settle_until = vmc_now_ms() + SETTLE_LIMIT_MS;
+    }
     if (code) {
         libvirt_listener_close(listener);
         return code;
@@ -95,6 +102,21 @@ static int drain(watch *w, libvirt_listener *listener) {
                                                                                               : code;
 }
 
+/* libvirt takes its QEMUs up one by one, and tells nothing of one that turns out to be dead. 1: enough. */
+static int settle(watch *w, libvirt_listener *listener) {
+    libvirt_conn *conn = libvirt_listener_conn(listener);
+    vmc_deadline within = vmc_deadline_within(w->deadline, ASK_MS);
+    bool settled = false;
+    int code = libvirt_stock_settled(w->stock, conn, &settled, &within, NULL);
+    if (code == 0)
+        code = libvirt_stock_take(w->stock, conn, false, &within, NULL);
+    if (code == 0)
+        code = libvirt_stock_differences(w->stock, tell_now, w);
+    if (settled || vmc_now_ms() > w->settle_until)
+        w->settle_until = 0;
+    return code == VMCTL_E_CANCELLED || code > 0 ? code : 0; /* a lost connection is told by the listener */
+}
+
 /* The end of the deadline is the end of the listening, no error. */
 static int ended(int code, vmctl_error **why, vmctl_error **err) {
     if (code == VMCTL_E_TIMEOUT || code >= 0) {
@@ -116,6 +138,8 @@ static int listen_until_enough(watch *w, vmctl_error **err) {
         int slice = tick ? (quiet >= tick ? 0 : (int)(tick - quiet)) : -1;
         if (!listener && (slice < 0 || slice > RECONNECT_MS))
             slice = RECONNECT_MS;
+        if (w->settle_until && (slice < 0 || slice > SETTLE_MS))
+            slice = SETTLE_MS;
         code = vmc_deadline_poll(w->deadline, listener ? libvirt_listener_fd(listener) : -1, POLLIN, slice,
                                  "listening for events", &why);
         if (code < 0)
@@ -141,6 +165,8 @@ static int listen_until_enough(watch *w, vmctl_error **err) {
             code = connect_anew(w, false, &listener, &why);
             if (code == VMCTL_E_UNAVAILABLE)
                 code = 0; /* not back yet */
+        } else if (w->settle_until) {
+            code = settle(w, listener);
         }
     }
     libvirt_listener_close(listener);

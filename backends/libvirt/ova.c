@@ -317,19 +317,15 @@ static int unpack(importing *im, const char *vm, vmctl_error **err) {
     return code < 0 ? code : ova_extract(&im->package, targets, count, vm, im->deadline, err);
 }
 
-/* The marker names the OVA and the disk in it, not the unpacked file, which is gone then. */
-static void name_origins(importing *im, const char *path) {
-    VMC_AUTO_FREE char *whole = vmc_path_absolute(NULL, path);
+/* The unpacked files are gone when the VM is made: its spec names its own disks, and no image that nobody can create from. */
+static void forget_origins(const importing *im) {
     const vmctl_node *disks = vmctl_node_get(vmctl_spec_root(im->ready), "disks");
     for (size_t i = 0; i < vmctl_node_count(disks); i++) {
         const char *image = vmctl_node_string(vmctl_node_at(disks, i), "image", NULL);
-        for (size_t k = 0; image && k < im->descriptor.disk_count; k++) {
-            if (!vmc_str_eq(im->paths[k], image))
-                continue;
-            VMC_AUTO_FREE char *key = vmc_printf("disks[%zu].image", i);
-            VMC_AUTO_FREE char *origin = vmc_printf("%s/%s", whole, im->descriptor.disks[k].file);
-            vmc_spec_set_origin(im->ready, key, origin);
-        }
+        VMC_AUTO_FREE char *key = vmc_printf("disks[%zu].image", i);
+        for (size_t k = 0; image && k < im->descriptor.disk_count; k++)
+            if (vmc_str_eq(im->paths[k], image))
+                vmc_spec_set_origin(im->ready, key, "");
     }
 }
 
@@ -388,7 +384,7 @@ int libvirt_import_ova(void *conn, const char *path, const char *name, const vmc
         code = vmc_spec_ready("libvirt", im.spec, &inner, &im.ready, err);
     if (code < 0)
         return code;
-    name_origins(&im, path);
+    forget_origins(&im);
     vmctl_create_options options = VMCTL_CREATE_OPTIONS_INIT;
     options.call = &inner;
     code = libvirt_create(conn, im.ready, &options, marker, journal, vm, identity, err);

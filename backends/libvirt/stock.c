@@ -286,6 +286,52 @@ int libvirt_stock_take(libvirt_stock *stock, libvirt_conn *conn, bool briefly, c
     return code;
 }
 
+typedef struct settled_args {
+    virConnectPtr virt;
+    vmc_strv running; /* UUIDs */
+    bool settled;
+} settled_args;
+
+static void settled_drop(void *opaque) {
+    settled_args *args = opaque;
+    vmc_strv_free(&args->running);
+    free(args);
+}
+
+/* A domain that is being taken up has a job. One that is said to run and does not has changed since. */
+static int settled_work(void *opaque) {
+    settled_args *args = opaque;
+    for (size_t i = 0; args->settled && i < args->running.count; i++) {
+        virDomainControlInfo info = {0};
+        virDomainPtr domain = virDomainLookupByUUIDString(args->virt, args->running.items[i]);
+        args->settled = domain && virDomainGetControlInfo(domain, &info, 0) == 0 && info.state == VIR_DOMAIN_CONTROL_OK;
+        if (!args->settled && (virGetLastErrorCode() == VIR_ERR_NO_SUPPORT || info.state == VIR_DOMAIN_CONTROL_ERROR))
+            args->settled = true; /* a driver that takes nothing up; a monitor that stays broken */
+        if (domain)
+            virDomainFree(domain);
+    }
+    virResetLastError();
+    return 0;
+}
+
+int libvirt_stock_settled(const libvirt_stock *stock, libvirt_conn *conn, bool *settled, const vmc_deadline *deadline,
+                          vmctl_error **err) {
+    settled_args *args = vmc_alloc(sizeof *args);
+    args->virt = conn->virt;
+    args->settled = true;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const entry *e = stock->now.buckets[i]; e; e = e->next)
+            if (e->run >= 0 && libvirt_stock_wants(stock, e->name, e->uuid))
+                vmc_strv_add(&args->running, e->uuid);
+    int code =
+        libvirt_call(conn, deadline, "asking what the daemon has taken up", settled_work, args, settled_drop, err);
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
+        return code;
+    *settled = args->settled;
+    settled_drop(args);
+    return code;
+}
+
 /* --- telling -------------------------------------------------------------------------------------------------------- */
 
 static int tell_list(const entry *e, const vmc_strv *keys, const vmc_strv *words, const vmc_strv *others,

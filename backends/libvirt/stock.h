@@ -18,6 +18,10 @@ void libvirt_stock_free(libvirt_stock *stock);
 /* Asks what is there now: two calls, and one or two more for each domain that is wanted. With `briefly` only the two. */
 int libvirt_stock_take(libvirt_stock *stock, libvirt_conn *conn, bool briefly, const vmc_deadline *deadline,
                        vmctl_error **err);
+/* After the daemon came back: whether it has taken up again every QEMU that was running at the last taking, or found it gone. Until then a state is that
+ * of before, and libvirt tells no event when it turns out that the QEMU died. One call for each that runs. */
+int libvirt_stock_settled(const libvirt_stock *stock, libvirt_conn *conn, bool *settled, const vmc_deadline *deadline,
+                          vmctl_error **err);
 /* How the last taking differs from the one before it and the events noted since; 1: `tell` has had enough. */
 int libvirt_stock_differences(const libvirt_stock *stock, libvirt_stock_tell tell, void *user);
 /* The state of every domain and how it came to it. */

@@ -130,6 +130,25 @@ static size_t files_beside(const char *path) {
 
 /* --- there and back ------------------------------------------------------------------------------------------------ */
 
+/* Its spec applied changes nothing, and names no image: a file in an archive is none that create takes. */
+static void its_spec_stands(vmctl_vm *vm) {
+    vmctl_spec *spec = NULL;
+    char *before = native_of(vm);
+    MUST(vmctl_vm_spec(vm, NULL, &spec, &err));
+    const vmctl_node *disks = vmctl_node_get(vmctl_spec_root(spec), "disks");
+    assert_int_not_equal(vmctl_node_count(disks), 0);
+    for (size_t i = 0; i < vmctl_node_count(disks); i++)
+        assert_null(vmctl_node_get(vmctl_node_at(disks, i), "image"));
+    bool created = true;
+    MUST(vmctl_apply(conn, spec, NULL, &created, &err));
+    assert_false(created);
+    char *after = native_of(vm);
+    assert_string_equal(before, after);
+    vmctl_string_free(before);
+    vmctl_string_free(after);
+    vmctl_spec_free(spec);
+}
+
 static void out_and_in_again(void **state) {
     (void)state;
     vmctl_vm *vm =
@@ -157,6 +176,7 @@ static void out_and_in_again(void **state) {
     assert_true(native_shows(again, "nic e1000"));
     assert_true(native_shows(again, "cdrom"));
     assert_int_equal(files_beside(path), 0);
+    its_spec_stands(again);
     MUST(vmctl_vm_delete(again, NULL, &err));
     MUST(vmctl_vm_delete(vm, NULL, &err));
     vmctl_vm_free(again);

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -47,11 +48,13 @@ class Following:
         return [e for e in self.events() if e["name"] == name and kind in (None, e["kind"])]
 
     def end(self):
-        """^C: its status, and, where that is not the one of ^C, what it said (a sanitizer's report is on stderr)."""
+        """^C: its status. Where that is not the one of ^C, what it said is told, as a sanitizer's report would be there."""
         self.process.send_signal(signal.SIGINT)
         status = self.process.wait(timeout=30)
-        with open(self.err.name) as file:
-            return status if status == 130 else (status, file.read())
+        if status != 130:
+            with open(self.err.name) as file:
+                print(file.read(), file=sys.stderr)
+        return status
 
 
 class Gaps(harness.Case):

@@ -99,6 +99,34 @@ static void a_topology_grows_with_the_cpus(void **state) {
     cannot_plan(xml, "name: a\nmemory: 1GiB\ncpus: 5\n", VMCTL_E_INVALID_SPEC, "5 CPUs");
 }
 
+/* Having grown to all of it a VM still knows how much that is, and has it again when it shrinks. */
+static void the_room_to_grow_stays_known(void **state) {
+    (void)state;
+    libvirt_domain_plan plan = {.marker = &test_marker};
+    char *xml = xml_of_plan("name: a\nmemory: {size: 1GiB, max: 2GiB}\ncpus: {count: 2, max: 4}\ndisks: []\n", &plan);
+    char *grown = changed_from(xml, "name: a\nmemory: 2GiB\ncpus: 4\n", NULL, &plan);
+    vmctl_spec *spec = NULL;
+    assert_int_equal(0, libvirt_domain_spec(grown, &spec, NULL));
+    assert_int_equal(4, vmctl_node_integer(vmctl_spec_root(spec), "cpus.max", 0));
+    assert_int_equal(INT64_C(2) << 30, vmctl_node_integer(vmctl_spec_root(spec), "memory.max", 0));
+    vmctl_spec_free(spec);
+    char *shrunk = changed_from(grown, "name: a\nmemory: 1GiB\ncpus: 2\n", NULL, &plan);
+    has(shrunk, "string(/domain/vcpu)", "4");
+    has(shrunk, "string(/domain/vcpu/@current)", "2");
+    has(shrunk, "string(/domain/maxMemory)", "2097152");
+    has(shrunk, "string(/domain/memory)", "1048576");
+    /* Somebody took another number of CPUs since: what was noted is no room then. */
+    char *at = strstr(grown, ">4</vcpu>");
+    assert_non_null(at);
+    at[1] = '8';
+    assert_int_equal(0, libvirt_domain_spec(grown, &spec, NULL));
+    assert_int_equal(0, vmctl_node_integer(vmctl_spec_root(spec), "cpus.max", 0));
+    vmctl_spec_free(spec);
+    free(shrunk);
+    free(grown);
+    free(xml);
+}
+
 static void description_labels_lifetime(void **state) {
     (void)state;
     char *xml = changed("name: a\nmemory: 1GiB\ndescription: \"after <x>\"\nlabels: {team: web, \"a.b/c\": d}\n");
@@ -300,6 +328,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cpus_and_memory),
         cmocka_unit_test(a_topology_grows_with_the_cpus),
+        cmocka_unit_test(the_room_to_grow_stays_known),
         cmocka_unit_test(description_labels_lifetime),
         cmocka_unit_test(settings_of_a_network),
         cmocka_unit_test(forwards_come_and_go),
