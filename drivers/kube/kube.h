@@ -209,7 +209,8 @@ typedef enum kube_event {
     KUBE_ADDED,
     KUBE_MODIFIED,
     KUBE_DELETED, /* its last state; only metadata.name, namespace and uid when it went while the watch was interrupted */
-    KUBE_SYNCED   /* no object: what was there at the start, or after an interruption, has all been told */
+    KUBE_SYNCED /* no object: what was there at the start, or after an interruption, has all been told. At the start only
+                     from servers that say so (Kubernetes 1.34 and later on etcd 3.5), else with list_first */
 } kube_event;
 
 /* As kube_item_fn; *object is NULL for KUBE_SYNCED. */

@@ -32,7 +32,8 @@ typedef struct watcher {
     void *known;   /* tsearch(3) tree */
     unsigned round;
     int stopped;
-    bool heard; /* of the stream that is read: something came */
+    bool heard;     /* of the stream that is read: something came */
+    bool bookmarks; /* are asked for */
     kube_split *split;
     vmctl_error *broken;
     int pauses;
@@ -205,6 +206,17 @@ static void status_of_event(watcher *w, const cJSON *object) {
     free(text);
 }
 
+/* Where a stream without a version ends what was there and begins what changes. Source: KEP-3157, watch list. */
+static bool ends_initial_events(const cJSON *metadata) {
+    const cJSON *annotations = cJSON_GetObjectItemCaseSensitive(metadata, "annotations");
+    return vmc_str_eq(text_of(annotations, "k8s.io/initial-events-end"), "true");
+}
+
+static int on_bookmark(watcher *w, const cJSON *metadata) {
+    cJSON *none = NULL;
+    return ends_initial_events(metadata) ? tell(w, KUBE_SYNCED, &none) : 0;
+}
+
 static int on_event(cJSON **line, void *user) {
     watcher *w = user;
     const char *type = text_of(*line, "type");
@@ -226,8 +238,7 @@ static int on_event(cJSON **line, void *user) {
             forget(w, metadata);
         else if (strcmp(type, "BOOKMARK") != 0)
             remember(w, metadata);
-        if (strcmp(type, "BOOKMARK") != 0)
-            rc = tell(w, event, &object);
+        rc = strcmp(type, "BOOKMARK") == 0 ? on_bookmark(w, metadata) : tell(w, event, &object);
     }
     cJSON_Delete(object);
     return rc;
@@ -243,10 +254,15 @@ static int read_stream(watcher *w, vmctl_error **err) {
     int seconds = STREAM_SECONDS + (int)(vmc_now_ms() % SPREAD_SECONDS);
     char timeout[16];
     snprintf(timeout, sizeof timeout, "%d", seconds);
-    const char *more[9] = {"watch", "true", "allowWatchBookmarks", "true", "timeoutSeconds", timeout};
+    const char *more[9] = {"watch", "true", "timeoutSeconds", timeout};
+    size_t n = 4;
+    if (w->bookmarks || w->version) {
+        more[n++] = "allowWatchBookmarks";
+        more[n++] = "true";
+    }
     if (w->version) {
-        more[6] = "resourceVersion";
-        more[7] = w->version;
+        more[n++] = "resourceVersion";
+        more[n++] = w->version;
     }
     const char **query = kube_query_join(w->o->query, more);
     kube_request request = {.path = w->path, .query = query, .status = w->status};
@@ -266,6 +282,14 @@ static int read_stream(watcher *w, vmctl_error **err) {
         vmc_error_move(err, &w->broken);
     }
     return rc;
+}
+
+/* A server whose etcd cannot tell progress (3.4) refuses bookmarks of a stream without a version, and gives it without them. */
+static bool drop_bookmarks(watcher *w) {
+    if (w->version || w->heard || !w->bookmarks || w->status->http < 500)
+        return false;
+    w->bookmarks = false;
+    return true;
 }
 
 /* After an end that is none of the caller's: 0, it goes on (after a pause), or the failure's code. */
@@ -313,7 +337,7 @@ static int run(watcher *w, vmctl_error **err) {
             vmctl_error_free(why);
             return w->stopped < 0 ? w->stopped : 0;
         }
-        if (rc == 0 && listing && !w->list)
+        if (rc == 0 && ((listing && !w->list) || (!listing && drop_bookmarks(w))))
             continue; /* the stream follows */
         rc = go_on(w, rc, vmc_now_ms() - began, &why, err);
         if (rc < 0)
@@ -333,6 +357,7 @@ int kube_watch(kube_client *client, const char *path, const kube_watch_options *
                  .user = user,
                  .status = o.status ? o.status : &own,
                  .version = vmc_strdup(o.resource_version),
+                 .bookmarks = true,
                  .list = o.list_first && !o.resource_version,
                  .away_since = -1};
     kube_status_clear(w.status);

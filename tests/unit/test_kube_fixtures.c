@@ -228,6 +228,8 @@ typedef struct lines {
 
 static int count_event(kube_event event, cJSON **object, void *user) {
     lines *l = user;
+    if (event == KUBE_SYNCED) /* a bookmark's */
+        return 0;
     assert_non_null(*object);
     l->event = event;
     return ++l->count == l->wanted;

@@ -111,6 +111,14 @@ static const char too_old[] =
     "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\","
     "\"message\":\"too old resource version\",\"reason\":\"Expired\",\"code\":410}}\n";
 
+static const char no_progress[] = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"status\":\"Failure\","
+                                  "\"message\":\"a watch stream was requested by the "
+                                  "client but the required storage feature RequestWatchProgress is "
+                                  "disabled\",\"reason\":\"InternalError\",\"code\":500}}\n";
+static const char synced[] =
+    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"150\",\"annotations\":{"
+    "\"k8s.io/initial-events-end\":\"true\"}}}}\n";
+
 /* A stream that the server ends by itself. */
 static bool answer_stream(int fd, const char *one, const char *two) {
     VMC_AUTO_FREE char *body = vmc_printf("%s%s", one, two);
@@ -145,6 +153,10 @@ static bool answer_watches(int fd, const server_request *request, int count) {
         char byte;
         return recv(fd, &byte, 1, 0) > 0; /* until the client goes */
     }
+    if (has(request, "/old-etcd?"))
+        return has(request, "allowWatchBookmarks") ? answer_stream(fd, no_progress, "") : answer_stream(fd, added, "");
+    if (has(request, "/synced?"))
+        return answer_stream(fd, added, synced);
     if (has(request, "/html?")) {
         server_answer(fd, 200, "Content-Type: text/html\r\n", "<html>log in</html>");
         return true;
@@ -296,8 +308,8 @@ static void test_a_watch_goes_on_where_it_ended(void **state) {
     const char *first = NULL;
     for (int i = 0; i < lab.seen_count && !first; i++)
         first = has(&lab.seen[i], "/w/resumed?") ? lab.seen[i].path : NULL;
-    assert_non_null(
-        strstr(first, "fieldSelector=metadata.name%3Dvm-01&watch=true&allowWatchBookmarks=true&timeoutSeconds="));
+    assert_non_null(strstr(first, "fieldSelector=metadata.name%3Dvm-01&watch=true&timeoutSeconds="));
+    assert_non_null(strstr(first, "allowWatchBookmarks=true"));
     assert_null(strstr(first, "resourceVersion"));
     pthread_mutex_unlock(&lab.lock);
 }
@@ -324,6 +336,17 @@ static void test_a_list_comes_first_when_asked_for(void **state) {
     seen s = {.stop_after = 6, .result = 1};
     assert_int_equal(watch("/w/expired", &(kube_watch_options){.list_first = true}, &far, &s, NULL), 0);
     assert_events(&s, "ADDED vm-01 u1, ADDED vm-02 u2, ADDED vm-03 u3, ADDED vm-04 u4, SYNCED, MODIFIED vm-04 -");
+}
+
+static void test_servers_differ_in_how_they_begin(void **state) {
+    (void)state;
+    seen told = {.stop_after = 5, .result = 1}, old = {.stop_after = 4, .result = 1};
+    assert_int_equal(watch("/w/synced", NULL, &far, &told, NULL), 0);
+    assert_events(&told, ALL_ADDED ", SYNCED");
+    int before = lab.seen_count;
+    assert_int_equal(watch("/w/old-etcd", NULL, &far, &old, NULL), 0);
+    assert_events(&old, ALL_ADDED);
+    assert_int_equal(lab.seen_count, before + 2); /* at once, without a pause that would count as a failure */
 }
 
 static void test_a_quiet_watch_asks_once(void **state) {
@@ -389,6 +412,7 @@ int main(void) {
         cmocka_unit_test(test_a_list_comes_first_when_asked_for),
         cmocka_unit_test(test_a_quiet_watch_asks_once),
         cmocka_unit_test(test_errors_on_the_way_pass_or_end_it),
+        cmocka_unit_test(test_servers_differ_in_how_they_begin),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
