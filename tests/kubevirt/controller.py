@@ -48,8 +48,12 @@ def annotation(thing, name):
     return (thing["metadata"].get("annotations") or {}).get(name)
 
 
-def owner(thing, kind, version):
-    return {"apiVersion": version, "blockOwnerDeletion": True, "controller": True, "kind": kind, "name": thing["metadata"]["name"],
+def version(thing):
+    return int(thing["metadata"]["resourceVersion"]) if thing else 0
+
+
+def owner(thing, kind, group):
+    return {"apiVersion": group, "blockOwnerDeletion": True, "controller": True, "kind": kind, "name": thing["metadata"]["name"],
             "uid": thing["metadata"]["uid"]}
 
 
@@ -110,7 +114,7 @@ class Controller:
                     with self.lock:
                         if what == "DELETED":
                             self.objects[kind].pop(key, None)
-                        else:
+                        elif version(thing) >= version(self.objects[kind].get(key)):
                             self.objects[kind][key] = thing
                     self.changed(kind, key, thing, what == "DELETED")
             except (OSError, kube.Refused, ValueError, kube.http.client.HTTPException) as trouble:
@@ -184,8 +188,9 @@ class Controller:
                     print(f"{item}: {trouble!r}\n{traceback.format_exc()}", flush=True)
 
     def store(self, kind, key, thing):
+        """The answer to a write; what the watch brought meanwhile may be newer."""
         with self.lock:
-            if thing and key in self.objects[kind]:
+            if thing and key in self.objects[kind] and version(thing) > version(self.objects[kind][key]):
                 self.objects[kind][key] = thing
         return thing
 
@@ -227,18 +232,26 @@ class Controller:
         disks_ready = self.templates(key, vm)
         trouble = self.trouble_of(vm)
         requests = list(status.get("stateChangeRequests") or [])
-        if not vmi and requests and requests[0]["action"] == "Stop":
+        stopped_now = not vmi and bool(requests) and requests[0]["action"] == "Stop"
+        if stopped_now:
+            requests.pop(0)
+        # One that is done, or that meant an instance of before, goes.
+        while requests and vmi and (requests[0]["action"] == "Start" or requests[0].get("uid", vmi["metadata"]["uid"]) != vmi["metadata"]["uid"]) and \
+                (vmi.get("status") or {}).get("phase") not in FINAL:
             requests.pop(0)
         want, paused = self.wants_instance(vm, vmi, requests)
         if vmi and not vmi["metadata"].get("deletionTimestamp") and not want:
             self.stop_instance(key, vm, vmi)
             vmi = self.find(VMI, key)
+        elif stopped_now and want:
+            self.again(VM, key, STEP)  # a watcher sees it stopped before it starts again (recording 215)
         elif not vmi and want and disks_ready and not trouble:
             wait = self.backoff(vm)
             if wait > 0:
                 self.again(VM, key, wait)
             else:
                 requests = [r for r in requests if r["action"] != "Start"]
+                self.ended.discard(metadata["uid"])
                 vmi = self.create_instance(key, vm, paused)
         self.vm_status(key, self.find(VM, key) or vm, vmi, requests, trouble, disks_ready, want)
 
@@ -248,24 +261,26 @@ class Controller:
         start = next((r for r in requests if r["action"] == "Start"), None)
         paused = bool(start and (start.get("data") or {}).get("paused") == "true")
         if requests and requests[0]["action"] == "Stop" and vmi and requests[0].get("uid") in (None, vmi["metadata"]["uid"]):
+            if strategy == "RerunOnFailure" and not start:
+                self.ended.add(vm["metadata"]["uid"])
             return False, paused
         if strategy == "Always":
             return phase not in FINAL, paused
         if strategy == "RerunOnFailure":
             if phase == "Succeeded":
+                self.ended.add(vm["metadata"]["uid"])
                 return False, paused
-            stopped = (vm.get("status") or {}).get("printableStatus") == "Stopped" and annotation(vm, "vmctl.test/ended")
-            return (phase != "Failed" and not stopped) or bool(start), paused
+            return phase != "Failed" and (bool(start) or vm["metadata"]["uid"] not in self.ended), paused
         if strategy == "Manual":
             return bool(start) or bool(vmi), paused
         if strategy == "Once":
             return bool(vmi) or not (vm.get("status") or {}).get("created"), paused
         return bool(start) and not requests[0]["action"] == "Stop", paused
 
+    ended = set()  # uids of VMs that ended by themselves, under a strategy that takes that as the end
+
     def backoff(self, vm):
-        failure = (vm.get("status") or {}).get("startFailure")
-        return failure["at"] - time.time() if failure and "at" in failure else (
-            self.retry.get(vm["metadata"]["uid"], 0) - time.time() if failure else 0)
+        return self.retry.get(vm["metadata"]["uid"], 0) - time.time() if (vm.get("status") or {}).get("startFailure") else 0
 
     retry = {}  # uid: when a crashed VM is tried again
 
@@ -342,7 +357,8 @@ class Controller:
                                          "kubevirt.io/storage-observed-api-version": "v1"},
                          "finalizers": [FINALIZER, VMI_FINALIZER], "ownerReferences": [owner(vm, "VirtualMachine", "kubevirt.io/v1")]}})
         with self.lock:
-            self.objects[VMI][key] = made
+            if version(made) > version(self.objects[VMI].get(key)):
+                self.objects[VMI][key] = made
         self.event(vm, "VirtualMachine", "SuccessfulCreate",
                    f"Started the virtual machine by creating the new virtual machine instance {metadata['name']}")
         return made
@@ -412,6 +428,13 @@ class Controller:
         else:
             status.pop("stateChangeRequests", None)
         self.failures(key, vm, vmi, status)
+        dump = status.get("memoryDumpRequest")
+        if dump and dump["phase"] == "Associating":
+            status["memoryDumpRequest"] = {**dump, "phase": "InProgress", "startTimestamp": now()}
+            self.again(VM, key, 2 * STEP)
+        elif dump and dump["phase"] == "InProgress":
+            status["memoryDumpRequest"] = {**dump, "phase": "Completed", "endTimestamp": now(),
+                                           "fileName": f"{key[1]}-{dump['claimName']}-{now().replace(':', '')}.memory.dump"}
         status["printableStatus"] = self.printable(key, vm, vmi, status, trouble, disks_ready, want)
         volumes = [{"name": v["name"], "enabled": bool(v.get("dataVolume") or v.get("persistentVolumeClaim")),
                     **({} if v.get("dataVolume") or v.get("persistentVolumeClaim") else
@@ -783,6 +806,11 @@ class Controller:
 
     ending, shorter = {}, {}
 
+    def shorten(self, key, uid, seconds):
+        """Of an instance that ends, or will: no longer than so many seconds from now."""
+        self.shorter[uid] = time.monotonic() + seconds
+        self.queue.put((VMI, key))
+
     # --- migrations ------------------------------------------------------------------------------------------------------
 
     def migration(self, key, job):
@@ -1008,8 +1036,8 @@ class Controller:
         done = following == "Succeeded"
         self.write_status(CLONE, key, clone, {
             "phase": following, "targetName": name, **({"creationTime": now()} if done else {}),
-            "conditions": [{"type": "Progressing", "status": "False" if done else "True", "reason": following, "lastProbeTime": None, "lastTransitionTime": now()},
-                           {"type": "Ready", "status": "True" if done else "False", "reason": following, "lastProbeTime": None, "lastTransitionTime": now()}]})
+            "conditions": [{"type": "Progressing", "status": "False" if done else "True", "reason": "Ready" if done else following, "lastProbeTime": None, "lastTransitionTime": now()},
+                           {"type": "Ready", "status": "True" if done else "False", "reason": "Ready" if done else following, "lastProbeTime": None, "lastTransitionTime": now()}]})
         if not done:
             self.again(CLONE, key, STEP)
 

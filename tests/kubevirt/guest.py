@@ -56,6 +56,11 @@ class Guest:
                 self.log += b"".join(b"<%c>\r\n" % byte for byte in data)
                 self.change.notify_all()
 
+    def shown(self):
+        with self.change:
+            self.advance()
+            return self.line
+
     def text(self):
         with self.change:
             self.advance()
@@ -90,6 +95,11 @@ class Guests:
                 self.by_uid[uid] = Guest()
                 if paused:
                     self.by_uid[uid].pause(True)
+
+    def pause(self, uid, on):
+        guest = self.of(uid)
+        if guest:
+            guest.pause(on)
 
     def end(self, uid):
         guest = self.of(uid)

@@ -8,6 +8,7 @@ import pathlib
 import re
 import ssl
 import threading
+import time
 import urllib.parse
 
 
@@ -97,9 +98,12 @@ class Api:
     def delete(self, path, body=None):
         return self.call("DELETE", path, body)
 
-    def watch(self, path, since, seconds=3600):
-        """Each change after that resourceVersion, for ever: (type, object). Ends where the server has forgotten so much (410)."""
+    def watch(self, path, since, limit=None):
+        """Each change after that resourceVersion: (type, object), for ever or until limit (seconds; then TimeoutError). Ends where the
+        server has forgotten so much (410)."""
+        until = time.monotonic() + limit if limit else None
         while True:
+            seconds = 3600 if until is None else max(1, int(until - time.monotonic()))
             link = self.open(timeout=seconds + 30)
             try:
                 link.request("GET", f"{path}?watch=true&allowWatchBookmarks=true&resourceVersion={since}&timeoutSeconds={seconds}", headers=self.headers)
@@ -115,6 +119,8 @@ class Api:
                         yield event["type"], event["object"]
             finally:
                 link.close()
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(f"{path}: what was waited for did not come in {limit} s")
 
 
 def of_world(user="admin", agent="vmctl-tests"):

@@ -2,7 +2,7 @@
 nodes, storage. Sources: KubeVirt 1.9's documentation of its roles and the recorded rules of a user with `edit` (recording 382), of the
 KubeVirt CR (08), of the nodes (371), of what the webhooks of virt-api refuse (20, 24, 137, 185, 192, 194, 224, 265)."""
 
-VIRT_API_PORT, UPLOAD_PROXY_PORT = 18443, 18444
+VIRT_API_PORT, UPLOAD_PROXY_PORT, KUBELET_PORT = 18443, 18444, 10250
 SUBRESOURCES = "subresources.kubevirt.io"
 NODES = ("node01", "node02")
 
@@ -146,7 +146,8 @@ def nodes():
             "status": {"capacity": has, "allocatable": has,
                        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": "2026-11-23T05:00:00Z",
                                        "lastTransitionTime": "2026-11-23T05:00:00Z"}],
-                       "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}]}}
+                       "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
+                       "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}}}}
 
 
 def everything(ca):

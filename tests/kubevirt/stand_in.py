@@ -13,17 +13,20 @@ import kube
 import virt_api
 from controller import Controller
 import web
-from objects import UPLOAD_PROXY_PORT, VIRT_API_PORT
+from objects import KUBELET_PORT, UPLOAD_PROXY_PORT, VIRT_API_PORT
 
 
 def main():
     server, certs, folder = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     api = kube.Api(server, str(certs / "ca.crt"), cert=(str(certs / "controller.crt"), str(certs / "controller.key")), agent="virt-controller")
-    controller = Controller(api)
-    virt_api.Handler.api, virt_api.Handler.controller = api, controller
+    controller, tokens = Controller(api), virt_api.Tokens()
+    virt_api.Handler.api, virt_api.Handler.controller, virt_api.Handler.tokens = api, controller, tokens
+    virt_api.UploadProxy.api, virt_api.UploadProxy.tokens, virt_api.UploadProxy.folder = api, tokens, folder
+    virt_api.Kubelet.controller = controller
     files = str(certs / "stand-in.crt"), str(certs / "stand-in.key")
-    listening = web.Server(VIRT_API_PORT, virt_api.Handler, *files, str(certs / "front-ca.crt"))
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    for port, handler, client_ca in ((VIRT_API_PORT, virt_api.Handler, str(certs / "front-ca.crt")), (UPLOAD_PROXY_PORT, virt_api.UploadProxy, None),
+                                     (KUBELET_PORT, virt_api.Kubelet, None)):
+        threading.Thread(target=web.Server(port, handler, *files, client_ca).serve_forever, daemon=True).start()
     controller.run()
     controller.ready.wait()
     (folder / "stand-in.ready").write_text("")

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import struct
+import traceback
 import urllib.parse
 
 
@@ -41,6 +42,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def body(self):
+        if self.unread:
+            self.unread = False
+            self.data = self.read_body()
+        return self.data
+
+    def read_body(self):
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             parts = []
             while size := int(self.rfile.readline().split(b";")[0], 16):
@@ -51,6 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def serve(self):
+        self.unread = True
         split = urllib.parse.urlsplit(self.path)
         self.parts = [urllib.parse.unquote(part) for part in split.path.strip("/").split("/")]
         self.query = {name: values[-1] for name, values in urllib.parse.parse_qs(split.query, keep_blank_values=True).items()}
@@ -59,6 +67,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return  # it has answered itself: a WebSocket
         except Answer as answer:
             pass_on = answer
+        except (OSError, ValueError):
+            raise
+        except Exception:
+            traceback.print_exc()  # a fault of the stand-in's: its log tells it
+            pass_on = text(500, "the stand-in failed")
+        # What a handler did not look at must not be taken for the next request.
+        if not self.close_connection:
+            self.body()
         self.send_response(pass_on.code)
         if pass_on.body:
             self.send_header("Content-Type", pass_on.kind)
