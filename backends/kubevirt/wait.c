@@ -102,7 +102,7 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
     watch w = {.vm = vm, .waiting = waiting, .deadline = deadline, .stale = waiting->stale, .patient = waiting->stale};
     VMC_AUTO_FREE char *selector = vmc_printf("metadata.name=%s", waiting->name);
     const char *const query[] = {"fieldSelector", selector, NULL};
-    const kube_watch_options options = {.query = query, .resource_version = waiting->resource_version};
+    const kube_watch_options options = {.query = query, .resource_version = waiting->resource_version, .brief = true};
     vmctl_error *why = NULL;
     int code = run(conn, collection, &options, &w, &why);
     if (w.outcome < 0) {

@@ -220,6 +220,7 @@ typedef struct kube_watch_options {
     const char *const *query;     /* fieldSelector, labelSelector ...; NULL */
     const char *resource_version; /* changes after it; NULL: first what is there now (ADDED), in the same request */
     bool list_first;     /* without resource_version: list, then watch, so that SYNCED can be told: two requests */
+    bool brief;          /* it ends soon: no bookmarks, which only a long watch is the better for */
     bool managed_fields; /* as in kube_list_options */
     kube_status *status;
 } kube_watch_options;

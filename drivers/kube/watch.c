@@ -357,7 +357,7 @@ int kube_watch(kube_client *client, const char *path, const kube_watch_options *
                  .user = user,
                  .status = o.status ? o.status : &own,
                  .version = vmc_strdup(o.resource_version),
-                 .bookmarks = true,
+                 .bookmarks = !o.brief,
                  .list = o.list_first && !o.resource_version,
                  .away_since = -1};
     kube_status_clear(w.status);
