@@ -25,8 +25,8 @@
 static const char *const aliases[] = {"vbox", NULL};
 static const char *const schemes[] = {"virtualbox", NULL};
 
-#define NO_HOTPLUG                                                                                                     \
-    "attaching and detaching arrive with their own release; VBoxManage storageattach and modifyvm do it until then"
+#define NO_USB                                                                                                         \
+    "USB devices of the host arrive with their own release; VBoxManage controlvm usbattach gives them until then"
 #define NO_GPU   "VirtualBox gives no GPU of the host to a VM: modifyvm --pci-attach is \"currently not available\""
 #define NO_GUEST "guest control arrives with its own release; VBoxManage guestcontrol does it where Guest Additions run"
 #define NO_IMAGES                                                                                                      \
@@ -41,7 +41,11 @@ static const vmctl_slot_claim slots[] = {
     YES(open), YES(close), YES(undo),
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove),
-    NO(change, "changing a VM arrives with its own release; VBoxManage modifyvm does it until then"),
+    YES(change),
+    PARTLY(change, "storage.grow", "vdi and vhd disks of a stopped VM; one of a VM that runs grows at its next start"),
+    PARTLY(change, "cpu.hotplug", "up to cpus.max; an added CPU leaves when the guest has taken it offline"),
+    {VMCTL_SLOT_change, "memory.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds no memory to a running VM"},
+    {VMCTL_SLOT_change, "memory.balloon", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the balloon needs Guest Additions; VBoxManage controlvm guestmemoryballoon sets it"},
     {VMCTL_SLOT_get, "guest.addresses", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, NO_GUEST},
     {VMCTL_SLOT_create, "cpu.model", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the guest sees the host's CPU; virtualbox.modifyvm takes a cpu-profile"},
     {VMCTL_SLOT_create, "machine.arch", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "guests of other architectures need a host of theirs"},
@@ -61,8 +65,11 @@ static const vmctl_slot_claim slots[] = {
     {VMCTL_SLOT_snapshot_create, "snapshot.quiesce", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox does not ask the guest to freeze its file systems"},
     LIMITED(snapshot_revert, "one that was taken paused comes back saved: VBoxManage starts no VM paused"),
     LIMITED(snapshot_delete, "not one that several others stand on: VirtualBox merges it into one only"),
-    NO(device_attach, NO_HOTPLUG), NO(device_detach, NO_HOTPLUG),
-    NO(cdrom_change, "changing media arrives with its own release; VBoxManage storageattach does it until then"),
+    LIMITED(device_attach, "to a VM that runs only disks, on bus usb or where bus sata has a free port; others come at its next start"),
+    {VMCTL_SLOT_device_attach, "device.nic.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds NICs to a stopped VM only: the NIC comes at its next start"},
+    {VMCTL_SLOT_device_attach, "device.usb", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, NO_USB},
+    LIMITED(device_detach, "from a VM that runs only disks that came while it ran; others leave at its next start"),
+    YES(cdrom_change),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
     LIMITED(migrate, "what runs, by teleporting to another VirtualBox of this host, on shared disks"),
     {VMCTL_SLOT_migrate, "migrate.offline", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox teleports what runs; export and import move a stopped VM"},
@@ -92,7 +99,7 @@ static const vmctl_key_claim keys[] = {
     NEVER("cpus.cores", "VirtualBox shows the guest one socket with all CPUs as cores"),
     NEVER("cpus.threads", "VirtualBox shows the guest one socket with all CPUs as cores"),
     {"cpus.model", VMCTL_LEVEL_LIMITED, VALUES("host"), "the guest sees the host's CPU; virtualbox.modifyvm takes a cpu-profile"},
-    NEVER("cpus.max", "CPU hotplug arrives with its own release"),
+    KEY("cpus.max"),
     KEY("memory"), KEY("memory.size"), NEVER("memory.max", "VirtualBox adds no memory to a running VM"),
     NEVER("memory.hugepages", "VirtualBox decides that itself (virtualbox.modifyvm: {largepages: on})"),
     KEY("guest"), {"machine", VMCTL_LEVEL_LIMITED, VALUES("pc", "q35"), "VirtualBox has PIIX3 (pc) and ICH9 (q35)"},

@@ -2,6 +2,7 @@
 #include "facts.h"
 
 #include "media.h"
+#include "pending.h"
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -189,6 +190,53 @@ static void gather(gathering *g) {
     }
 }
 
+/* --- devices that wait ------------------------------------------------------------------------------------------ */
+
+static void add_pending(gathering *g, const char *list, const cJSON *item) {
+    bool disk = strcmp(list, "disks") == 0;
+    bool nic = strcmp(list, "networks") == 0;
+    const char *medium = virtualbox_json_string(item, "cdrom", NULL);
+    const char *volume = virtualbox_json_string(item, "volume", NULL);
+    vmctl_device *device = next_device(g, disk && medium ? VMCTL_DEVICE_CDROM
+                                          : disk         ? VMCTL_DEVICE_DISK
+                                          : nic          ? VMCTL_DEVICE_NIC
+                                                         : VMCTL_DEVICE_SHARE);
+    device->name = virtualbox_json_string(item, "name", NULL);
+    device->pending = true;
+    device->type = nic ? virtualbox_json_string(item, "type", "nat") : NULL;
+    device->bus = disk  ? virtualbox_json_string(item, "bus", "sata")
+                  : nic ? virtualbox_json_string(item, "model", "virtio")
+                        : NULL;
+    device->mac = nic ? virtualbox_json_string(item, "mac", NULL) : NULL;
+    device->source = medium   ? medium
+                     : volume ? volume
+                     : nic    ? virtualbox_json_string(item, "source", NULL)
+                              : virtualbox_json_string(item, "path", NULL);
+    if (!volume)
+        return;
+    const char *dot = strrchr(volume, '.');
+    device->type = dot ? dot + 1 : NULL;
+    device->capacity_bytes = virtualbox_image_bytes(volume);
+    device->own = virtualbox_marker_owns(g->marker, g->machine, volume);
+}
+
+static void gather_pending(gathering *g) {
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, virtualbox_json_get(g->marker, "pending")) {
+        const char *action = virtualbox_json_string(entry, "action", "");
+        const char *path = virtualbox_json_string(entry, "path", "");
+        const char *dot = strchr(path, '.');
+        if (!dot || strcmp(action, "set") == 0)
+            continue;
+        VMC_AUTO_FREE char *list = vmc_strndup(path, (size_t)(dot - path));
+        if (strcmp(action, "add") == 0)
+            add_pending(g, list, virtualbox_json_get(entry, "value"));
+        for (size_t i = 0; strcmp(action, "remove") == 0 && i < g->count; i++)
+            if (vmc_str_eq(g->devices[i].name, dot + 1))
+                g->devices[i].leaving = true;
+    }
+}
+
 /* --- filters and delivery -------------------------------------------------------------------------------------- */
 
 static bool has_label(const cJSON *marker, const vmctl_label *label) {
@@ -218,7 +266,9 @@ static void add_marker(vmctl_vm_info *info, const vboxmanage_machine *m, const c
     info->run = virtualbox_json_string(marker, "run", NULL);
     info->created = virtualbox_marker_time(marker, "created");
     info->expires = virtualbox_marker_time(marker, "expires");
-    info->description = m->description && *m->description ? m->description : NULL;
+    const cJSON *waits = virtualbox_pending_find(marker, "description");
+    const char *description = waits ? virtualbox_json_string(waits, "value", "") : m->description;
+    info->description = description && *description ? description : NULL;
     const cJSON *label;
     cJSON_ArrayForEach(label, virtualbox_json_get(marker, "labels")) {
         if (cJSON_IsString(label) && info->label_count < most)
@@ -251,11 +301,12 @@ int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, con
         .autostart = m->autostart,
         .agent_connected = -1,
         .uptime_seconds = -1,
-        .restart_required = state == VMCTL_STATE_STOPPED ? 0 : -1,
+        .restart_required = virtualbox_pending_count(marker) > 0,
     };
     add_marker(&info, m, marker, labels, sizeof labels / sizeof labels[0]);
     if (facts & VMCTL_FACT_DEVICES) {
         gather(&g);
+        gather_pending(&g);
         info.devices = g.devices;
         info.device_count = g.count;
     }

@@ -103,7 +103,7 @@ int virtualbox_forward_undo(virtualbox_conn *conn, const char *detail, const vmc
         code = virtualbox_say(conn, &vm, "removing the forward", deadline, NULL, &why, "modifyvm", vm.id, cold,
                               "delete", rest + 1, NULL);
     }
-    if (code == VMCTL_E_NOT_FOUND) {
+    if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_INVALID_ARGUMENT) { /* the VM, the rule is gone */
         vmctl_error_free(why);
         return 0;
     }

@@ -1,6 +1,7 @@
 /* The life of a VM. A verb is tried at once; only when VirtualBox refuses is it asked for the state, to say what is the matter. */
 #include "facts.h"
 #include "migrate.h"
+#include "pending.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -156,14 +157,29 @@ static int launch(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_dead
     return code;
 }
 
+/* What waits for this start is made first, and the settings are read again. */
+static int settle(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                  vboxmanage_machine **machine, vmctl_error **err) {
+    int code = virtualbox_pending_make(conn, (virtualbox_vm *)vm, *machine, deadline, err);
+    if (code == 0) {
+        vboxmanage_machine_free(*machine);
+        *machine = NULL;
+        code = virtualbox_load(conn, vm, deadline, machine, err);
+    }
+    return code;
+}
+
 static int start(virtualbox_conn *conn, const virtualbox_vm *vm, bool discard, const vmc_deadline *deadline,
                  vmctl_error **err) {
     vboxmanage_machine *machine = NULL;
     int code = virtualbox_load(conn, vm, deadline, &machine, err);
-    if (code == 0 && discard && machine->state_file)
+    bool discarded = code == 0 && discard && machine->state_file;
+    if (discarded)
         code = discard_memory(conn, vm, deadline, err);
     if (code == 0 && machine->teleporter && vboxmanage_extra(machine, VIRTUALBOX_ARRIVED))
         code = close_teleporter(conn, vm, deadline, err);
+    if (code == 0 && (discarded || !machine->state_file) && virtualbox_pending_any(machine))
+        code = settle(conn, vm, deadline, &machine, err);
     int64_t kept = 0;
     if (code == 0)
         code = virtualbox_serial_heal(conn, vm, machine, deadline, err);

@@ -1,5 +1,6 @@
 /* Finding and looking at VMs: the settings files say what they are, one call says which of them run. */
 #include "facts.h"
+#include "pending.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,7 @@ int virtualbox_spec(void *opaque, void *handle, const vmctl_call *call, vmctl_sp
         return code;
     VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
     VIRTUALBOX_AUTO_JSON *json = virtualbox_machine_json(machine, marker, true);
+    virtualbox_pending_lay(marker, machine, true, json);
     code = virtualbox_json_to_spec(json, out, err);
     vboxmanage_machine_free(machine);
     return code;

@@ -102,6 +102,13 @@ int64_t virtualbox_marker_time(const cJSON *marker, const char *key) {
     return end && !*end ? (int64_t)timegm(&parts) : 0;
 }
 
+void virtualbox_marker_lifetime(cJSON *marker, int64_t seconds) {
+    int64_t from = virtualbox_marker_time(marker, "created");
+    if (!from && seconds)
+        from = (int64_t)time(NULL);
+    virtualbox_json_put(marker, "expires", seconds ? time_json(from + seconds) : NULL);
+}
+
 cJSON *virtualbox_marker_read(const vboxmanage_machine *machine) {
     const char *text = vboxmanage_extra(machine, VIRTUALBOX_MARKER);
     cJSON *marker = text ? cJSON_Parse(text) : NULL;
@@ -143,7 +150,11 @@ const char *virtualbox_marker_type(const cJSON *marker, const char *place) {
 
 void virtualbox_marker_device(cJSON *marker, const char *place, const char *name, const char *type) {
     cJSON *devices = ensure(marker, "devices");
-    cJSON *device = cJSON_CreateObject();
+    cJSON *device = name ? cJSON_CreateObject() : NULL;
+    if (!device) {
+        virtualbox_json_put(devices, place, NULL);
+        return;
+    }
     cJSON_AddStringToObject(device, "name", name);
     if (type)
         cJSON_AddStringToObject(device, "type", type);

@@ -93,6 +93,15 @@ int virtualbox_remove(void *conn, void *vm, const vmctl_delete_options *options,
 int virtualbox_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
                       vmc_journal *journal, vmctl_error **err);
 
+int virtualbox_device_attach(void *conn, void *vm, const char *list, const vmctl_node *item,
+                             const vmctl_attach_options *options, vmc_journal *journal, vmctl_effect *effect,
+                             vmctl_error **err);
+int virtualbox_device_detach(void *conn, void *vm, const char *name, const vmctl_attach_options *options,
+                             vmctl_effect *effect, vmctl_error **err);
+int virtualbox_cdrom_change(void *conn, void *vm, const char *name, const char *image,
+                            const vmctl_cdrom_options *options, vmc_journal *journal, vmctl_effect *effect,
+                            vmctl_error **err);
+
 int virtualbox_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int virtualbox_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int virtualbox_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);

@@ -28,6 +28,18 @@ virtualbox_file *virtualbox_plan_file(virtualbox_plan *plan, virtualbox_file_kin
     return file;
 }
 
+void virtualbox_plan_drop_files(virtualbox_plan *plan, size_t count) {
+    cJSON *names = cJSON_GetObjectItemCaseSensitive(plan->marker, "files");
+    while (plan->file_count > count) {
+        virtualbox_file *file = &plan->files[--plan->file_count];
+        cJSON_DeleteItemFromArray(names, cJSON_GetArraySize(names) - 1);
+        free(file->device);
+        free(file->path);
+        free(file->source);
+        free(file->format);
+    }
+}
+
 void virtualbox_say_numbered(vmc_strv *argv, const char *option, unsigned slot, const char *value) {
     vmc_strv_printf(argv, "%s%u", option, slot + 1);
     vmc_strv_add(argv, value);
@@ -164,15 +176,16 @@ void virtualbox_plan_free(virtualbox_plan *plan) {
     *plan = (virtualbox_plan){0};
 }
 
+const char *virtualbox_os_type(const char *guest) {
+    return strcmp(guest, "windows") == 0 ? "WindowsNT_64" : strcmp(guest, "other") == 0 ? "Other_64" : "Linux_64";
+}
+
 void virtualbox_plan_begin(const virtualbox_plan *plan, const vmctl_spec *spec, vmc_strv *create, vmc_strv *mark) {
     const char *guest = vmctl_node_string(vmctl_spec_root(spec), "guest", "linux");
-    const char *kind = strcmp(guest, "windows") == 0 ? "WindowsNT_64"
-                       : strcmp(guest, "other") == 0 ? "Other_64"
-                                                     : "Linux_64";
     virtualbox_add(create, "createvm", "--register");
     vmc_strv_printf(create, "--name=%s", plan->name); /* in one word: a name may begin with a dash */
     virtualbox_add(create, "--uuid", plan->id);
-    virtualbox_add(create, "--ostype", kind);
+    virtualbox_add(create, "--ostype", virtualbox_os_type(guest));
     VMC_AUTO_FREE char *text = cJSON_PrintUnformatted(plan->marker);
     virtualbox_add(mark, "setextradata", plan->id);
     virtualbox_add(mark, VIRTUALBOX_MARKER, text);

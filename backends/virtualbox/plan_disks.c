@@ -5,20 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PORTS_SATA = 30, PORTS_SCSI = 16, PORTS_VIRTIO = 16, PORTS_NVME = 16, PORTS_USB = 8 };
 
 /* --- buses ----------------------------------------------------------------------------------------------------- */
 
-/* What --add and --controller are called, the name that vmctl gives the controller, and how many it takes. IDE has two devices a port. */
-typedef struct bus_kind {
-    const char *bus, *name, *add, *controller;
-    unsigned places;
-    bool ports; /* --portcount is needed: only so many are scanned by the firmware */
-} bus_kind;
-
-static const bus_kind bus_kinds[] = {
+static const virtualbox_bus_kind bus_kinds[] = {
     {"sata", "SATA", "sata", "IntelAhci", PORTS_SATA, true},
     {"ide", "IDE", "ide", "PIIX4", 4, false},
     {"scsi", "SCSI", "scsi", "LSILogic", PORTS_SCSI, false},
@@ -28,11 +22,24 @@ static const bus_kind bus_kinds[] = {
 };
 _Static_assert(sizeof bus_kinds / sizeof bus_kinds[0] == VIRTUALBOX_BUSES, "plan_parts.h counts them");
 
+const virtualbox_bus_kind *virtualbox_bus_kind_of(const char *bus) {
+    for (size_t i = 0; i < VIRTUALBOX_BUSES; i++)
+        if (strcmp(bus_kinds[i].bus, bus) == 0)
+            return &bus_kinds[i];
+    return NULL;
+}
+
 /* --- disks ----------------------------------------------------------------------------------------------------- */
 
 /* The place on a bus: "SATA-0-0". */
 static int take_place(virtualbox_planning *p, const vmctl_node *disk, const char *bus, const char **controller,
                       unsigned *port, unsigned *device, vmctl_error **err) {
+    if (p->spot) {
+        *controller = p->spot->controller;
+        *port = p->spot->port;
+        *device = p->spot->device;
+        return 0;
+    }
     for (size_t i = 0; i < VIRTUALBOX_BUSES; i++) {
         if (strcmp(bus_kinds[i].bus, bus) != 0)
             continue;
@@ -71,6 +78,38 @@ static bool is_optical_name(const char *path) {
     return dot && (strcasecmp(dot, ".iso") == 0 || strcasecmp(dot, ".cdr") == 0 || strcasecmp(dot, ".viso") == 0);
 }
 
+/* In the VM's folder. For a VM that is there: a name that nothing has yet, such as a disk of that name that was detached. */
+static char *new_path(const virtualbox_planning *p, const char *name, const char *format) {
+    char *path = vmc_printf("%s/%s.%s", p->plan->folder, name, format);
+    struct stat st;
+    for (unsigned n = 2; p->spot && lstat(path, &st) == 0; n++) {
+        free(path);
+        path = vmc_printf("%s/%s-%u.%s", p->plan->folder, name, n, format);
+    }
+    return path;
+}
+
+int virtualbox_plan_medium(virtualbox_planning *p, const char *device, const char *image, const vmctl_node *node,
+                           char **out, vmctl_error **err) {
+    qemu_img_kind kind;
+    if (access(image, R_OK) < 0)
+        return vmc_refuse(err, VMCTL_E_NOT_FOUND, node, "%s cannot be read: %s", image, strerror(errno));
+    int code = qemu_img_probe(image, &kind, err);
+    if (code < 0)
+        return code;
+    if (strcmp(kind.name, "iso") != 0 && strcmp(kind.name, "raw") != 0)
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, node, "%s is %s, and no medium of an optical drive", image,
+                          kind.description);
+    if (is_optical_name(image)) {
+        *out = vmc_strdup(image);
+        return 0;
+    }
+    virtualbox_file *link = virtualbox_plan_file(p->plan, VIRTUALBOX_FILE_LINK, device, new_path(p, device, "iso"));
+    link->source = vmc_strdup(image);
+    *out = vmc_strdup(link->path);
+    return 0;
+}
+
 static int plan_drive(virtualbox_planning *p, const vmctl_node *disk, const char *name, vmctl_error **err) {
     const char *image = vmctl_node_string(disk, "cdrom", "");
     const char *bus = vmctl_node_string(disk, "bus", "sata");
@@ -80,18 +119,11 @@ static int plan_drive(virtualbox_planning *p, const vmctl_node *disk, const char
     if (strcmp(bus, "sata") != 0 && strcmp(bus, "ide") != 0 && strcmp(bus, "scsi") != 0)
         return vmc_refuse(err, VMCTL_E_UNSUPPORTED, disk, "VirtualBox has optical drives on sata, ide and scsi only");
     int code = take_place(p, disk, bus, &controller, &port, &device, err);
+    VMC_AUTO_FREE char *medium = *image ? NULL : vmc_strdup("emptydrive");
+    if (code == 0 && *image)
+        code = virtualbox_plan_medium(p, name, image, vmctl_node_get(disk, "cdrom"), &medium, err);
     if (code < 0)
         return code;
-    const char *medium = *image ? image : "emptydrive";
-    if (*image && access(image, R_OK) < 0)
-        return vmc_refuse(err, VMCTL_E_NOT_FOUND, vmctl_node_get(disk, "cdrom"), "%s cannot be read: %s", image,
-                          strerror(errno));
-    if (*image && !is_optical_name(image)) {
-        virtualbox_file *link =
-            virtualbox_plan_file(p->plan, VIRTUALBOX_FILE_LINK, name, vmc_printf("%s/%s.iso", p->plan->folder, name));
-        link->source = vmc_strdup(image);
-        medium = link->path;
-    }
     add_attach(p, controller, port, device, "dvddrive", medium);
     VMC_AUTO_FREE char *place = vmc_printf("%s-%u-%u", controller, port, device);
     virtualbox_marker_device(p->plan->marker, place, name, NULL);
@@ -141,7 +173,7 @@ static int plan_copy(virtualbox_planning *p, const vmctl_node *disk, const char 
     return 0;
 }
 
-static int plan_disk(virtualbox_planning *p, const vmctl_node *disk, vmctl_error **err) {
+int virtualbox_plan_disk(virtualbox_planning *p, const vmctl_node *disk, vmctl_error **err) {
     const char *name = vmctl_node_string(disk, "name", "disk");
     if (vmctl_node_get(disk, "cdrom"))
         return plan_drive(p, disk, name, err);
@@ -162,7 +194,7 @@ static int plan_disk(virtualbox_planning *p, const vmctl_node *disk, vmctl_error
     } else if (code == 0) {
         bool copy = vmctl_node_get(disk, "image") != NULL;
         virtualbox_file *file = virtualbox_plan_file(p->plan, copy ? VIRTUALBOX_FILE_COPY : VIRTUALBOX_FILE_BLANK, name,
-                                                     vmc_printf("%s/%s.%s", p->plan->folder, name, format));
+                                                     new_path(p, name, format));
         file->format = vmc_strdup(format);
         file->fixed = shared;
         file->bytes = (uint64_t)vmctl_node_integer(disk, "size", 0);
@@ -212,7 +244,7 @@ int virtualbox_plan_disks(virtualbox_planning *p, vmctl_error **err) {
             size_t its = order;
             named_first(p, disk, &its);
             if (its == rank)
-                code = plan_disk(p, disk, err);
+                code = virtualbox_plan_disk(p, disk, err);
         }
     }
     if (code == 0 && vmctl_node_get(p->root, "cloudInit")) {
@@ -244,7 +276,8 @@ void virtualbox_plan_controllers(virtualbox_planning *p) {
         virtualbox_add(argv, "--controller", bus_kinds[i].controller);
         if (bus_kinds[i].ports) {
             vmc_strv_add(argv, "--portcount");
-            vmc_strv_printf(argv, "%u", p->used[i]);
+            bool spare = strcmp(bus_kinds[i].bus, "sata") == 0 && p->used[i] < bus_kinds[i].places;
+            vmc_strv_printf(argv, "%u", p->used[i] + (spare ? 1 : 0)); /* for a disk that comes while it runs */
         }
     }
     for (size_t i = 0; i < p->attach_count; i++) {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static int plan_display(virtualbox_planning *p, vmctl_error **err) {
+int virtualbox_plan_display(virtualbox_planning *p, vmctl_error **err) {
     const char *type = vmctl_node_string(p->root, "display.type", NULL);
     const char *video = vmctl_node_string(p->root, "display.video", NULL);
     bool none = vmc_str_eq(type, "none");
@@ -29,18 +29,22 @@ static int plan_display(virtualbox_planning *p, vmctl_error **err) {
     return 0;
 }
 
+void virtualbox_say_option(vmc_strv *argv, const vmctl_node *option) {
+    vmc_strv_printf(argv, "--%s", vmctl_node_key(option));
+    if (vmctl_node_kind(option) == VMCTL_KIND_BOOLEAN)
+        vmc_strv_add(argv, vmctl_node_boolean(option, NULL, false) ? "on" : "off");
+    else if (vmctl_node_kind(option) == VMCTL_KIND_INTEGER)
+        vmc_strv_printf(argv, "%lld", (long long)vmctl_node_integer(option, NULL, 0));
+    else
+        vmc_strv_add(argv, vmctl_node_string(option, NULL, ""));
+}
+
 /* One line of modifyvm takes what a person wrote last: virtualbox.modifyvm wins over what vm.yaml's own keys became. */
 void virtualbox_plan_own_section(virtualbox_planning *p) {
     const vmctl_node *options = vmctl_node_get(p->root, "virtualbox.modifyvm");
     for (size_t i = 0; i < vmctl_node_count(options); i++) {
         const vmctl_node *option = vmctl_node_at(options, i);
-        vmc_strv_printf(&p->modify, "--%s", vmctl_node_key(option));
-        if (vmctl_node_kind(option) == VMCTL_KIND_BOOLEAN)
-            vmc_strv_add(&p->modify, vmctl_node_boolean(option, NULL, false) ? "on" : "off");
-        else if (vmctl_node_kind(option) == VMCTL_KIND_INTEGER)
-            vmc_strv_printf(&p->modify, "%lld", (long long)vmctl_node_integer(option, NULL, 0));
-        else
-            vmc_strv_add(&p->modify, vmctl_node_string(option, NULL, ""));
+        virtualbox_say_option(&p->modify, option);
     }
     const vmctl_node *extra = vmctl_node_get(p->root, "virtualbox.extraData");
     for (size_t i = 0; i < vmctl_node_count(extra); i++) {
@@ -51,7 +55,7 @@ void virtualbox_plan_own_section(virtualbox_planning *p) {
     }
 }
 
-static void plan_boot(virtualbox_planning *p) {
+void virtualbox_plan_boot(virtualbox_planning *p) {
     const vmctl_node *order = vmctl_node_get(p->root, "boot.order");
     const vmctl_node *disks = vmctl_node_get(p->root, "disks");
     const char *kinds[4] = {"disk", "dvd", "none", "none"};
@@ -76,16 +80,54 @@ static void plan_boot(virtualbox_planning *p) {
         virtualbox_say_numbered(&p->modify, "--boot", k, kinds[k]);
 }
 
-int virtualbox_plan_machine(virtualbox_planning *p, vmctl_error **err) {
-    const vmctl_node *root = p->root;
-    int64_t memory = vmctl_node_integer(root, "memory.size", 0);
+int virtualbox_plan_memory(virtualbox_planning *p, vmctl_error **err) {
+    int64_t memory = vmctl_node_integer(p->root, "memory.size", 0);
     if (memory % (1 << 20))
-        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, vmctl_node_get(root, "memory.size"),
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, vmctl_node_get(p->root, "memory.size"),
                           "VirtualBox gives memory in whole MiB");
     vmc_strv_add(&p->modify, "--memory");
     vmc_strv_printf(&p->modify, "%lld", (long long)(memory >> 20));
+    return 0;
+}
+
+/* With CPUs to grow to, --cpus is the maximum, and all of them are plugged at first. */
+void virtualbox_plan_cpus(virtualbox_planning *p, bool again) {
+    int64_t count = vmctl_node_integer(p->root, "cpus.count", 1);
+    int64_t most = vmctl_node_integer(p->root, "cpus.max", count);
+    bool grows = vmctl_node_get(p->root, "cpus.max") && most > 1;
+    if (again) /* where it is on, too: it plugs all of them again */
+        virtualbox_add(&p->modify, "--cpu-hotplug", "off");
     vmc_strv_add(&p->modify, "--cpus");
-    vmc_strv_printf(&p->modify, "%lld", (long long)vmctl_node_integer(root, "cpus.count", 1));
+    vmc_strv_printf(&p->modify, "%lld", (long long)(grows ? most : count));
+    if (grows)
+        virtualbox_add(&p->modify, "--cpu-hotplug", "on");
+    for (int64_t i = most; grows && i-- > count;) {
+        vmc_strv_add(&p->modify, "--unplug-cpu");
+        vmc_strv_printf(&p->modify, "%lld", (long long)i);
+    }
+}
+
+/* Into a log, else a socket. */
+void virtualbox_plan_serial(virtualbox_planning *p) {
+    const char *log = vmctl_node_string(p->root, "serial.log", NULL);
+    vmc_strv_add(&p->modify, "--uartmode1");
+    VMC_AUTO_FREE char *path = vmc_printf("%s/%s", p->plan->folder, log ? vmc_path_basename(log) : "serial.sock");
+    virtualbox_add(&p->modify, log ? "file" : "server", path);
+}
+
+int virtualbox_check_autostart(const vboxmanage_registry *registry, const vmctl_node *node, vmctl_error **err) {
+    if (registry->autostart_folder)
+        return 0;
+    vmc_refuse(err, VMCTL_E_UNSUPPORTED, node, "VirtualBox has no autostart database here");
+    return vmc_error_next(err, "VBoxManage setproperty autostartdbpath FOLDER, and its service for autostart");
+}
+
+int virtualbox_plan_machine(virtualbox_planning *p, vmctl_error **err) {
+    const vmctl_node *root = p->root;
+    int code = virtualbox_plan_memory(p, err);
+    if (code < 0)
+        return code;
+    virtualbox_plan_cpus(p, false);
     virtualbox_add(&p->modify, "--ioapic", "on");
     virtualbox_add(&p->modify, "--rtcuseutc",
                    vmc_str_eq(vmctl_node_string(root, "guest", "linux"), "windows") ? "off" : "on");
@@ -102,29 +144,19 @@ int virtualbox_plan_machine(virtualbox_planning *p, vmctl_error **err) {
     if (description)
         virtualbox_add(&p->modify, "--description", description);
     virtualbox_add(&p->modify, "--audio", "none");
-    plan_boot(p);
+    virtualbox_plan_boot(p);
     virtualbox_add(&p->modify, "--uart1", "0x3F8");
     vmc_strv_add(&p->modify, "4");
-    const char *log = vmctl_node_string(root, "serial.log", NULL);
-    vmc_strv_add(&p->modify, "--uartmode1");
-    if (log) {
-        VMC_AUTO_FREE char *path = vmc_printf("%s/%s", p->plan->folder, vmc_path_basename(log));
-        virtualbox_add(&p->modify, "file", path);
-    } else {
-        VMC_AUTO_FREE char *path = vmc_printf("%s/serial.sock", p->plan->folder);
-        virtualbox_add(&p->modify, "server", path);
-    }
+    virtualbox_plan_serial(p);
     if (p->used[5])
         virtualbox_add(&p->modify, "--usbxhci", "on");
     if (vmctl_node_boolean(root, "autostart", false)) {
-        if (!p->registry->autostart_folder) {
-            vmc_refuse(err, VMCTL_E_UNSUPPORTED, vmctl_node_get(root, "autostart"),
-                       "VirtualBox has no autostart database here");
-            return vmc_error_next(err, "VBoxManage setproperty autostartdbpath FOLDER, and its service for autostart");
-        }
+        code = virtualbox_check_autostart(p->registry, vmctl_node_get(root, "autostart"), err);
+        if (code < 0)
+            return code;
         virtualbox_add(&p->modify, "--autostart-enabled", "on");
     }
-    return plan_display(p, err);
+    return virtualbox_plan_display(p, err);
 }
 
 void virtualbox_plan_secure_boot(virtualbox_planning *p) {

@@ -21,7 +21,7 @@ static const struct {
 static const struct { const char *model, *type; } nic_models[] = {{"virtio", "virtio"}, {"e1000", "82540EM"}};
 
 /* [tcp:|udp:][ADDRESS:]LOCAL:GUEST -> NAME,PROTO,ADDRESS,LOCAL,,GUEST */
-static char *forward_rule(const char *text) {
+char *virtualbox_forward_rule(const char *text) {
     bool udp = vmc_starts_with(text, "udp:");
     const char *rest = udp || vmc_starts_with(text, "tcp:") ? text + 4 : text;
     const char *guest = strrchr(rest, ':');
@@ -74,7 +74,7 @@ int virtualbox_plan_nic(const vmctl_node *nic, unsigned slot, vmc_strv *argv, cJ
         return vmc_refuse(err, VMCTL_E_UNSUPPORTED, forwards,
                           "VirtualBox forwards ports of nat and user networks only");
     for (size_t f = 0; f < vmctl_node_count(forwards); f++) {
-        VMC_AUTO_FREE char *rule = forward_rule(vmctl_node_string(vmctl_node_at(forwards, f), NULL, ""));
+        VMC_AUTO_FREE char *rule = virtualbox_forward_rule(vmctl_node_string(vmctl_node_at(forwards, f), NULL, ""));
         virtualbox_say_numbered(argv, "--natpf", slot, rule);
     }
     VMC_AUTO_FREE char *place = vmc_printf("nic-%u", slot);
@@ -83,14 +83,14 @@ int virtualbox_plan_nic(const vmctl_node *nic, unsigned slot, vmc_strv *argv, cJ
 }
 
 /* A NAT network must be there; VirtualBox itself would notice at the start. */
-static int check_nat_network(virtualbox_planning *p, const vmctl_node *nic, vmctl_error **err) {
+int virtualbox_check_nat_network(virtualbox_conn *conn, const vmctl_node *nic, const vmc_deadline *deadline,
+                                 vmctl_error **err) {
     const char *type = vmctl_node_string(nic, "type", "nat");
     const char *source = vmctl_node_string(nic, "source", NULL);
     if ((strcmp(type, "network") != 0 && strcmp(type, "natnetwork") != 0) || !source)
         return 0;
     VMC_AUTO_FREE char *text = NULL;
-    int code =
-        virtualbox_say(p->conn, NULL, "asking for the NAT networks", p->deadline, &text, err, "list", "natnets", NULL);
+    int code = virtualbox_say(conn, NULL, "asking for the NAT networks", deadline, &text, err, "list", "natnets", NULL);
     if (code < 0)
         return code;
     VBOXMANAGE_AUTO_PROPERTIES nets = {0};
@@ -110,7 +110,7 @@ int virtualbox_plan_networks(virtualbox_planning *p, vmctl_error **err) {
     if (vmctl_node_count(networks) == 0)
         virtualbox_add(&p->modify, "--nic1", "none"); /* most kinds of guests are given one */
     for (size_t i = 0; code == 0 && i < vmctl_node_count(networks); i++) {
-        code = check_nat_network(p, vmctl_node_at(networks, i), err);
+        code = virtualbox_check_nat_network(p->conn, vmctl_node_at(networks, i), p->deadline, err);
         if (code == 0)
             code = virtualbox_plan_nic(vmctl_node_at(networks, i), (unsigned)i, &p->modify, p->plan->marker, err);
     }

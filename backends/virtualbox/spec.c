@@ -84,6 +84,8 @@ static cJSON *nic_json(const cJSON *marker, const vboxmanage_nic *from) {
 static void put_machine(const vboxmanage_machine *m, cJSON *spec) {
     cJSON *cpus = cJSON_AddObjectToObject(spec, "cpus");
     cJSON_AddNumberToObject(cpus, "count", m->cpus);
+    if (m->cpus_max)
+        cJSON_AddNumberToObject(cpus, "max", m->cpus_max);
     put_size(cJSON_AddObjectToObject(spec, "memory"), "size", m->memory_mib << 20);
     if (m->os_type && vmc_starts_with(m->os_type, "Windows"))
         cJSON_AddStringToObject(spec, "guest", "windows");

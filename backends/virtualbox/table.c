@@ -19,6 +19,10 @@ static const vmctl_backend_ops virtualbox_ops = {
 
     .create = virtualbox_create,
     .remove = virtualbox_remove,
+    .change = virtualbox_change,
+    .device_attach = virtualbox_device_attach,
+    .device_detach = virtualbox_device_detach,
+    .cdrom_change = virtualbox_cdrom_change,
 
     .start = virtualbox_start,
     .stop = virtualbox_stop,

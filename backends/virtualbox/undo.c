@@ -4,7 +4,10 @@
 #include "plan.h"
 #include "snapshot.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { UNDO_MS = 120000 };
 
@@ -28,12 +31,55 @@ static int undo_vm(virtualbox_conn *conn, const char *detail, const vmc_deadline
     return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
 }
 
+static void detach_disk(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
+                        const char *path, const vmc_deadline *deadline) {
+    for (size_t i = 0; i < machine->attachment_count; i++) {
+        const vboxmanage_attachment *at = &machine->attachments[i];
+        const vboxmanage_medium *medium = vboxmanage_medium_of(machine, at->medium);
+        VMC_AUTO_FREE char *port = vmc_printf("--port=%u", at->port);
+        VMC_AUTO_FREE char *device = vmc_printf("--device=%u", at->device);
+        if (medium && strcmp(medium->location, path) == 0)
+            virtualbox_say(conn, vm, "detaching the disk", deadline, NULL, NULL, "storageattach", vm->id,
+                           "--storagectl", at->controller, port, device, "--medium", "none", NULL);
+    }
+}
+
+/* disk UUID PATH: a file that was made for a device of this VM, and may be attached. */
+static int undo_disk(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
+    if (!vboxmanage_is_uuid(detail, true) || detail[36] != ' ' || detail[37] != '/')
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"disk %s\" cannot be read", detail);
+    const char *path = detail + 37;
+    virtualbox_vm vm = {.name = "the VM"};
+    vboxmanage_machine *machine = NULL;
+    memcpy(vm.id, detail, 36);
+    struct stat st;
+    if (lstat(path, &st) < 0 && errno == ENOENT)
+        return 0; /* it was not even begun */
+    if (virtualbox_load(conn, &vm, deadline, &machine, NULL) == 0)
+        detach_disk(conn, &vm, machine, path, deadline);
+    vboxmanage_machine_free(machine);
+    machine = NULL;
+    bool attached = false;
+    if (virtualbox_load(conn, &vm, deadline, &machine, NULL) == 0)
+        for (size_t i = 0; i < machine->attachment_count; i++) {
+            const vboxmanage_medium *medium = vboxmanage_medium_of(machine, machine->attachments[i].medium);
+            attached = attached || (medium && strcmp(medium->location, path) == 0);
+        }
+    vboxmanage_machine_free(machine);
+    if (attached)
+        return vmc_error(err, VMCTL_E_BUSY, "%s cannot be detached while the VM runs", path);
+    if (!S_ISLNK(st.st_mode)) /* VirtualBox may know it by now; where it does not, this fails */
+        virtualbox_say(conn, NULL, "forgetting the disk", deadline, NULL, NULL, "closemedium", "disk", path, NULL);
+    return unlink(path) == 0 || errno == ENOENT ? 0 : vmc_error_errno(err, errno, "cannot remove %s", path);
+}
+
 static const struct {
     const char *kind;
     int (*undo)(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 } kinds[] = {
     {"vm", undo_vm},
     {"snapshot", virtualbox_snapshot_undo},
+    {"disk", undo_disk},
     {"natpf", virtualbox_forward_undo},
     {"departure", virtualbox_departure_undo},
     {"arrival", virtualbox_arrival_undo},

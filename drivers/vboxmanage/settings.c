@@ -211,6 +211,7 @@ static void read_attachments(vboxmanage_attachment **list, size_t *count, const 
         to->device = number(node, "device", 0);
         to->discard = truth(node, "discard", false);
         to->nonrotational = truth(node, "nonrotational", false);
+        to->hotpluggable = truth(node, "hotpluggable", false);
         to->passthrough = truth(node, "passthrough", false);
         read_uuid(attribute(at(node, "Image"), "uuid"), to->medium);
     }
@@ -310,6 +311,19 @@ static void read_boot(vboxmanage_machine *m, const xmlNode *boot) {
     }
 }
 
+static void read_cpus(vboxmanage_machine *m, const xmlNode *cpu) {
+    m->cpus = number(cpu, "count", 1);
+    if (!truth(cpu, "hotplug", false))
+        return;
+    m->cpus_max = m->cpus;
+    m->cpus = 0;
+    EACH(plugged, at(cpu, "CpuTree"), "Cpu") {
+        unsigned id = number(plugged, "id", 0);
+        m->cpu_ids |= id < 64 ? UINT64_C(1) << id : 0;
+        m->cpus++;
+    }
+}
+
 static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     const xmlNode *hardware = at(machine, "Hardware");
     const xmlNode *platform = at(machine, "Platform"); /* from 1.20 */
@@ -317,7 +331,7 @@ static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     const char *chipset = attribute(at(platform, "Chipset"), "type");
     if (!chipset)
         chipset = attribute(at(hardware, "Chipset"), "type");
-    m->cpus = number(at(platform, "CPU"), "count", number(at(hardware, "CPU"), "count", 1));
+    read_cpus(m, at(platform, "CPU") ? at(platform, "CPU") : at(hardware, "CPU"));
     m->memory_mib = number(at(hardware, "Memory"), "RAMSize", 128);
     m->chipset = lower(chipset ? chipset : "PIIX3");
     m->firmware = lower(attribute(firmware, "type") ? attribute(firmware, "type") : "BIOS");

@@ -49,7 +49,8 @@ typedef struct vboxmanage_attachment {
     char medium[37]; /* its id; "" for an empty drive */
     bool discard;
     bool nonrotational;
-    bool passthrough; /* the host's own drive */
+    bool passthrough;  /* the host's own drive */
+    bool hotpluggable; /* it may leave while the VM runs */
 } vboxmanage_attachment;
 
 typedef struct vboxmanage_controller {
@@ -105,7 +106,9 @@ struct vboxmanage_machine {
     char *state_file;  /* absolute; NULL: not saved */
     char *last_change; /* "2026-11-26T15:02:08Z"; NULL */
     uint64_t memory_mib;
-    unsigned cpus;
+    unsigned cpus;                  /* that are plugged */
+    unsigned cpus_max;              /* 0: none can be plugged while it runs */
+    uint64_t cpu_ids;               /* with cpus_max: bit n is CPU n */
     vboxmanage_snapshot *snapshots; /* parents before children */
     size_t snapshot_count;
     bool modified; /* since its current snapshot, as far as VirtualBox noticed */

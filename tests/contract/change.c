@@ -75,9 +75,22 @@ static void a_disk_grows_stopped_and_running(void **state) {
     assert_int_equal(device(&facts, "root")->capacity, 8 * 1024 * 1024);
     start(vm);
     wait_line(vm, 1);
-    MUST(change(vm, "disk.root.size", "16MiB", true, false, &seen_effects));
+    if (!profile->grows_running) {
+        FAILS(VMCTL_E_INVALID_STATE, change(vm, "disk.root.size", "16MiB", true, false, &seen_effects));
+        assert_non_null(strstr(failure, "disks.root.size"));
+        MUST(change(vm, "disk.root.size", "16MiB", false, false, &seen_effects));
+        look(vm, &facts);
+        assert_int_equal(device(&facts, "root")->capacity, 8 * 1024 * 1024);
+        assert_int_equal(facts.restart_required, 1);
+        vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
+        options.force = true;
+        MUST(vmctl_vm_restart(vm, &options, &err));
+    } else {
+        MUST(change(vm, "disk.root.size", "16MiB", true, false, &seen_effects));
+    }
     look(vm, &facts);
     assert_int_equal(device(&facts, "root")->capacity, 16 * 1024 * 1024);
+    assert_int_equal(facts.restart_required, 0);
     vmctl_vm_free(vm);
 }
 
@@ -133,6 +146,7 @@ static int apply_yaml(const char *text, bool prune, bool *created, effects *seen
     vmctl_spec **specs = NULL;
     size_t count = 0;
     MUST(vmctl_spec_load(text, strlen(text), &load, &specs, &count, &err));
+    complete(specs[0]);
     vmctl_apply_options options = VMCTL_APPLY_OPTIONS_INIT;
     options.prune = prune;
     options.changed = take_change;

@@ -61,12 +61,16 @@ typedef struct contract_profile {
     int bad_uri_code;
     const char *const (
         *settings)[2];          /* keys and values that every VM here needs to start; ended by a NULL key. NULL: none */
+    const char *hot_bus;        /* a disk comes and goes on it while the VM runs, whatever the guest is; one at least */
+    const char *cold_bus;       /* and on this one only at the next start */
     const char *const *formats; /* of disks, the default first; NULL-terminated */
     const char *agent;          /* a line of YAML for the guest agent, "" where none is needed */
     const char *const *variants; /* YAML of VMs whose spec is taken back and applied; NULL-terminated */
     int rounds;                  /* how often threads look while others work: a look may be a program that is started */
     bool starts_paused;
     bool differencing;   /* snapshots are images on top of the disks, and one is merged into one image only */
+    bool grows_running;  /* a disk of a VM that runs grows at once, else at its next start */
+    bool plugs_nics;     /* a NIC comes to a VM that runs at once, else at its next start */
     bool counts_traffic; /* bytes of disks and networks are among the counters */
     bool has_bridges;    /* VMs on bridges and networks of the hypervisor start on the machines of these tests */
     const char *const
