@@ -15,6 +15,7 @@ typedef struct watch {
     bool patient; /* it may pass */
     bool stale;   /* the one of before is still there, so far */
     bool began;   /* patience began with this very event */
+    bool there;   /* the object was told, and not that it went */
     int outcome;  /* 1: settled; negative: the code of `why` */
     vmctl_error *why;
 } watch;
@@ -58,9 +59,12 @@ static int look_for_fault(watch *w, const cJSON *object) {
 static int on_event(kube_event event, cJSON **object, void *user) {
     watch *w = user;
     const kubevirt_waiting *waiting = w->waiting;
-    if (event == KUBE_SYNCED)
+    /* All that is there has been told: it went while the watch was interrupted, before anything was heard of it. */
+    bool missed = event == KUBE_SYNCED && !w->there;
+    if (event == KUBE_SYNCED && !missed)
         return 0;
-    bool gone = event == KUBE_DELETED;
+    bool gone = missed || event == KUBE_DELETED;
+    w->there = !gone;
     int code = waiting->settled(gone ? NULL : *object, waiting->user, &w->why);
     if (code != 0)
         return w->outcome = code;
