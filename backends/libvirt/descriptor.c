@@ -37,7 +37,7 @@ static const vmctl_slot_claim slots[] = {
     YES(create), YES(remove), YES(change),
     PART(get, "guest.addresses", YES, REAL, NULL),
     PART(change, "cpu.hotplug", LIMITED, REAL, "up to cpus.max; under KVM what was added goes again when the guest lets it, those that it was started with stay"),
-    PART(change, "memory.balloon", LIMITED, SPECIFICATION, "up to the memory that the VM started with, by the guest's balloon driver"),
+    PART(change, "memory.balloon", LIMITED, REAL, "up to the memory that the VM started with, by the guest's balloon driver"),
     PART(change, "memory.hotplug", LIMITED, REAL, "up to memory.max, in DIMMs of 128MiB and its multiples; less is the balloon's matter"),
     UNTRIED("accel.kvm", YES, NULL), UNTRIED("guest.windows", YES, NULL), UNTRIED("machine.arch", YES, NULL),
     UNTRIED("cpu.model", YES, NULL), UNTRIED("storage.shared", YES, NULL),

@@ -540,7 +540,38 @@ static void addresses_leave_container_bridges_out(void **state) {
     assert_null(strstr(text, "172.17.0.1"));
 }
 
+/* --- its memory --------------------------------------------------------------------------------------------------------- */
+
+/* What the guest's kernel has: the balloon driver takes pages out of MemTotal (Linux, virtio_balloon.c, adjust_managed_page_count). */
+static long guest_mib(void) {
+    heard got;
+    assert_int_equal(sh(&got, "sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"), 0);
+    long kib = strtol(got.out, NULL, 10);
+    assert_in_range(kib, 1, 1 << 30);
+    return kib / 1024;
+}
+
+static void memory_goes_into_the_balloon_and_comes_back(void **state) {
+    (void)state;
+    static const struct {
+        const char *size;
+        unsigned mib, taken;
+    } steps[] = {{"768MiB", 768, 256}, {"896MiB", 896, 128}, {"1GiB", 1024, 0}};
+    long whole = guest_mib();
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        effects told = {0};
+        MUST(change(debian, "memory", steps[i].size, true, false, &told));
+        assert_int_equal(told.now, 1);
+        assert_int_equal(told.at_restart, 0);
+        static seen facts;
+        look(debian, &facts);
+        assert_int_equal(facts.memory_mib, steps[i].mib);
+        assert_in_range(whole - guest_mib() - (long)steps[i].taken + 16, 0, 32);
+    }
+}
+
 static const contract_test tests[] = {
+    TEST("memory.balloon", "change", memory_goes_into_the_balloon_and_comes_back),
     TEST("guest.exec", "guest_exec", exec_tells_output_and_status),
     TEST("guest.exec", "guest_exec", exec_gives_the_environment),
     TEST("guest.exec", "guest_exec", exec_feeds_standard_input),

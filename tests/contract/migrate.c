@@ -392,17 +392,74 @@ static void tunnelled_the_count_goes_on(void **state) {
     assert_int_equal(unlink(disk) + unlink(log), 0);
 }
 
+/* Who hears what the hypervisor tells of a VM meanwhile. */
+typedef struct listening {
+    const char *vm, *word; /* what is listened for in an event's detail */
+    vmctl_cancel *begun, *enough;
+    bool heard_it;
+    pthread_t thread;
+} listening;
+
+static int hear(const vmctl_event *event, void *user) {
+    listening *l = user;
+    if (event->kind == VMCTL_EVENT_CONNECTED)
+        vmctl_cancel_trigger(l->begun);
+    l->heard_it |= event->detail && strstr(event->detail, l->word);
+    return 0;
+}
+
+static void *listen_main(void *user) {
+    listening *l = user;
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.cancel = l->enough;
+    vmctl_event_options options = VMCTL_EVENT_OPTIONS_INIT;
+    options.call = &call;
+    options.vm = l->vm;
+    vmctl_error *ignored = NULL;
+    vmctl_events(conn, &options, hear, l, &ignored);
+    vmctl_error_free(ignored);
+    vmctl_cancel_trigger(l->begun);
+    return NULL;
+}
+
+static void begin_listening(listening *l) {
+    l->begun = vmctl_cancel_new();
+    l->enough = vmctl_cancel_new();
+    assert_int_equal(pthread_create(&l->thread, NULL, listen_main, l), 0);
+    for (int i = 0; i < 400 && !vmctl_cancel_triggered(l->begun); i++)
+        sleep_ms(50);
+}
+
+static bool end_listening(listening *l) {
+    vmctl_cancel_trigger(l->enough);
+    pthread_join(l->thread, NULL);
+    vmctl_cancel_free(l->begun);
+    vmctl_cancel_free(l->enough);
+    return l->heard_it;
+}
+
+/* The guest writes to its memory faster than it is sent, so that without the switch it would never get there. */
 static void by_postcopy_the_count_goes_on(void **state) {
     (void)state;
     begin();
     char log[256], disk[256];
+    const char *idle = guest_image;
+    guest_image = getenv("VMCTL_CONTRACT_BUSY");
+    assert_non_null(guest_image);
     vmctl_vm *vm = make_shared("moved-d", disk, sizeof disk);
+    guest_image = idle;
     log_path(vm, log, sizeof log);
     int line = wait_line(vm, 2).line;
     vmctl_migrate_options options = options_of(NULL);
     options.postcopy = true;
     options.unsafe = true;
-    MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
+    options.bandwidth_bytes = 8 << 20;
+    listening ears = {.vm = "moved-d", .word = "post-copy"};
+    begin_listening(&ears);
+    int rc = vmctl_vm_migrate(vm, target, NULL, &options, &err);
+    bool switched = end_listening(&ears);
+    MUST(rc);
+    assert_true(switched);
     vmctl_vm_free(vm);
     it_counts_on_there("moved-d", log, line + 2);
     delete_on_target("moved-d");

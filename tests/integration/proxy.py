@@ -1,4 +1,4 @@
-"""A network in between: bytes from a TCP port of the loopback to a Unix socket, until told to stall."""
+"""A network in between: bytes from a TCP port of the loopback, or a Unix socket, to a Unix socket, until told to stall."""
 
 import selectors
 import socket
@@ -8,12 +8,17 @@ import threading
 class Proxy:
     """libvirt over TCP at qemu+tcp://127.0.0.1:PORT/system, as the daemon itself offers it where it listens."""
 
-    def __init__(self, path, swallow=None):
-        """swallow: what the daemon answers to a message with these bytes is kept back, once, and all after it on that connection."""
+    def __init__(self, path, swallow=None, at=None):
+        """at: a Unix socket to listen on, instead of a port. swallow: what the daemon answers to a message with these bytes is kept back, once, and all after it on that connection."""
         self.path = path
         self.swallow = swallow
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        if at:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(at)
+            self.listener.listen()
+        else:
+            self.listener = socket.create_server(("127.0.0.1", 0))
+            self.port = self.listener.getsockname()[1]
         self.flows = threading.Event()
         self.flows.set()
         threading.Thread(target=self.accept, daemon=True).start()
