@@ -8,4 +8,8 @@
  * run: the exit status, reported. package: what to install, for the message. */
 int cli_become(cli *c, const char *const *argv, const char *package);
 
+/* Runs the program with this one's own input, output and terminal, and waits for it. Its exit status, 128 + N when signal N ended it, which
+ * is the verb's own (cli.own_status); when it cannot be run, that is reported. */
+int cli_run_beside(cli *c, const char *const *argv, const char *package);
+
 #endif

@@ -1,5 +1,7 @@
 /* How this machine reaches a VM's sshd. */
 #include "ssh_way.h"
+#include "forward.h"
+#include "run.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +55,7 @@ typedef struct chooser {
     const vmctl_spec *spec;
     char *host;
     int rank;
+    bool inside; /* there are some in a cluster's own network */
 } chooser;
 
 static int rank_of(const chooser *ch, const vmctl_address *a) {
@@ -70,6 +73,10 @@ static int choose_address(const vmctl_vm_info *info, void *user) {
     chooser *ch = user;
 
     for (size_t i = 0; i < info->address_count; i++) {
+        if (info->addresses[i].inside) {
+            ch->inside = true;
+            continue;
+        }
         int rank = rank_of(ch, &info->addresses[i]);
         if (rank <= ch->rank)
             continue;
@@ -104,6 +111,17 @@ static char *known_hosts(const vmctl_vm *vm) {
     return file;
 }
 
+static int open_forward(cli *c, vmctl_vm *vm, cli_way *w, vmctl_error **err) {
+    int port = 0;
+    int rc = cli_forward_open(c, vm, 22, &w->forward, &port, err);
+
+    if (rc < 0)
+        return rc;
+    w->host = cli_strdup("127.0.0.1");
+    w->port = cli_printf("%d", port);
+    return 0;
+}
+
 int cli_way_find(cli *c, vmctl_vm *vm, cli_way *w, vmctl_error **err) {
     vmctl_get_options options = VMCTL_GET_OPTIONS_INIT;
     vmctl_call call = cli_call(c);
@@ -117,22 +135,40 @@ int cli_way_find(cli *c, vmctl_vm *vm, cli_way *w, vmctl_error **err) {
         from_forwards(spec, w);
     }
     if (rc == 0 && !w->host) {
-        chooser ch = {spec, NULL, 0};
+        chooser ch = {spec, NULL, 0, false};
         options.call = &call;
         options.facts = VMCTL_FACT_STATE | VMCTL_FACT_ADDRESSES;
         rc = vmctl_vm_get(vm, &options, choose_address, &ch, err);
         w->host = ch.host;
+        if (rc == 0 && !w->host && ch.inside)
+            rc = open_forward(c, vm, w, err);
     }
     vmctl_spec_free(spec);
     return rc;
 }
 
 void cli_way_free(cli_way *w) {
+    cli_forward_close(w->forward);
+    w->forward = NULL;
     free(w->host);
     free(w->port);
     free(w->user);
     free(w->known);
     free(w->alias);
+}
+
+int cli_way_run(cli *c, cli_way *w, vmctl_vm *vm, const char *const *argv) {
+    static const char package[] = "openssh-client";
+
+    if (!w->forward) {
+        vmctl_vm_free(vm);
+        return cli_become(c, argv, package);
+    }
+    int status = cli_run_beside(c, argv, package);
+    cli_forward_close(w->forward);
+    w->forward = NULL;
+    vmctl_vm_free(vm);
+    return status;
 }
 
 int cli_way_missing(cli *c, const vmctl_vm *vm) {

@@ -257,6 +257,8 @@ cJSON *cli_tree_display(const vmctl_display *display) {
     cli_put_number(tree, "port", display->port);
     cli_put(tree, "socket", display->socket);
     cli_put(tree, "uri", display->uri);
+    if (display->served)
+        cJSON_AddTrueToObject(tree, "served");
     return tree;
 }
 

@@ -1,6 +1,5 @@
 /* vmctl cp: a file into or out of the guest, through its agent or, where there is none, by scp. */
 #include "guest_via.h"
-#include "run.h"
 #include "verbs.h"
 
 #include <stdlib.h>
@@ -13,7 +12,7 @@ static const char *guest_side(const char *text) {
 }
 
 /* scp itself: as fast as it is. */
-static int by_scp(cli *c, const cli_way *w, const char *local, const char *guest, bool out) {
+static int by_scp(cli *c, cli_way *w, vmctl_vm *vm, const char *local, const char *guest, bool out) {
     cli_strings argv = {0};
     const char *user = cli_way_user(c, w);
     bool six = strchr(w->host, ':') != NULL;
@@ -32,7 +31,7 @@ static int by_scp(cli *c, const cli_way *w, const char *local, const char *guest
     cli_strings_take(&argv, remote);
     if (out)
         cli_strings_add(&argv, path);
-    int status = cli_become(c, (const char *const *)argv.items, "openssh-client");
+    int status = cli_way_run(c, w, vm, (const char *const *)argv.items);
     cli_strings_free(&argv);
     return status;
 }
@@ -63,8 +62,7 @@ static int cp(cli *c) {
     if (cli_guest_ssh(c, err) && strcmp(local, "-") != 0) {
         status = cli_guest_way(c, vm, &way, &err);
         if (status == 0 && way.host) {
-            vmctl_vm_free(vm);
-            status = by_scp(c, &way, local, colon + 1, from_guest != NULL);
+            status = by_scp(c, &way, vm, local, colon + 1, from_guest != NULL);
             cli_way_free(&way);
             return status;
         }

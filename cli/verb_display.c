@@ -4,6 +4,9 @@
 #include "tree.h"
 #include "verbs.h"
 
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 static const cli_column display_columns[] = {{"VM", "vm", CLI_CELL_TEXT, 0},
@@ -20,7 +23,11 @@ static int add_display(const vmctl_display *display, void *user) {
     return 0;
 }
 
-/* Becomes a viewer of the first display. */
+static bool is_served(const cJSON *displays) {
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(displays->child, "served"));
+}
+
+/* Becomes a viewer of the first display; one that this process serves has its viewer beside it. */
 static int view_display(cli *c, const cJSON *displays) {
     const char *uri = displays->child ? cli_get(displays->child, "uri") : "";
 
@@ -28,7 +35,23 @@ static int view_display(cli *c, const cJSON *displays) {
         return cli_fail(c, VMCTL_E_NOT_FOUND, NULL, "%s has no display that a viewer can reach", c->args.operands[0]);
     CLI_AUTO_FREE char *wanted = cli_strdup(uri);
     const char *const argv[] = {"remote-viewer", wanted, NULL};
+    if (is_served(displays))
+        return cli_run_beside(c, argv, "virt-viewer");
     return cli_become(c, argv, "virt-viewer");
+}
+
+/* ^C and --timeout are its end. */
+static int serve(cli *c) {
+    fflush(stdout);
+    cli_note(c, VMCTL_NOTE_INFO, "the address is there until ^C; --viewer opens a viewer instead");
+    while (!vmctl_cancel_triggered(c->cancel)) {
+        struct pollfd cancel = {vmctl_cancel_fd(c->cancel), POLLIN, 0};
+        int64_t left = c->deadline_ms < 0 ? INT_MAX : c->deadline_ms - cli_now_ms();
+        if (left <= 0)
+            break;
+        poll(&cancel, 1, left > INT_MAX ? INT_MAX : (int)left);
+    }
+    return 0;
 }
 
 static int display(cli *c) {
@@ -43,11 +66,12 @@ static int display(cli *c) {
     CLI_AUTO_FREE char *name = cli_strdup(vmctl_vm_name(vm));
     if (vmctl_display_list(vm, &call, add_display, displays, &err) < 0)
         status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
-    vmctl_vm_free(vm);
+    vmctl_vm_free(vm); /* its connection stays until the end of the run */
     cli_progress_end();
     if (!status && cli_flag(&c->args, "viewer")) {
         status = view_display(c, displays);
     } else if (!status) {
+        bool served = displays->child && is_served(displays);
         cJSON *item = NULL;
         cli_output_begin(c, &display_view);
         while ((item = cJSON_DetachItemFromArray(displays, 0))) {
@@ -55,6 +79,8 @@ static int display(cli *c) {
             cli_output_add(c, item);
         }
         cli_output_end(c, false);
+        if (served)
+            status = serve(c);
     }
     cJSON_Delete(displays);
     return status;
@@ -67,6 +93,9 @@ const cli_verb cli_verb_display = {
     .group = "look",
     .operands = "VM",
     .summary = "where the VNC or SPICE display of a VM is",
+    .help =
+        "Where the hypervisor has no address for it (KubeVirt), vmctl serves one at 127.0.0.1 until ^C or --timeout,\n"
+        "or with --viewer until the viewer is closed.",
     .options = display_options,
     .min = 1,
     .max = 1,

@@ -1,6 +1,5 @@
 /* vmctl exec: a command in the guest, through its agent or, where there is none, by ssh. */
 #include "guest_via.h"
-#include "run.h"
 #include "verbs.h"
 
 #include <stdlib.h>
@@ -36,7 +35,7 @@ static char *quoted(const char *word) {
     return text;
 }
 
-static int by_ssh(cli *c, const cli_way *w, const cli_strings *environment) {
+static int by_ssh(cli *c, cli_way *w, vmctl_vm *vm, const cli_strings *environment) {
     cli_strings argv = {0};
 
     cli_strings_add(&argv, "ssh");
@@ -59,7 +58,7 @@ static int by_ssh(cli *c, const cli_way *w, const cli_strings *environment) {
         cli_strings_take(&argv, quoted(environment->items[i]));
     for (const char *const *word = c->args.command; *word; word++)
         cli_strings_take(&argv, quoted(*word));
-    int status = cli_become(c, (const char *const *)argv.items, "openssh-client");
+    int status = cli_way_run(c, w, vm, (const char *const *)argv.items);
     cli_strings_free(&argv);
     return status;
 }
@@ -90,8 +89,7 @@ static int exec(cli *c) {
     if (cli_guest_ssh(c, err)) {
         status = cli_guest_way(c, vm, &way, &err);
         if (status == 0 && way.host) {
-            vmctl_vm_free(vm);
-            status = by_ssh(c, &way, &environment);
+            status = by_ssh(c, &way, vm, &environment);
             cli_way_free(&way);
             return status;
         }

@@ -184,6 +184,7 @@ static int image_upload(cli *c) {
     options.call = &call;
     options.pool = cli_text(&c->args, "pool", NULL);
     options.name = cli_text(&c->args, "name", NULL);
+    options.virtual_bytes = (uint64_t)cli_number(&c->args, "size", 0);
     const char *file = c->args.operands[0], *base = strrchr(file, '/');
     if (vmctl_image_upload(connection, file, &options, &err) < 0)
         return cli_report(c, err, vmctl_connection_context(connection));
@@ -196,12 +197,18 @@ static int image_upload(cli *c) {
 static const cli_option upload_options[] = {
     {"name", 0, CLI_TEXT, "NAME", "its name there, instead of the file's"},
     {"pool", 0, CLI_TEXT, "POOL", "another pool, datastore or library than the default"},
+    {"size", 0, CLI_SIZE, "SIZE", "of the disk, at least (for an image that nobody here can look into)"},
     {NULL}};
 
 static const cli_verb verb_upload = {
     .name = "upload",
-    .operands = "FILE",
+    .operands = "FILE|URL",
     .summary = "copy an image to an endpoint",
+    .help =
+        "KubeVirt also fetches by itself: an http or https URL, docker://IMAGE, pvc:[NAMESPACE/]NAME, snapshot:NAME.\n"
+        "\n"
+        "  vmctl image upload debian-12.qcow2\n"
+        "  vmctl image upload docker://quay.io/containerdisks/debian:12 --name debian-12 --size 4GiB",
     .options = upload_options,
     .min = 1,
     .max = 1,

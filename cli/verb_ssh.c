@@ -1,11 +1,10 @@
 /* vmctl ssh: the person's own OpenSSH client, at the VM's address or at a port that is forwarded to it. */
-#include "run.h"
 #include "ssh_way.h"
 #include "verbs.h"
 
 #include <stdlib.h>
 
-static int become_ssh(cli *c, const cli_way *w) {
+static int run_ssh(cli *c, cli_way *w, vmctl_vm *vm) {
     cli_strings argv = {0};
 
     cli_strings_add(&argv, "ssh");
@@ -23,7 +22,7 @@ static int become_ssh(cli *c, const cli_way *w) {
         CLI_AUTO_FREE char *text = cli_printf("ssh to %s, port %s", w->host, w->port ? w->port : "22");
         cli_note(c, VMCTL_NOTE_INFO, text);
     }
-    int status = cli_become(c, (const char *const *)argv.items, "openssh-client");
+    int status = cli_way_run(c, w, vm, (const char *const *)argv.items);
     cli_strings_free(&argv);
     return status;
 }
@@ -40,10 +39,12 @@ static int ssh(cli *c) {
         status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
     else if (!w.host)
         status = cli_way_missing(c, vm);
-    vmctl_vm_free(vm);
-    if (!status)
-        status = become_ssh(c, &w);
+    if (!status) {
+        status = run_ssh(c, &w, vm);
+        vm = NULL;
+    }
     cli_way_free(&w);
+    vmctl_vm_free(vm);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 struct vmctl_stream {
+    vmctl_connection *connection; /* kept open: `finish` may still ask it */
     int fd;
     int (*finish)(void *state, vmctl_error **err);
     void *state;
@@ -11,7 +12,7 @@ struct vmctl_stream {
 
 vmctl_stream *vmctl_stream_new(int fd, int (*finish)(void *state, vmctl_error **err), void *state) {
     vmctl_stream *stream = vmc_alloc(sizeof *stream);
-    *stream = (vmctl_stream){fd, finish, state};
+    *stream = (vmctl_stream){.fd = fd, .finish = finish, .state = state};
     return stream;
 }
 
@@ -25,6 +26,7 @@ int vmctl_stream_close(vmctl_stream *stream, vmctl_error **err) {
     if (stream->fd >= 0)
         close(stream->fd); /* the pump sees the end of file */
     int rc = stream->finish ? stream->finish(stream->state, err) : 0;
+    vmctl_connection_free(stream->connection);
     free(stream);
     return rc;
 }
@@ -41,6 +43,8 @@ int vmctl_console_open(vmctl_vm *vm, const vmctl_console_options *options, vmctl
         rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no place for the stream was given");
     if (rc == 0)
         rc = op.ops->console_open(op.conn, op.handle, &o, out, &op.why);
+    if (rc == 0)
+        (*out)->connection = vmc_connection_ref(op.connection);
     return vmc_op_end(&op, rc, "open the console of %s", op.name);
 }
 

@@ -38,7 +38,8 @@ static int keep_facts(const vmctl_vm_info *info, void *user) {
     free(f->reason);
     f->reason = vmc_strdup(info->state_reason);
     for (size_t i = 0; i < info->address_count; i++)
-        if (vmc_address_is_usable(info->addresses[i].ip) && !is_behind_user_network(f->spec, info->addresses[i].device))
+        if (vmc_address_is_usable(info->addresses[i].ip) && !info->addresses[i].inside &&
+            !is_behind_user_network(f->spec, info->addresses[i].device))
             vmc_strv_add(&f->addresses, info->addresses[i].ip);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* Images: local files and the cache through the tools' table, the endpoint's through the backend. */
 #include "base/file.h"
+#include "base/redact.h"
 #include "internal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -194,6 +195,21 @@ int vmctl_image_list(vmctl_connection *connection, const char *pool, const vmctl
     return vmc_op_end(&op, rc, "list images");
 }
 
+/* A file, or what the endpoint can fetch itself. */
+static int check_source(const vmc_op *op, const char *path, vmctl_error **err) {
+    bool away = strstr(path, "://") || vmc_starts_with(path, "pvc:") || vmc_starts_with(path, "snapshot:");
+    if (away && op->connection->entry->descriptor->image_sources & VMCTL_SOURCE_URL)
+        return 0;
+    if (vmc_file_exists(path))
+        return 0;
+    if (!away)
+        return vmc_error(err, VMCTL_E_NOT_FOUND, "there is no file %s", path);
+    VMC_AUTO_FREE char *shown = vmc_redact_url(path);
+    vmc_error(err, VMCTL_E_UNSUPPORTED, "this endpoint fetches no images itself, and there is no file %s", shown);
+    vmc_error_next(err, "vmctl image pull URL, then vmctl image upload FILE");
+    return VMCTL_E_UNSUPPORTED;
+}
+
 int vmctl_image_upload(vmctl_connection *connection, const char *path, const vmctl_image_upload_options *options,
                        vmctl_error **err) {
     vmctl_image_upload_options o = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
@@ -205,11 +221,12 @@ int vmctl_image_upload(vmctl_connection *connection, const char *path, const vmc
     o.call = &op.call;
     if (rc == 0)
         rc = vmc_check_text(path, "the image's path", &op.why);
-    if (rc == 0 && !vmc_file_exists(path))
-        rc = vmc_error(&op.why, VMCTL_E_NOT_FOUND, "there is no file %s", path);
+    if (rc == 0)
+        rc = check_source(&op, path, &op.why);
+    VMC_AUTO_FREE char *shown = path ? vmc_redact_url(path) : NULL; /* it may hold a secret */
     vmc_journal *journal = NULL;
     if (rc == 0) {
-        VMC_AUTO_FREE char *operation = vmc_printf("upload of %s", path);
+        VMC_AUTO_FREE char *operation = vmc_printf("upload of %s", shown);
         rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
     }
     if (rc == 0) {
@@ -218,7 +235,7 @@ int vmctl_image_upload(vmctl_connection *connection, const char *path, const vmc
             vmc_op_undo(&op, journal);
     }
     vmc_journal_close(journal);
-    return vmc_op_end(&op, rc, "upload %s", path ? path : "an image");
+    return vmc_op_end(&op, rc, "upload %s", shown ? shown : "an image");
 }
 
 /* A new file of this machine: the slot fills it, `free` until then. */

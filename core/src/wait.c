@@ -33,10 +33,12 @@ typedef struct waiting {
     int port;
     vmctl_spec *spec; /* for forwards and the user; NULL */
     const vmc_tools *tools;
-    const char *told; /* the step that progress was told last */
-    char *last;       /* why it is not reached yet, for the timeout's message */
-    bool logged_in;   /* ssh has run a program there */
-    int rc;           /* 1: reached, negative: failed */
+    const char *told;     /* the step that progress was told last */
+    char *last;           /* why it is not reached yet, for the timeout's message */
+    bool logged_in;       /* ssh has run a program there */
+    vmctl_forward tunnel; /* to the port, made for the while where its addresses are a cluster's own; local 0: none */
+    vmc_journal *journal; /* of that */
+    int rc;               /* 1: reached, negative: failed */
 } waiting;
 
 /* --- what is known of the VM ------------------------------------------------------------------------------ */
@@ -45,7 +47,8 @@ typedef struct facts {
     vmctl_state state;
     char *reason;
     int agent;
-    vmc_strv addresses;
+    vmc_strv addresses; /* that can be dialled from here */
+    bool inside;        /* it has others */
 } facts;
 
 static int keep_facts(const vmctl_vm_info *info, void *user) {
@@ -54,7 +57,9 @@ static int keep_facts(const vmctl_vm_info *info, void *user) {
     f->reason = vmc_strdup(info->state_reason);
     f->agent = info->present & VMCTL_FACT_CONFIG ? info->agent_connected : -1;
     for (size_t i = 0; i < info->address_count; i++)
-        if (vmc_address_is_usable(info->addresses[i].ip))
+        if (info->addresses[i].inside)
+            f->inside = true;
+        else if (vmc_address_is_usable(info->addresses[i].ip))
             vmc_strv_add(&f->addresses, info->addresses[i].ip);
     return 0;
 }
@@ -115,12 +120,46 @@ static int check_state(waiting *w, const facts *f) {
     return up;
 }
 
+/* A local port that the backend leads to the guest's, made once. */
+static int open_tunnel(waiting *w, int port) {
+    if (w->tunnel.local || !w->op->ops->guest_forward)
+        return 0;
+    VMC_AUTO_FREE char *operation = vmc_printf("a port of %s", w->op->name);
+    VMC_AUTO_FREE char *way = NULL;
+    vmctl_call call = vmc_deadline_call(&w->deadline);
+    w->tunnel = (vmctl_forward){.size = sizeof w->tunnel, .address = "127.0.0.1", .guest = port};
+    int rc = w->journal ? 0 : vmc_journal_open(w->op->connection->uri, operation, &w->journal, &w->op->why);
+    if (rc == 0)
+        rc = w->op->ops->guest_forward(w->op->conn, w->op->handle, &w->tunnel, w->journal, &call, &way, &w->op->why);
+    return rc;
+}
+
+/* What was made for the wait goes with its end; the wait's own error is the one that is told. */
+static void close_tunnel(waiting *w) {
+    if (!w->journal)
+        return;
+    vmctl_error *why = w->op->why;
+    w->op->why = NULL;
+    vmc_op_undo(w->op, w->journal);
+    vmctl_error_free(w->op->why);
+    w->op->why = why;
+    vmc_journal_close(w->journal);
+}
+
 /* Every way to a port of the guest. */
-static void find_dials(const waiting *w, const facts *f, int port, vmc_dials *dials) {
+static int find_dials(waiting *w, const facts *f, int port, vmc_dials *dials) {
     vmc_dials_add_forwards(dials, w->spec, port);
     if (dials->count == 0) /* addresses behind a forward lead nowhere from here */
         for (size_t i = 0; i < f->addresses.count; i++)
             vmc_dials_add(dials, f->addresses.items[i], port, false);
+    if (dials->count > 0 || !f->inside)
+        return 0;
+    int rc = open_tunnel(w, port);
+    if (rc == 0 && w->tunnel.local) {
+        vmc_dials_add(dials, w->tunnel.address, w->tunnel.local, true);
+        dials->items[0].far = true;
+    }
+    return rc;
 }
 
 /* 1 with *dial the one that answers (an index). */
@@ -131,9 +170,12 @@ static int try_port(waiting *w, const facts *f, const vmc_dials *dials, const ch
     }
     int rc = w->logged_in ? 0 : step(w, w->stage == PORT ? "waiting for the port" : "waiting for ssh");
     for (size_t i = 0; rc == 0 && i < dials->count; i++) {
-        rc = vmc_dial_try(&dials->items[i], greeting, f->addresses.count > 0, TRY_MS, &w->deadline, &w->op->why);
+        rc = vmc_dial_try(&dials->items[i], greeting, f->addresses.count > 0 || f->inside, TRY_MS, &w->deadline,
+                          &w->op->why);
         if (rc == 0)
-            because(w, vmc_printf("nobody answers at %s port %d", dials->items[i].host, dials->items[i].port));
+            because(w, dials->items[i].far
+                           ? vmc_printf("nobody answers at port %d of the guest", w->tunnel.guest)
+                           : vmc_printf("nobody answers at %s port %d", dials->items[i].host, dials->items[i].port));
         *dial = i;
     }
     return rc;
@@ -142,8 +184,9 @@ static int try_port(waiting *w, const facts *f, const vmc_dials *dials, const ch
 static int check_port(waiting *w, const facts *f) {
     vmc_dials dials = {0};
     size_t dial = 0;
-    find_dials(w, f, w->port, &dials);
-    int rc = try_port(w, f, &dials, NULL, &dial);
+    int rc = find_dials(w, f, w->port, &dials);
+    if (rc == 0)
+        rc = try_port(w, f, &dials, NULL, &dial);
     vmc_dials_free(&dials);
     return rc;
 }
@@ -166,8 +209,9 @@ static char *known_hosts_of(const waiting *w) {
 static int run_by_ssh(waiting *w, const facts *f, const char *const *argv, char **output) {
     vmc_dials dials = {0};
     size_t dial = 0;
-    find_dials(w, f, 22, &dials);
-    int rc = try_port(w, f, &dials, "SSH-", &dial);
+    int rc = find_dials(w, f, 22, &dials);
+    if (rc == 0)
+        rc = try_port(w, f, &dials, "SSH-", &dial);
     if (rc == 1) {
         const char *user = w->options->user;
         if (!user && w->spec)
@@ -276,7 +320,7 @@ static int check_guest(waiting *w, const facts *f) {
         return f->agent == 1 ? 1 : step(w, "waiting for the agent");
     case ADDRESS:
         because(w, vmc_strdup("the VM has no address yet"));
-        return f->addresses.count > 0 ? 1 : step(w, "waiting for an address");
+        return f->addresses.count > 0 || f->inside ? 1 : step(w, "waiting for an address");
     case PORT:
         return check_port(w, f);
     case SSH:
@@ -410,6 +454,7 @@ int vmctl_vm_wait(vmctl_vm *vm, const char *stage_name, const vmctl_wait_options
         }
         if (rc == 0)
             rc = wait_for(&w, stage_name);
+        close_tunnel(&w);
         vmctl_spec_free(w.spec);
         free(w.last);
     }

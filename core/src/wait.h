@@ -12,6 +12,7 @@ typedef struct vmc_dial {
     char *host; /* an address */
     int port;
     bool forwarded; /* a forwarded local port: whoever forwards accepts before the guest does */
+    bool far;       /* and asks a server first: what the guest's port says comes later */
 } vmc_dial;
 
 typedef struct vmc_dials {

@@ -11,7 +11,7 @@
 
 void vmc_dials_add(vmc_dials *dials, const char *host, int port, bool forwarded) {
     dials->items = vmc_realloc(dials->items, dials->count + 1, sizeof *dials->items);
-    dials->items[dials->count++] = (vmc_dial){vmc_strdup(host), port, forwarded};
+    dials->items[dials->count++] = (vmc_dial){.host = vmc_strdup(host), .port = port, .forwarded = forwarded};
 }
 
 void vmc_dials_free(vmc_dials *dials) {
@@ -120,7 +120,7 @@ int vmc_dial_try(const vmc_dial *to, const char *greeting, bool guest_is_up, int
     if (!greeting && !to->forwarded)
         return 1;
     char buffer[256];
-    rc = listen_for(fd, buffer, sizeof buffer, greeting ? slice_ms : 500, deadline, err);
+    rc = listen_for(fd, buffer, sizeof buffer, greeting || to->far ? slice_ms : 500, deadline, err);
     if (rc == DATA)
         return !greeting || vmc_starts_with(buffer, greeting);
     if (rc != 0 || greeting)

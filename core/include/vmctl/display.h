@@ -53,6 +53,7 @@ typedef struct vmctl_display {
     int port;            /* -1 none */
     const char *socket;  /* NULL */
     const char *uri;     /* "vnc://127.0.0.1:5900" */
+    bool served;         /* by this process, as long as the connection is open: elsewhere nobody can dial it */
 } vmctl_display;
 
 typedef int (*vmctl_display_fn)(const vmctl_display *display, void *user);

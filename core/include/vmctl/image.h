@@ -70,11 +70,15 @@ typedef struct vmctl_image_upload_options {
     const vmctl_call *call;
     const char *pool; /* NULL: the default */
     const char *name; /* NULL: the file's */
+    uint64_t
+        virtual_bytes; /* of the disk, at least; 0: the image's own. Needed for what neither this machine nor the endpoint can look into */
 } vmctl_image_upload_options;
 
 #define VMCTL_IMAGE_UPLOAD_OPTIONS_INIT                                                                                \
-    { sizeof(vmctl_image_upload_options), NULL, NULL, NULL }
+    { sizeof(vmctl_image_upload_options), NULL, NULL, NULL, 0 }
 
+/* path: a file of this machine; or, where the endpoint fetches by itself (KubeVirt), an http or https URL, "docker://IMAGE" of a registry,
+ * "pvc:[NAMESPACE/]NAME" or "snapshot:[NAMESPACE/]NAME". */
 VMCTL_API int vmctl_image_upload(vmctl_connection *connection, const char *path,
                                  const vmctl_image_upload_options *options, vmctl_error **err);
 /* From the cache (connection NULL: name is one that vmctl_image_list gave) or from the endpoint ("pool/volume" or a

@@ -49,6 +49,7 @@ typedef struct vmctl_address {
     const char *mac;    /* lower case, colons; NULL when not given */
     const char *source; /* "agent", "lease", "arp", "tools" */
     const char *device; /* the NIC's name in the spec; NULL when not known */
+    bool inside; /* of a cluster's own network, which this machine is not taken to reach: by vmctl_guest_forward */
 } vmctl_address;
 
 typedef struct vmctl_label {
