@@ -1,5 +1,6 @@
 /* The connection: which cluster and namespace. */
 #include "ops.h"
+#include "socket.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,7 @@ int kubevirt_open(const vmctl_endpoint *endpoint, void **out, vmctl_opened *open
 
 void kubevirt_close(void *opaque) {
     kubevirt_conn *conn = opaque;
+    kubevirt_tunnels_close(conn);
     kube_client_free(conn->client);
     cJSON_Delete(conn->installation);
     pthread_mutex_destroy(&conn->lock);

@@ -200,6 +200,10 @@ int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_opt
 int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err) {
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
+    if (strcmp(kind, "port") == 0)
+        return kubevirt_forward_undo(conn, detail);
+    if (strcmp(kind, "datavolume") == 0)
+        return kubevirt_image_undo(conn, detail, &deadline, err);
     size_t namespace_length = strcspn(detail, "/");
     const char *name = detail + namespace_length + (detail[namespace_length] == '/');
     size_t name_length = strcspn(name, " ");

@@ -29,11 +29,17 @@ static const char *own(gathering *g, char *text) {
 
 /* --- addresses --------------------------------------------------------------------------------------------------------- */
 
+/* The card is on the cluster's own network, whose addresses lead nowhere outside of it. */
+static bool is_on_pod_network(const cJSON *vmi, const char *name) {
+    return vmc_json_key(vmc_json_item(vmc_json_at(vmi, "spec.networks"), name), "pod") != NULL;
+}
+
 /* infoSource: "domain, guest-agent", "domain", "multus-status". */
 static void add_addresses(gathering *g) {
     const cJSON *interface;
     const cJSON *ip;
     cJSON_ArrayForEach(interface, vmc_json_at(g->vmi, "status.interfaces")) {
+        const char *name = vmc_json_string(interface, "name", NULL);
         bool agent = strstr(vmc_json_string(interface, "infoSource", ""), "guest-agent") != NULL;
         cJSON_ArrayForEach(ip, vmc_json_key(interface, "ipAddresses")) {
             if (!cJSON_IsString(ip) || !*ip->valuestring || g->address_count == MOST_ADDRESSES)
@@ -42,7 +48,8 @@ static void add_addresses(gathering *g) {
                                                                .ip = ip->valuestring,
                                                                .mac = vmc_json_string(interface, "mac", NULL),
                                                                .source = agent ? "agent" : "lease",
-                                                               .device = vmc_json_string(interface, "name", NULL)};
+                                                               .device = name,
+                                                               .inside = is_on_pod_network(g->vmi, name)};
         }
     }
 }

@@ -18,9 +18,10 @@
 typedef struct kubevirt_conn {
     kube_client *client;
     char *namespace_name;
-    char *storage_class;  /* the vmctl context's default; NULL */
-    pthread_mutex_t lock; /* of what follows */
-    cJSON *installation;  /* the KubeVirt object, once it was asked for; never freed before the connection */
+    char *storage_class;             /* the vmctl context's default; NULL */
+    pthread_mutex_t lock;            /* of what follows */
+    cJSON *installation;             /* the KubeVirt object, once it was asked for; never freed before the connection */
+    struct kubevirt_tunnel *tunnels; /* local ports that lead into VMs (socket.h) */
 } kubevirt_conn;
 
 typedef struct kubevirt_vm {
@@ -146,6 +147,27 @@ int kubevirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **e
 int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 
 int kubevirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);
+
+/* console.c, display.c, forward.c, guest.c */
+int kubevirt_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,
+                          vmctl_error **err);
+int kubevirt_display_list(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
+                          vmctl_error **err);
+int kubevirt_screenshot(void *conn, void *vm, const vmctl_screenshot_options *options, vmctl_bytes_fn each, void *user,
+                        vmctl_error **err);
+int kubevirt_guest_freeze(void *conn, void *vm, int *count, const vmctl_call *call, vmctl_error **err);
+int kubevirt_guest_thaw(void *conn, void *vm, int *count, const vmctl_call *call, vmctl_error **err);
+int kubevirt_guest_forward(void *conn, void *vm, vmctl_forward *forward, vmc_journal *journal, const vmctl_call *call,
+                           char **way, vmctl_error **err);
+/* images.c; detail: of a "datavolume" entry. */
+int kubevirt_image_list(void *conn, const char *pool, const vmctl_call *call, vmctl_image_fn each, void *user,
+                        vmctl_error **err);
+int kubevirt_image_upload(void *conn, const char *path, const vmctl_image_upload_options *options, vmc_journal *journal,
+                          vmctl_error **err);
+int kubevirt_image_delete(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
+int kubevirt_image_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+/* detail: of a "port" entry; one that is not there is gone. */
+int kubevirt_forward_undo(kubevirt_conn *conn, const char *detail);
 
 int kubevirt_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
 int kubevirt_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);

@@ -28,11 +28,22 @@ static const vmctl_backend_ops kubevirt_ops = {
     .resume = kubevirt_resume,
 
     .events = kubevirt_events,
+    .console_open = kubevirt_console_open,
+    .display_list = kubevirt_display_list,
+    .screenshot = kubevirt_screenshot,
+
+    .guest_freeze = kubevirt_guest_freeze,
+    .guest_thaw = kubevirt_guest_thaw,
+    .guest_forward = kubevirt_guest_forward,
 
     .host_info = kubevirt_host_info,
     .host_list = kubevirt_host_list,
     .pool_list = kubevirt_pool_list,
     .network_list = kubevirt_network_list,
+
+    .image_list = kubevirt_image_list,
+    .image_upload = kubevirt_image_upload,
+    .image_delete = kubevirt_image_delete,
 };
 
 VMCTL_BACKEND_MODULE(kubevirt, kubevirt_ops)

@@ -55,6 +55,10 @@ const char *kube_client_namespace(const kube_client *client) {
 const char *kube_client_server(const kube_client *client) {
     return client->config->shown;
 }
+const char *kube_client_authority(const kube_client *client) {
+    return client->config->ca_pem;
+}
+
 const char *kube_client_context(const kube_client *client) {
     return client->config->context;
 }

@@ -66,6 +66,8 @@ static inline void kube_client_free_ptr(kube_client **client) {
 const char *kube_client_namespace(const kube_client *client);
 const char *kube_client_server(const kube_client *client);
 const char *kube_client_context(const kube_client *client);
+/* The authority (PEM) that the kubeconfig names for the server; NULL: the system's. For what the cluster shows beside its API. */
+const char *kube_client_authority(const kube_client *client);
 
 /* ---- Failures -------------------------------------------------------------------------------------------------- */
 
