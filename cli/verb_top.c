@@ -140,15 +140,26 @@ static int on_metrics(const vmctl_metrics *m, void *user) {
     return 0;
 }
 
-/* Every VM that was named must be there the first time; later it may go. */
+/* Every VM that was named must be there the first time, and be one; later it may go. */
 static int check_wanted(const sampler *s) {
     for (size_t i = 0; i < s->wanted.count; i++) {
+        const char *wanted = s->wanted.items[i];
+        size_t named = 0;
         bool there = false;
-        for (size_t k = 0; k < s->now.count && !there; k++)
-            there = !strcmp(s->wanted.items[i], s->now.items[k].metrics.name) ||
-                    !strcmp(s->wanted.items[i], id_of(&s->now.items[k]));
-        if (!there)
-            return cli_fail(s->c, VMCTL_E_NOT_FOUND, "vmctl list", "there is no VM %s", s->wanted.items[i]);
+        CLI_AUTO_FREE char *ids = NULL;
+        for (size_t k = 0; k < s->now.count; k++) {
+            there = there || !strcmp(wanted, id_of(&s->now.items[k]));
+            if (strcmp(wanted, s->now.items[k].metrics.name) != 0)
+                continue;
+            char *more = cli_printf("%s%s%s", named++ ? ids : "", ids ? ", " : "", id_of(&s->now.items[k]));
+            free(ids);
+            ids = more;
+        }
+        if (named > 1)
+            return cli_fail(s->c, VMCTL_E_AMBIGUOUS, "name one by its id", "%zu VMs are named %s: %s", named, wanted,
+                            ids);
+        if (!there && !named)
+            return cli_fail(s->c, VMCTL_E_NOT_FOUND, "vmctl list", "there is no VM %s", wanted);
     }
     return 0;
 }

@@ -32,6 +32,23 @@ static int pass_on(const vmctl_event *event, void *user) {
     return l->each(event, l->user);
 }
 
+/* Two VMs of one name cannot be told apart in what is heard. One that is not there may still come. */
+static int check_not_ambiguous(vmc_op *op, const char *vm) {
+    vmctl_lookup_options options = VMCTL_LOOKUP_OPTIONS_INIT;
+    vmctl_identity identity = {.size = sizeof identity};
+    vmctl_error *why = NULL;
+    void *handle = NULL;
+    options.call = &op->call;
+    if (!op->ops->lookup)
+        return 0;
+    int rc = op->ops->lookup(op->conn, vm, &options, &handle, &identity, &why);
+    if (rc == 0)
+        op->ops->release(op->conn, handle);
+    vmc_identity_free(&identity);
+    vmc_error_move(rc == VMCTL_E_AMBIGUOUS ? &op->why : NULL, &why);
+    return rc == VMCTL_E_AMBIGUOUS ? rc : 0;
+}
+
 int vmctl_events(vmctl_connection *connection, const vmctl_event_options *options, vmctl_event_fn each, void *user,
                  vmctl_error **err) {
     vmctl_event_options o = VMCTL_EVENT_OPTIONS_INIT;
@@ -44,6 +61,8 @@ int vmctl_events(vmctl_connection *connection, const vmctl_event_options *option
     o.call = &op.call;
     if (rc == 0 && !each)
         rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no callback was given");
+    if (rc == 0 && o.vm)
+        rc = check_not_ambiguous(&op, o.vm);
     if (rc == 0) {
         listener l = {each, user, o.vm, NULL};
         rc = op.ops->events(op.conn, &o, pass_on, &l, &op.why);
