@@ -30,67 +30,6 @@ void virtualbox_release(void *conn, void *opaque) {
     free(vm);
 }
 
-/* --- list ------------------------------------------------------------------------------------------------------ */
-
-static const char inaccessible[] = "<inaccessible>"; /* as VBoxManage list vms calls it */
-
-static int deliver_inaccessible(const vboxmanage_entry *entry, const char *why, const vmctl_list_options *options,
-                                vmctl_vm_info_fn each, void *user) {
-    if ((options->name && strcmp(options->name, inaccessible) != 0) || options->owner || options->label_count ||
-        (options->states && !(options->states & (1u << VMCTL_STATE_UNKNOWN))))
-        return 0;
-    const vmctl_vm_info info = {.size = sizeof info,
-                                .present = VMCTL_FACT_STATE,
-                                .name = inaccessible,
-                                .id = entry->id,
-                                .backend = "virtualbox",
-                                .state_reason = why,
-                                .autostart = -1,
-                                .agent_connected = -1,
-                                .uptime_seconds = -1,
-                                .restart_required = -1};
-    return each(&info, user) != 0;
-}
-
-static int list_one(const vboxmanage_entry *entry, const vboxmanage_properties *running,
-                    const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
-    vboxmanage_machine *machine = NULL;
-    vmctl_error *why = NULL;
-    int code = vboxmanage_machine_read(entry->settings, &machine, &why);
-    if (code < 0) {
-        int stop = deliver_inaccessible(entry, why ? vmctl_error_message(why) : NULL, options, each, user);
-        vmctl_error_free(why);
-        return stop;
-    }
-    const char *reason = NULL;
-    const char *native = vboxmanage_property_get(running, machine->id);
-    vmctl_state state = native ? virtualbox_state(native, &reason) : virtualbox_state_at_rest(machine, &reason);
-    int stop = virtualbox_facts_deliver(machine, state, reason, options->facts ? options->facts : VMCTL_FACTS_LIST,
-                                        options, each, user);
-    vboxmanage_machine_free(machine);
-    return stop;
-}
-
-/* The settings are read after the states were asked for: whoever stopped in between is told as running, but none is told twice. */
-int virtualbox_list(void *opaque, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user,
-                    vmctl_error **err) {
-    virtualbox_conn *conn = opaque;
-    vmc_deadline deadline = vmc_deadline_start(options->call, LOOK_MS);
-    VBOXMANAGE_AUTO_PROPERTIES running = {0};
-    vboxmanage_registry registry = {0};
-    int code = virtualbox_running(conn, &deadline, &running, err);
-    if (code == 0)
-        code = virtualbox_registry(conn, &deadline, &registry, err);
-    int stop = 0;
-    for (size_t i = 0; code == 0 && !stop && i < registry.count; i++) {
-        stop = list_one(&registry.entries[i], &running, options, each, user);
-        if (!stop)
-            code = vmc_deadline_check(&deadline, "listing the VMs", err);
-    }
-    vboxmanage_registry_free(&registry);
-    return code;
-}
-
 /* --- lookup ---------------------------------------------------------------------------------------------------- */
 
 static int ambiguous(const char *name, const vmc_strv *ids, vmctl_error **err) {
@@ -124,7 +63,7 @@ int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_o
             continue;
         VMC_AUTO_FREE char *name = NULL;
         if (vboxmanage_machine_name(entry->settings, &name, NULL) < 0)
-            name = vmc_strdup(inaccessible);
+            name = vmc_strdup(VIRTUALBOX_INACCESSIBLE);
         vmc_strv_add(&names, name);
         if (same_id || strcmp(name, name_or_id) == 0)
             vmc_strv_add(&ids, entry->id);

@@ -20,6 +20,7 @@
 enum {
     LOOK_MS = 5,           /* at the port, in a file of the kernel */
     SETTLE_MS = 50,        /* at a state, by VBoxManage */
+    ARRIVING_MS = 500,     /* after VBoxManage reported that it did not go well */
     AFTERWARDS_MS = 60000, /* for what must be done whatever became of the deadline */
     PASSWORD_BYTES = 24
 };
@@ -281,6 +282,14 @@ static int has_left(const moving *m, const vmc_deadline *deadline) {
     return 0;
 }
 
+/* The target's start has ended well: the VM runs there. That is told sooner than VBoxManage tells any state. */
+static bool has_arrived(const waiting *w, int64_t patience_ms) {
+    int64_t until = vmc_now_ms() + patience_ms;
+    while (!w->ended && vmc_now_ms() < until)
+        vmc_deadline_poll(&w->deadline, -1, 0, LOOK_MS, "waiting for the VM to arrive", NULL);
+    return w->ended && w->code == 0;
+}
+
 /* Sends it, while the target waits in a thread of its own. */
 static int teleport(moving *m, vmctl_error **err) {
     vmctl_cancel *stop = vmctl_cancel_new();
@@ -295,7 +304,7 @@ static int teleport(moving *m, vmctl_error **err) {
     if (sent)
         code = send_memory(m, err);
     afterwards.at_ms = vmc_now_ms() + AFTERWARDS_MS;
-    bool left = sent && has_left(m, &afterwards);
+    bool left = sent && (has_arrived(&w, code == 0 ? AFTERWARDS_MS : ARRIVING_MS) || has_left(m, &afterwards));
     if (!left)
         vmctl_cancel_trigger(stop);
     pthread_join(w.thread, NULL);

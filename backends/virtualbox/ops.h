@@ -31,6 +31,9 @@ typedef struct virtualbox_vm {
     char *name;
 } virtualbox_vm;
 
+/* The name of a VM whose settings cannot be read, as VBoxManage list vms calls it. */
+#define VIRTUALBOX_INACCESSIBLE "<inaccessible>"
+
 virtualbox_vm *virtualbox_vm_new(const char *id, const char *name);
 void virtualbox_vm_identity(const virtualbox_vm *vm, vmctl_identity *identity);
 

@@ -13,7 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS, UUID_LENGTH = 36 };
+enum {
+    XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS | XML_PARSE_COMPACT,
+    UUID_LENGTH = 36,
+    SETTINGS_LIMIT = 64 << 20
+};
 
 /* --- the tree ----------------------------------------------------------------------------------------------------- */
 
@@ -96,11 +100,14 @@ static bool known_version(const xmlNode *root, unsigned oldest, unsigned newest)
 }
 
 static int parse(const char *path, unsigned oldest, unsigned newest, xmlDoc **out, vmctl_error **err) {
-    if (access(path, R_OK) < 0)
-        return vmc_error_errno(err, errno, "cannot read %s", path);
-    xmlDoc *doc = xmlReadFile(path, NULL, XML_FLAGS);
+    VMC_AUTO_FREE char *text = NULL;
+    size_t length = 0;
+    int code = vmc_file_read(path, SETTINGS_LIMIT, &text, &length, err);
+    if (code < 0)
+        return code;
+    /* Not xmlReadFile, which opens a file several times to find out whether it is compressed. */
+    xmlDoc *doc = xmlReadMemory(text, (int)length, path, NULL, XML_FLAGS);
     const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
-    int code = 0;
     if (!root || !is(root, "VirtualBox"))
         code = vmc_error(err, VMCTL_E_INTERNAL, "%s is no settings file of VirtualBox, or is damaged", path);
     else if (!known_version(root, oldest, newest))
@@ -562,8 +569,12 @@ const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, c
 }
 
 int vboxmanage_machine_name(const char *path, char **name, vmctl_error **err) {
-    xmlTextReader *reader = xmlReaderForFile(path, NULL, XML_FLAGS);
+    VMC_AUTO_FREE char *text = NULL;
+    size_t length = 0;
     *name = NULL;
+    if (vmc_file_read(path, SETTINGS_LIMIT, &text, &length, NULL) < 0)
+        return vmc_error(err, VMCTL_E_NOT_FOUND, "the settings file %s cannot be read", path);
+    xmlTextReader *reader = xmlReaderForMemory(text, (int)length, path, NULL, XML_FLAGS);
     while (reader && !*name && xmlTextReaderRead(reader) == 1) {
         if (xmlTextReaderNodeType(reader) != XML_READER_TYPE_ELEMENT ||
             strcmp((const char *)xmlTextReaderConstLocalName(reader), "Machine") != 0)
