@@ -75,6 +75,7 @@ void virtualbox_changing_close(virtualbox_changing *ch);
 
 /* BUSY, INVALID_STATE: VirtualBox cannot read its settings, or it is in between two states. */
 int virtualbox_change_check(const virtualbox_scene *scene, vmctl_error **err);
+#define VIRTUALBOX_SAVED_OBSTACLE "the VM is saved, and its next start goes on with what it had then"
 #define VIRTUALBOX_FIXED_OBSTACLE "VirtualBox changes this of a stopped VM only"
 /* Why a disk or drive on this controller (NULL: there is none) cannot come to (attachment NULL) or leave a VM that runs. free; NULL: it can. */
 char *virtualbox_disk_obstacle(const vboxmanage_machine *machine, const char *bus,

@@ -683,9 +683,7 @@ int virtualbox_step_settle(virtualbox_changing *ch, virtualbox_step *step, vmctl
     bool waits = path && step->kind == VIRTUALBOX_STEP_REMOVE && virtualbox_pending_find(ch->scene.marker, path);
     if (!ch->fixed || anytime || waits)
         return 0;
-    step->why = ch->scene.machine->state_file
-                    ? vmc_strdup("the VM is saved, and its next start goes on with what it had then")
-                    : why_later(ch, step);
+    step->why = ch->scene.machine->state_file ? vmc_strdup(VIRTUALBOX_SAVED_OBSTACLE) : why_later(ch, step);
     if (step->why)
         step->effect = VMCTL_EFFECT_AT_RESTART;
     return 0;

@@ -277,8 +277,27 @@ static void add_marker(vmctl_vm_info *info, const vboxmanage_machine *m, const c
     info->labels = labels;
 }
 
-int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, const char *reason, unsigned facts,
-                             const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
+/* Fills `to` (room for all); the NIC's name is known where the guest told its MAC. */
+static size_t add_addresses(gathering *g, const virtualbox_told *told, vmctl_address *to, size_t room) {
+    size_t count = 0;
+    for (size_t i = 0; told && i + 1 < told->addresses.count && count < room; i += 2) {
+        const char *mac = told->addresses.items[i + 1];
+        vmctl_address *address = &to[count++];
+        *address = (vmctl_address){.size = sizeof *address, .ip = told->addresses.items[i], .source = "tools"};
+        address->mac = *mac ? mac : NULL;
+        for (size_t n = 0; *mac && n < g->machine->nic_count; n++) {
+            if (strcmp(g->machine->nics[n].mac, mac) != 0)
+                continue;
+            const char *place = own(g, virtualbox_nic_place(g->machine->nics[n].slot));
+            address->device = virtualbox_marker_name(g->marker, place, place);
+        }
+    }
+    return count;
+}
+
+int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, const char *reason,
+                             const virtualbox_told *told, unsigned facts, const vmctl_list_options *options,
+                             vmctl_vm_info_fn each, void *user) {
     VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(m);
     if (!is_wanted(options, m, marker, state))
         return 0;
@@ -299,7 +318,7 @@ int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, con
         .machine = m->chipset,
         .firmware = vmc_starts_with(m->firmware, "efi") ? "uefi" : "bios",
         .autostart = m->autostart,
-        .agent_connected = -1,
+        .agent_connected = told ? told->additions : -1,
         .uptime_seconds = -1,
         .restart_required = virtualbox_pending_count(marker) > 0,
     };
@@ -309,6 +328,12 @@ int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, con
         gather_pending(&g);
         info.devices = g.devices;
         info.device_count = g.count;
+    }
+    vmctl_address addresses[64];
+    if (told && facts & VMCTL_FACT_ADDRESSES) {
+        info.present |= VMCTL_FACT_ADDRESSES;
+        info.addresses = addresses;
+        info.address_count = add_addresses(&g, told, addresses, sizeof addresses / sizeof addresses[0]);
     }
     int stop = each(&info, user);
     vmc_strv_free(&g.texts);

@@ -5,9 +5,16 @@
 #include "marker.h"
 #include "ops.h"
 
-/* Calls `each` with the wanted groups, unless a filter of the list says no (options NULL: none). Non-zero of `each` is returned as 1. */
-int virtualbox_facts_deliver(const vboxmanage_machine *machine, vmctl_state state, const char *reason, unsigned facts,
-                             const vmctl_list_options *options, vmctl_vm_info_fn each, void *user);
+/* What only a VM that runs tells. */
+typedef struct virtualbox_told {
+    int additions;      /* Guest Additions: 1 they run, 0 they do not, -1 not known */
+    vmc_strv addresses; /* pairs: IP address, MAC ("" where none is told) */
+} virtualbox_told;
+
+/* told NULL: nobody was asked. Calls `each` with the wanted groups, unless a filter of the list says no (options NULL: none). Non-zero of `each` is returned as 1. */
+int virtualbox_facts_deliver(const vboxmanage_machine *machine, vmctl_state state, const char *reason,
+                             const virtualbox_told *told, unsigned facts, const vmctl_list_options *options,
+                             vmctl_vm_info_fn each, void *user);
 
 /* "SATA-0-0": the key of an attachment in the marker and in showvminfo --machinereadable. free. */
 char *virtualbox_place(const vboxmanage_attachment *attachment);

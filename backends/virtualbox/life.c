@@ -32,6 +32,35 @@ static int in_state(const virtualbox_vm *vm, vmctl_state state, vmctl_error **er
     return vmc_error_next(err, "vmctl stop --force %s", vm->name);
 }
 
+int virtualbox_life_check(const virtualbox_vm *vm, vmctl_slot slot, vmctl_state state, vmctl_error **err) {
+    bool off = state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_SAVED;
+    bool up = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED || state == VMCTL_STATE_CRASHED;
+    bool can = true;
+    switch (slot) {
+    case VMCTL_SLOT_start:
+        can = off || state == VMCTL_STATE_RUNNING; /* it runs already, which is no refusal */
+        break;
+    case VMCTL_SLOT_pause:
+    case VMCTL_SLOT_save:
+        can = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
+        break;
+    case VMCTL_SLOT_resume:
+        can = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
+        break;
+    case VMCTL_SLOT_reset:
+        can = up;
+        break;
+    case VMCTL_SLOT_rename:
+        if (state == VMCTL_STATE_STOPPED)
+            return 0;
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
+        return vmc_error_next(err, "stop %s first", vm->name);
+    default:
+        break;
+    }
+    return can ? 0 : in_state(vm, state, err);
+}
+
 static void told(const virtualbox_vm *vm, vmctl_state state, const vmc_deadline *deadline) {
     vmc_note(deadline, VMCTL_NOTE_INFO, "%s is already %s", vm->name, vmctl_state_name(state));
 }
@@ -374,10 +403,8 @@ int virtualbox_rename(void *opaque, void *handle, const char *new_name, const vm
     vmctl_state state = VMCTL_STATE_UNKNOWN;
     vboxmanage_machine *machine = NULL;
     int code = virtualbox_ask_state(conn, vm, &deadline, &state, NULL, err);
-    if (code == 0 && state != VMCTL_STATE_STOPPED) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
-        return vmc_error_next(err, "stop %s first", vm->name);
-    }
+    if (code == 0)
+        code = virtualbox_life_check(vm, VMCTL_SLOT_rename, state, err);
     if (code == 0)
         code = check_name(conn, vm, new_name, &deadline, err);
     if (code == 0)

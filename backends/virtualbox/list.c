@@ -131,7 +131,7 @@ static int deliver(const vboxmanage_registry *registry, const vboxmanage_entry *
     if (facts & VMCTL_FACT_DEVICES)
         virtualbox_media_complete(registry, s->machine);
     vmctl_state state = native ? virtualbox_state(native, &reason) : virtualbox_state_at_rest(s->machine, &reason);
-    return virtualbox_facts_deliver(s->machine, state, reason, facts, options, each, user);
+    return virtualbox_facts_deliver(s->machine, state, reason, NULL, facts, options, each, user);
 }
 
 static int list_all(const vboxmanage_registry *registry, asking *states, const vmctl_list_options *options,

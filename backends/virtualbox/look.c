@@ -1,5 +1,6 @@
 /* Finding and looking at VMs: the settings files say what they are, one call says which of them run. */
 #include "facts.h"
+#include "guest.h"
 #include "pending.h"
 
 #include <stdlib.h>
@@ -83,23 +84,49 @@ int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_o
 
 /* --- one VM ---------------------------------------------------------------------------------------------------- */
 
+/* One call, and one more only of a VM in which Guest Additions run, for its addresses. */
+static int ask_now(virtualbox_conn *conn, const virtualbox_vm *vm, bool addresses, const vmc_deadline *deadline,
+                   char **native, virtualbox_told *told, vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    int code = virtualbox_say(conn, vm, "asking for the VM's state", deadline, &text, err, "showvminfo", vm->id,
+                              "--machinereadable", NULL);
+    if (code < 0)
+        return code;
+    VBOXMANAGE_AUTO_PROPERTIES info = {0};
+    vboxmanage_parse_properties(text, &info);
+    const char *word = vboxmanage_property_get(&info, "VMState");
+    *native = vmc_strdup(word ? word : "");
+    if (virtualbox_state(*native, NULL) != VMCTL_STATE_RUNNING)
+        return 0;
+    told->additions = virtualbox_additions(&info) > 0;
+    VMC_AUTO_FREE char *properties = NULL;
+    if (!addresses || !told->additions)
+        return 0;
+    code = virtualbox_say(conn, vm, "asking for the guest's addresses", deadline, &properties, err, "guestproperty",
+                          "enumerate", vm->id, NULL);
+    if (code == 0)
+        virtualbox_guest_addresses(properties, &told->addresses);
+    return code;
+}
+
 int virtualbox_get(void *opaque, void *handle, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
                    vmctl_error **err) {
     virtualbox_conn *conn = opaque;
     const virtualbox_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(options->call, LOOK_MS);
-    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    unsigned facts = options->facts ? options->facts : VMCTL_FACTS_ALL;
     VMC_AUTO_FREE char *native = NULL;
     vboxmanage_machine *machine = NULL;
+    virtualbox_told told = {.additions = -1};
     int code = virtualbox_load(conn, vm, &deadline, &machine, err);
     if (code == 0)
-        code = virtualbox_ask_state(conn, vm, &deadline, &state, &native, err);
+        code = ask_now(conn, vm, facts & VMCTL_FACT_ADDRESSES, &deadline, &native, &told, err);
     if (code == 0) {
         const char *reason = NULL;
-        virtualbox_state(native, &reason);
-        virtualbox_facts_deliver(machine, state, reason, options->facts ? options->facts : VMCTL_FACTS_ALL, NULL, each,
-                                 user);
+        vmctl_state state = virtualbox_state(native, &reason);
+        virtualbox_facts_deliver(machine, state, reason, &told, facts, NULL, each, user);
     }
+    vmc_strv_free(&told.addresses);
     vboxmanage_machine_free(machine);
     return code;
 }

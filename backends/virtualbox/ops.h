@@ -142,6 +142,14 @@ int virtualbox_screenshot(void *conn, void *vm, const vmctl_screenshot_options *
                           void *user, vmctl_error **err);
 int virtualbox_send_keys(void *conn, void *vm, const unsigned *codes, size_t count, const vmctl_keys_options *options,
                          vmctl_error **err);
+int virtualbox_guest_exec(void *conn, void *vm, const char *const *argv, const vmctl_exec_options *options, int *status,
+                          vmctl_error **err);
+int virtualbox_guest_copy_in(void *conn, void *vm, const char *local, const char *guest, vmc_journal *journal,
+                             const vmctl_call *call, vmctl_error **err);
+int virtualbox_guest_copy_out(void *conn, void *vm, const char *guest, const char *local, vmc_journal *journal,
+                              const vmctl_call *call, vmctl_error **err);
+int virtualbox_guest_set_password(void *conn, void *vm, const char *user, const char *password, const vmctl_call *call,
+                                  vmctl_error **err);
 int virtualbox_guest_forward(void *conn, void *vm, vmctl_forward *forward, vmc_journal *journal, const vmctl_call *call,
                              char **way, vmctl_error **err);
 int virtualbox_metrics_list(void *conn, const vmctl_metrics_options *options, vmctl_metrics_fn each, void *user,
@@ -149,6 +157,8 @@ int virtualbox_metrics_list(void *conn, const vmctl_metrics_options *options, vm
 int virtualbox_display_list(void *conn, void *vm, const vmctl_call *call, vmctl_display_fn each, void *user,
                             vmctl_error **err);
 
+int virtualbox_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
+                     void *user, vmctl_error **err);
 int virtualbox_host_info(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
 int virtualbox_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
 int virtualbox_pool_list(void *conn, const vmctl_call *call, vmctl_pool_fn each, void *user, vmctl_error **err);
@@ -202,6 +212,8 @@ int virtualbox_serial_heal(virtualbox_conn *conn, const virtualbox_vm *vm, const
 /* Starts it, from its saved memory where it has one. */
 int virtualbox_start_up(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
                         vmctl_error **err);
+/* Whether a verb of its life can be done in this state, in the words of its refusal. Only looks. INVALID_STATE. */
+int virtualbox_life_check(const virtualbox_vm *vm, vmctl_slot slot, vmctl_state state, vmctl_error **err);
 /* Powers off at once and waits until the lock is gone (life.c). */
 int virtualbox_power_off(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 

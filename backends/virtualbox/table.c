@@ -48,12 +48,17 @@ static const vmctl_backend_ops virtualbox_ops = {
     .display_list = virtualbox_display_list,
     .screenshot = virtualbox_screenshot,
     .send_keys = virtualbox_send_keys,
+    .guest_exec = virtualbox_guest_exec,
+    .guest_copy_in = virtualbox_guest_copy_in,
+    .guest_copy_out = virtualbox_guest_copy_out,
+    .guest_set_password = virtualbox_guest_set_password,
     .guest_forward = virtualbox_guest_forward,
 
     .host_info = virtualbox_host_info,
     .host_list = virtualbox_host_list,
     .pool_list = virtualbox_pool_list,
     .network_list = virtualbox_network_list,
+    .probe = virtualbox_probe,
     .metrics_list = virtualbox_metrics_list,
 };
 

@@ -123,18 +123,23 @@ static int hear_error(const char *bytes, size_t length, void *user) {
                         (uint64_t)percent, 100, &to->why);
 }
 
+static void say_command(const vboxmanage *manage, const vboxmanage_call *call, vmc_strv *argv, vmc_strv *environment) {
+    vmc_strv_add(argv, manage->program);
+    for (const char *const *arg = call->argv; *arg; arg++)
+        vmc_strv_add(argv, *arg);
+    vmc_strv_add(environment, "LC_ALL=C.UTF-8");
+    if (manage->home)
+        vmc_strv_printf(environment, "VBOX_USER_HOME=%s", manage->home);
+    if (manage->ipc)
+        vmc_strv_printf(environment, "VBOX_IPC_SOCKETID=%s", manage->ipc);
+    vmc_strv_add(environment, "VMCTL_GUEST_PASSWORD"); /* without a value: it is taken out */
+}
+
 static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
                     vmctl_error **err) {
     VMC_AUTO_STRV argv = {0};
     VMC_AUTO_STRV environment = {0};
-    vmc_strv_add(&argv, manage->program);
-    for (const char *const *arg = call->argv; *arg; arg++)
-        vmc_strv_add(&argv, *arg);
-    vmc_strv_add(&environment, "LC_ALL=C.UTF-8");
-    if (manage->home)
-        vmc_strv_printf(&environment, "VBOX_USER_HOME=%s", manage->home);
-    if (manage->ipc)
-        vmc_strv_printf(&environment, "VBOX_IPC_SOCKETID=%s", manage->ipc);
+    say_command(manage, call, &argv, &environment);
     listening heard = {.call = call, .deadline = deadline, .percent = -1};
     const process_options options = {
         .argv = (const char *const *)argv.items,
@@ -196,4 +201,76 @@ int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const 
             return code;
         pause = pause * 2 < RETRY_LAST_MS ? pause * 2 : RETRY_LAST_MS;
     }
+}
+
+/* --- output that is somebody else's -------------------------------------------------------------------------------- */
+
+typedef struct relay {
+    const vboxmanage_stream *stream;
+    vmc_str line, own; /* the line that is not whole yet; what VBoxManage said itself */
+} relay;
+
+static int relay_output(const char *bytes, size_t length, void *user) {
+    const relay *r = user;
+    return r->stream->output ? r->stream->output(bytes, length, r->stream->user) != 0 : 0;
+}
+
+static int relay_line(relay *r) {
+    bool own = vmc_starts_with(r->line.text, "VBoxManage: ");
+    int stop = 0;
+    if (own)
+        vmc_str_add_n(&r->own, r->line.text, r->line.length);
+    else if (r->stream->error)
+        stop = r->stream->error(r->line.text, r->line.length, r->stream->user) != 0;
+    vmc_str_free(&r->line);
+    return stop;
+}
+
+/* Line by line, but for the beginning of one that cannot be VBoxManage's own. */
+static int relay_error(const char *bytes, size_t length, void *user) {
+    static const char prefix[] = "VBoxManage: ";
+    relay *r = user;
+    int stop = 0;
+    for (size_t i = 0; i < length && !stop; i++) {
+        vmc_str_add_char(&r->line, bytes[i]);
+        bool other =
+            strncmp(r->line.text, prefix, r->line.length < strlen(prefix) ? r->line.length : strlen(prefix)) != 0;
+        bool last = i + 1 == length;
+        if (bytes[i] == '\n' || (other && last))
+            stop = relay_line(r);
+    }
+    return stop;
+}
+
+int vboxmanage_stream_run(const vboxmanage *manage, const vboxmanage_stream *stream, const vmc_deadline *deadline,
+                          int *status, vmctl_error **err) {
+    VMC_AUTO_STRV argv = {0};
+    VMC_AUTO_STRV environment = {0};
+    relay r = {.stream = stream};
+    const vboxmanage_call call = {.argv = stream->argv};
+    say_command(manage, &call, &argv, &environment);
+    const process_options options = {
+        .argv = (const char *const *)argv.items,
+        .package = "virtualbox",
+        .environment = (const char *const *)environment.items,
+        .input = stream->input,
+        .input_length = stream->input_length,
+        .inherit_input = stream->inherit_input,
+        .output = relay_output,
+        .error = relay_error,
+        .user = &r,
+        .end_signal = SIGINT,
+        .grace_ms = KILL_AFTER_MS,
+        .doing = stream->doing,
+    };
+    PROCESS_AUTO_RESULT result = {0};
+    int code = process_run(&options, deadline, &result, err);
+    if (r.line.length)
+        relay_line(&r);
+    const char *said = r.own.text ? r.own.text : "";
+    if (code == 0 && vboxmanage_has_error(said))
+        code = vboxmanage_failed(stream->doing, result.status, said, err);
+    *status = result.status;
+    vmc_str_free(&r.own);
+    return code < 0 ? code : 0;
 }

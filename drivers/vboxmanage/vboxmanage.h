@@ -37,6 +37,23 @@ typedef struct vboxmanage_call {
 int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
                    vmctl_error **err);
 
+/* A call whose output is somebody else's: a program of the guest. */
+typedef struct vboxmanage_stream {
+    const char *const *argv; /* without the program; NULL-terminated */
+    const char *doing;
+    const void *input; /* for its stdin; NULL: none */
+    size_t input_length;
+    bool inherit_input; /* stdin is the caller's own */
+    /* As it comes. Lines of VBoxManage's own on stderr ("VBoxManage: error: ...") are kept out. Non-zero ends it. NULL: thrown away */
+    int (*output)(const void *bytes, size_t length, void *user);
+    int (*error)(const void *bytes, size_t length, void *user);
+    void *user;
+} vboxmanage_stream;
+
+/* *status: its exit code, whatever it was, where VBoxManage itself tells of no error. */
+int vboxmanage_stream_run(const vboxmanage *manage, const vboxmanage_stream *stream, const vmc_deadline *deadline,
+                          int *status, vmctl_error **err);
+
 /* --- errors (error.c) ------------------------------------------------------------------------------------------ */
 
 /* Whether stderr tells of an error ("VBoxManage: error: ..."); warnings and progress are none. */

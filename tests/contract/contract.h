@@ -69,6 +69,7 @@ typedef struct contract_profile {
     int rounds;                  /* how often threads look while others work: a look may be a program that is started */
     bool starts_paused;
     bool differencing;   /* snapshots are images on top of the disks, and one is merged into one image only */
+    bool own_target;     /* an endpoint may be named as the target of its own VM, for a look */
     bool grows_running;  /* a disk of a VM that runs grows at once, else at its next start */
     bool plugs_nics;     /* a NIC comes to a VM that runs at once, else at its next start */
     bool counts_traffic; /* bytes of disks and networks are among the counters */

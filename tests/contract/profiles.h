@@ -104,6 +104,7 @@ static const char *const virtualbox_variants[] = {
 };
 
 static const contract_mark virtualbox_refused[] = {
+    {"storage.raw", "disks: [{name: root, size: 1MiB, format: raw}]"}, /* this suite's name for it */
     {"storage.backing", "disks: [{name: root, backing: /etc/hostname}]"},
     {"storage.cache", "disks: [{name: root, size: 1MiB, cache: none}]"},
     {"storage.readonly", "disks: [{name: root, size: 1MiB, readonly: true}]"},
@@ -139,6 +140,7 @@ static const contract_profile profiles[] = {
         .starts_paused = true,
         .counts_traffic = true,
         .grows_running = true,
+        .own_target = true,
         .plugs_nics = true,
         .hot_bus = "scsi",
         .cold_bus = "sata",

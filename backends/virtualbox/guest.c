@@ -1,0 +1,407 @@
+/* Inside the guest, through Guest Additions and VBoxManage guestcontrol. */
+#include "guest.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ASK_MS = 60000, COPY_MS = 3600000, MOST_INPUT = 64 << 20, GUEST_PATH = 4096 };
+
+/* --- what is known beforehand --------------------------------------------------------------------------------------------- */
+
+unsigned virtualbox_additions(const vboxmanage_properties *info) {
+    const char *level = vboxmanage_property_get(info, "GuestAdditionsRunLevel");
+    return level ? (unsigned)strtoul(level, NULL, 10) : 0;
+}
+
+int virtualbox_guest_check(const virtualbox_vm *vm, vmctl_state state, unsigned additions, vmctl_error **err) {
+    if (state != VMCTL_STATE_RUNNING) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s, and its guest does nothing", vm->name,
+                  vmctl_state_name(state));
+        return vmc_error_next(err, state == VMCTL_STATE_PAUSED ? "vmctl resume %s" : "vmctl start %s", vm->name);
+    }
+    if (additions == 0) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "no Guest Additions run in the guest of %s", vm->name);
+        return vmc_error_next(
+            err,
+            "install virtualbox-guest-utils (or VirtualBox's own) in it, wait until it has booted, or "
+            "go by ssh: vmctl ssh %s",
+            vm->name);
+    }
+    return 0;
+}
+
+static int check(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    int code = virtualbox_say(conn, vm, "asking for Guest Additions", deadline, &text, err, "showvminfo", vm->id,
+                              "--machinereadable", NULL);
+    if (code < 0)
+        return code;
+    VBOXMANAGE_AUTO_PROPERTIES info = {0};
+    vboxmanage_parse_properties(text, &info);
+    vmctl_state state = virtualbox_state(vboxmanage_property_get(&info, "VMState"), NULL);
+    return virtualbox_guest_check(vm, state, virtualbox_additions(&info), err);
+}
+
+/* --- who --------------------------------------------------------------------------------------------------------------------- */
+
+/* The password in a file of its own, in the VM's folder, which VBoxManage reaches; gone with the login. */
+typedef struct login {
+    const char *user;
+    char *folder, *file;
+} login;
+
+static void login_end(login *l) {
+    if (l->file)
+        unlink(l->file);
+    if (l->folder)
+        rmdir(l->folder);
+    free(l->file);
+    free(l->folder);
+    *l = (login){0};
+}
+#define AUTO_LOGIN vmc_cleanup(login_end) login
+
+static int read_password(char **out, vmctl_error **err) {
+    const char *file = getenv("VMCTL_GUEST_PASSWORD_FILE");
+    const char *text = getenv("VMCTL_GUEST_PASSWORD");
+    if (!file || !*file) {
+        *out = vmc_strdup(text ? text : "");
+        return 0;
+    }
+    int code = vmc_file_read(file, 4096, out, NULL, err);
+    if (code == 0)
+        (*out)[strcspn(*out, "\r\n")] = 0;
+    return code;
+}
+
+static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, login *l,
+                       vmctl_error **err) {
+    vboxmanage_machine *machine = NULL;
+    char *password = NULL;
+    l->user = getenv("VMCTL_GUEST_USER");
+    if (!l->user || !*l->user) {
+        vmc_error(err, VMCTL_E_UNAUTHENTICATED, "Guest Additions do nothing without a user of the guest");
+        return vmc_error_next(err, "VMCTL_GUEST_USER=NAME and VMCTL_GUEST_PASSWORD_FILE=FILE name one");
+    }
+    int code = read_password(&password, err);
+    if (code == 0)
+        code = virtualbox_load(conn, vm, deadline, &machine, err);
+    if (code == 0) {
+        l->folder = vmc_printf("%s/.vmctl-XXXXXX", machine->folder);
+        if (!mkdtemp(l->folder)) {
+            code = vmc_error_errno(err, errno, "cannot make a folder in %s", machine->folder);
+            free(l->folder);
+            l->folder = NULL;
+        }
+    }
+    if (code == 0) {
+        l->file = vmc_printf("%s/password", l->folder);
+        code = vmc_file_write(l->file, password, strlen(password), 0600, err);
+    }
+    vboxmanage_machine_free(machine);
+    vmc_wipe_free(password);
+    return code;
+}
+
+static void say_login(vmc_strv *argv, const virtualbox_vm *vm, const char *verb, const login *l) {
+    vmc_strv_add(argv, "guestcontrol");
+    vmc_strv_add(argv, vm->id);
+    vmc_strv_add(argv, verb);
+    vmc_strv_printf(argv, "--username=%s", l->user);
+    vmc_strv_printf(argv, "--passwordfile=%s", l->file);
+}
+
+/* --- running something there --------------------------------------------------------------------------------------------------- */
+
+int virtualbox_guest_status(int exit_code, int *status, vmctl_error **err) {
+    enum { SIGNAL = 18, ABNORMAL = 19, TIMED_OUT = 20, DOWN = 21, FIRST = 33, LAST = 125, BIG = 126, SHIFT = 32 };
+    *status = exit_code == 0 ? 0 : exit_code >= FIRST && exit_code <= LAST ? exit_code - SHIFT : -1;
+    if (*status >= 0 || exit_code == BIG)
+        return 0;
+    if (exit_code == SIGNAL ||
+        exit_code == ABNORMAL) { /* which signal it was is not told: as a shell that was killed says it */
+        *status = 128 + 9;
+        return 0;
+    }
+    if (exit_code == TIMED_OUT)
+        return vmc_error(err, VMCTL_E_TIMEOUT, "the program did not end in time");
+    if (exit_code == DOWN)
+        return vmc_error(err, VMCTL_E_UNAVAILABLE, "the guest shut down while the program ran");
+    return vmc_error(err, VMCTL_E_INTERNAL, "VBoxManage ended with %d, and tells nothing of the program", exit_code);
+}
+
+/* Since 7.0 the first argument is the program's name by itself; before it had to be given. */
+static int names_itself(virtualbox_conn *conn, const vmc_deadline *deadline, bool *out, vmctl_error **err) {
+    VMC_AUTO_FREE char *help = NULL;
+    int code =
+        virtualbox_say(conn, NULL, "asking what VBoxManage knows", deadline, &help, err, "help", "guestcontrol", NULL);
+    *out = code == 0 && strstr(help, "--arg0") != NULL;
+    return code;
+}
+
+static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *const *argv,
+                     const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
+    VMC_AUTO_STRV words = {0};
+    bool itself = false;
+    int code = names_itself(conn, deadline, &itself, err);
+    if (code < 0)
+        return code;
+    say_login(&words, vm, "run", l);
+    vmc_strv_printf(&words, "--exe=%s", argv[0]);
+    for (const char *const *name = options->environment; name && *name; name++)
+        vmc_strv_printf(&words, "--putenv=%s", *name);
+    vmc_strv_add(&words, "--wait-stdout");
+    vmc_strv_add(&words, "--wait-stderr");
+    vmc_strv_add(&words, "--");
+    for (size_t i = itself ? 1 : 0; argv[i]; i++)
+        vmc_strv_add(&words, argv[i]);
+    VMC_AUTO_FREE char *input = NULL;
+    size_t length = options->input_length;
+    const void *bytes = options->input;
+    if (options->input_fd > 0) {
+        VMC_AUTO_FREE char *path = vmc_printf("/proc/self/fd/%d", options->input_fd);
+        code = vmc_file_read(path, MOST_INPUT, &input, &length, err);
+        bytes = input;
+    }
+    const vboxmanage_stream stream = {.argv = (const char *const *)words.items,
+                                      .doing = "running a program in the guest",
+                                      .input = bytes,
+                                      .input_length = length,
+                                      .inherit_input = options->input_fd == 0,
+                                      .output = options->output,
+                                      .error = options->error,
+                                      .user = options->user};
+    int exit_code = 0;
+    if (code == 0)
+        code = vboxmanage_stream_run(conn->manage, &stream, deadline, &exit_code, err);
+    if (code == 0)
+        code = virtualbox_guest_status(exit_code, status, err);
+    if (code == 0 && *status < 0) {
+        vmc_note(deadline, VMCTL_NOTE_WARNING,
+                 "the program's exit status was 94 or more; VBoxManage does not tell which");
+        *status = 255;
+    }
+    return code;
+}
+
+int virtualbox_guest_exec(void *opaque, void *handle, const char *const *argv, const vmctl_exec_options *options,
+                          int *status, vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    const virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(options->call, -1);
+    AUTO_LOGIN l = {0};
+    int code = check(conn, vm, &deadline, err);
+    if (code == 0)
+        code = login_begin(conn, vm, &deadline, &l, err);
+    return code < 0 ? code : run_there(conn, vm, &l, argv, options, &deadline, status, err);
+}
+
+/* By the guest's chpasswd, which reads it from its standard input; VirtualBox has no call for that. */
+int virtualbox_guest_set_password(void *opaque, void *handle, const char *user, const char *password,
+                                  const vmctl_call *call, vmctl_error **err) {
+    static const char *const argv[] = {"/usr/sbin/chpasswd", NULL};
+    virtualbox_conn *conn = opaque;
+    const virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(call, ASK_MS);
+    AUTO_LOGIN l = {0};
+    if (strpbrk(user, ":\n") || strchr(password, '\n'))
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "a user's name has no colon, and a password no end of line");
+    int code = check(conn, vm, &deadline, err);
+    if (code == 0)
+        code = login_begin(conn, vm, &deadline, &l, err);
+    if (code < 0)
+        return code;
+    char *line = vmc_printf("%s:%s\n", user, password);
+    vmctl_exec_options options = VMCTL_EXEC_OPTIONS_INIT;
+    options.input = line;
+    options.input_length = strlen(line);
+    int status = 0;
+    code = run_there(conn, vm, &l, argv, &options, &deadline, &status, err);
+    vmc_wipe_free(line);
+    if (code == 0 && status != 0) {
+        vmc_error(err, VMCTL_E_PERMISSION_DENIED, "the guest's chpasswd ended with %d: the password is as it was",
+                  status);
+        code = vmc_error_next(err, "VMCTL_GUEST_USER=root, and a Linux guest, are needed for it");
+    }
+    return code;
+}
+
+/* --- copying ---------------------------------------------------------------------------------------------------------------------- */
+
+static int copy_call(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *verb, const char *from,
+                     const char *to, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_STRV argv = {0};
+    say_login(&argv, vm, verb, l);
+    vmc_strv_add(&argv, from);
+    if (to)
+        vmc_strv_add(&argv, to);
+    return virtualbox_run(conn, NULL, &argv, "copying a file", "copying", vm->name, deadline, NULL, err);
+}
+
+/* Beside its place first: what is there under the name is whole, before and after. */
+static char *beside(const char *path) {
+    return vmc_printf("%s.vmctl-%ld", path, (long)getpid());
+}
+
+static int standard_input(const login *l, char **path, vmctl_error **err) {
+    char *bytes = NULL;
+    size_t length = 0;
+    int code = vmc_file_read("-", MOST_INPUT, &bytes, &length, err);
+    *path = vmc_printf("%s/input", l->folder);
+    if (code == 0)
+        code = vmc_file_write(*path, bytes, length, 0600, err);
+    free(bytes);
+    return code;
+}
+
+int virtualbox_guest_copy_in(void *opaque, void *handle, const char *local, const char *guest, vmc_journal *journal,
+                             const vmctl_call *call, vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    const virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(call, COPY_MS);
+    AUTO_LOGIN l = {0};
+    (void)journal;
+    int code = check(conn, vm, &deadline, err);
+    if (code == 0)
+        code = login_begin(conn, vm, &deadline, &l, err);
+    if (code < 0)
+        return code;
+    bool standard = strcmp(local, "-") == 0;
+    VMC_AUTO_FREE char *input = NULL;
+    VMC_AUTO_FREE char *source = standard ? NULL : vmc_path_absolute(NULL, local);
+    if (standard) {
+        code = standard_input(&l, &input, err);
+    } else if (access(source, R_OK) < 0) {
+        code = vmc_error_errno(err, errno, "cannot read %s", local);
+    }
+    VMC_AUTO_FREE char *target =
+        vmc_ends_with(guest, "/") ? vmc_printf("%s%s", guest, vmc_path_basename(local)) : vmc_strdup(guest);
+    VMC_AUTO_FREE char *first = beside(target);
+    if (code == 0)
+        code = copy_call(conn, vm, &l, "copyto", standard ? input : source, first, &deadline, err);
+    if (code == 0)
+        code = copy_call(conn, vm, &l, "mv", first, target, &deadline, err);
+    if (code < 0) {
+        vmc_deadline after = {.at_ms = vmc_now_ms() + ASK_MS};
+        copy_call(conn, vm, &l, "rm", first, NULL, &after, NULL);
+    }
+    if (input)
+        unlink(input);
+    return code;
+}
+
+static int to_standard_output(const char *path, vmctl_error **err) {
+    char *bytes = NULL;
+    size_t length = 0;
+    int code = vmc_file_read(path, MOST_INPUT, &bytes, &length, err);
+    for (size_t done = 0; code == 0 && done < length;) {
+        ssize_t wrote = write(STDOUT_FILENO, bytes + done, length - done);
+        if (wrote < 0 && errno != EINTR)
+            code = vmc_error_errno(err, errno, "cannot write to standard output");
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+    free(bytes);
+    return code;
+}
+
+int virtualbox_guest_copy_out(void *opaque, void *handle, const char *guest, const char *local, vmc_journal *journal,
+                              const vmctl_call *call, vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    const virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(call, COPY_MS);
+    AUTO_LOGIN l = {0};
+    (void)journal;
+    int code = check(conn, vm, &deadline, err);
+    if (code == 0)
+        code = login_begin(conn, vm, &deadline, &l, err);
+    if (code < 0)
+        return code;
+    bool standard = strcmp(local, "-") == 0;
+    VMC_AUTO_FREE char *target = standard ? vmc_printf("%s/output", l.folder) : vmc_path_absolute(NULL, local);
+    VMC_AUTO_FREE char *first = standard ? vmc_strdup(target) : beside(target);
+    code = copy_call(conn, vm, &l, "copyfrom", guest, first, &deadline, err);
+    if (code == 0 && standard)
+        code = to_standard_output(first, err);
+    else if (code == 0 && rename(first, target) < 0)
+        code = vmc_error_errno(err, errno, "cannot put %s in its place", target);
+    if (code < 0 || standard)
+        unlink(first);
+    return code;
+}
+
+/* --- addresses ----------------------------------------------------------------------------------------------------------------------- */
+
+/* One line of `guestproperty enumerate`, of 7.x ("/KEY = 'VALUE' @ TIME") or before ("Name: /KEY, value: VALUE, timestamp: ..."). The value of
+ * the key in this line; NULL: another. free */
+static char *property_of(const char *line, size_t length, const char *key) {
+    VMC_AUTO_FREE char *copy = vmc_strndup(line, length);
+    bool old = vmc_starts_with(copy, "Name: ");
+    const char *at = old ? copy + 6 : copy;
+    if (!vmc_starts_with(at, key))
+        return NULL;
+    at += strlen(key);
+    if (old) {
+        if (!vmc_starts_with(at, ", value: "))
+            return NULL;
+        at += strlen(", value: ");
+        const char *end = strstr(at, ", timestamp:");
+        return vmc_strndup(at, end ? (size_t)(end - at) : strlen(at));
+    }
+    while (*at == ' ')
+        at++;
+    if (!vmc_starts_with(at, "= '"))
+        return NULL;
+    at += 3;
+    const char *end = strchr(at, '\'');
+    return vmc_strndup(at, end ? (size_t)(end - at) : strlen(at));
+}
+
+static char *find_property(const char *text, const char *key) {
+    for (const char *line = text; *line;) {
+        size_t length = strcspn(line, "\n");
+        char *value = property_of(line, length, key);
+        if (value)
+            return value;
+        line += length + (line[length] == '\n');
+    }
+    return NULL;
+}
+
+/* "080027ABCDEF" -> "08:00:27:ab:cd:ef"; "" for anything else. free */
+static char *with_colons(const char *mac) {
+    vmc_str out = {0};
+    bool whole = mac && strlen(mac) == 12;
+    for (size_t i = 0; whole && mac[i]; i++) {
+        if (i && i % 2 == 0)
+            vmc_str_add_char(&out, ':');
+        vmc_str_add_char(&out, (char)tolower((unsigned char)mac[i]));
+    }
+    return vmc_str_take(&out);
+}
+
+void virtualbox_guest_addresses(const char *text, vmc_strv *pairs) {
+    enum { MOST_CARDS = 64 };
+    for (unsigned card = 0; card < MOST_CARDS; card++) {
+        static const char *const kinds[] = {"V4/IP", "V6/IP"};
+        VMC_AUTO_FREE char *mac_key = vmc_printf("/VirtualBox/GuestInfo/Net/%u/MAC", card);
+        VMC_AUTO_FREE char *raw = find_property(text, mac_key);
+        VMC_AUTO_FREE char *mac = with_colons(raw);
+        bool any = false;
+        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+            VMC_AUTO_FREE char *key = vmc_printf("/VirtualBox/GuestInfo/Net/%u/%s", card, kinds[k]);
+            VMC_AUTO_FREE char *ip = find_property(text, key);
+            any = any || ip;
+            if (!ip || !*ip)
+                continue;
+            vmc_strv_add(pairs, ip);
+            vmc_strv_add(pairs, mac);
+        }
+        if (!any && !raw)
+            return;
+    }
+}
