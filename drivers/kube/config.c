@@ -109,7 +109,7 @@ static int read_exec(kube_config *c, const kubeconfig_map *map, const kubeconfig
     int rc = kubeconfig_text(map, "command", &exec->command, err);
     if (rc == 0 && !exec->command)
         rc = kubeconfig_fault(map, NULL, err, "the command is missing");
-    if (rc == 0 && strchr(exec->command, '/')) {
+    if (rc == 0 && exec->command && strchr(exec->command, '/')) {
         char *path = vmc_path_absolute(map->file->folder, exec->command);
         free(exec->command);
         exec->command = path;
@@ -324,7 +324,7 @@ int kube_config_load(const kube_config_options *options, kube_config **out, vmct
         c->name_space = vmc_strdup(o.name_space);
     }
     kubeconfig_close(&k);
-    if (rc < 0) {
+    if (rc < 0 || !c) {
         kube_config_free(c);
         return rc;
     }

@@ -138,7 +138,8 @@ static int ask(kube_client *client, const char *etag, const vmc_deadline *deadli
     *out = kube_discovery_new(list, http_response_header(response, "etag"));
     if (!*out) {
         vmc_error(err, VMCTL_E_INTERNAL, "GET /apis of %s gives no list of API groups", client->config->shown);
-        return vmc_error_next(err, "is this a Kubernetes API server?");
+        (void)vmc_error_next(err, "is this a Kubernetes API server?");
+        return VMCTL_E_INTERNAL;
     }
     return 0;
 }
@@ -169,14 +170,14 @@ int kube_discover(kube_client *client, bool fresh, const vmc_deadline *deadline,
     bool unchanged = false;
     kube_discovery *came = NULL;
     int rc = ask(client, disk ? disk->etag : NULL, deadline, &came, &unchanged, err);
-    if (rc == 0 && unchanged) {
+    if (rc == 0 && unchanged && disk) {
         disk->from_disk = false;
         came = disk;
         disk = NULL;
     }
     kube_discovery_free(disk);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 || !came)
+        return rc < 0 ? rc : VMCTL_E_INTERNAL;
     kube_cache_write(client->config, came);
     *out = keep(client, came);
     return 0;

@@ -233,12 +233,16 @@ int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const 
         kube_explain_transport(client, failure, err);
         return rc;
     }
+    if (!came) {
+        (void)vmc_error(err, VMCTL_E_INTERNAL, "%s %s: no answer", method_of(r), r->path);
+        return VMCTL_E_INTERNAL;
+    }
     tell_warnings(client, came, deadline);
     if (came->status >= 300 && !(came->status == 304 && exchange->etag)) {
         KUBE_AUTO_STATUS unwanted = {0};
         rc = kube_refuse(client, r, came, r->status ? r->status : &unwanted, err);
         http_response_free(came);
-        return rc;
+        return rc < 0 ? rc : VMCTL_E_INTERNAL;
     }
     *response = came;
     return 0;
