@@ -173,6 +173,8 @@ static int ask(libvirt_conn *conn, const char *arch, const char *virttype, const
         c->features.qemu_version = args->qemu_version;
         if (args->xml)
             code = read_domain_capabilities(args->xml, c, err);
+        c->document = args->xml;
+        args->xml = NULL;
     }
     ask_drop(args);
     return code;
@@ -216,6 +218,7 @@ void libvirt_capabilities_free(libvirt_capabilities *c) {
     free((char *)c->features.arch);
     free((char *)c->features.emulator);
     free(c->machine);
+    free(c->document);
     free(c->accel_reason);
     free(c->accel_remedy);
     free(c->qemu_user);

@@ -14,6 +14,7 @@ typedef struct libvirt_capabilities {
     char *machine;                  /* the default machine of the host's architecture: "pc-i440fx-7.2"; NULL */
     char *accel_reason;             /* why not KVM: "/dev/kvm cannot be opened by libvirt-qemu"; NULL with KVM */
     char *accel_remedy;             /* NULL */
+    char *document;                 /* libvirt's domain capabilities themselves; NULL: this driver has none */
     char *qemu_user; /* the user that the system's QEMU on this machine runs as; NULL: the caller, or not known */
 } libvirt_capabilities;
 

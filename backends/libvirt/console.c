@@ -1,6 +1,7 @@
 /* The serial console: bytes between libvirt's stream and one end of a socket pair, moved in the event loop's thread.
  * Source: libvirt-stream.h; virDomainOpenConsole. */
 #include "listener.h"
+#include "xml_tree.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -266,23 +267,41 @@ static int finish(void *state, vmctl_error **err) {
     return code;
 }
 
+/* The words that libvirt_console_check says beforehand and explain() afterwards: of INVALID_STATE, NOT_FOUND and UNSUPPORTED. */
+static int refuse(int code, const char *name, vmctl_error **err) {
+    if (code == VMCTL_E_INVALID_STATE) {
+        vmc_error(err, code, "%s does not run", name);
+        return vmc_error_next(err, "vmctl start %s", name);
+    }
+    if (code == VMCTL_E_NOT_FOUND)
+        return vmc_error(err, code, "%s has no such serial port", name);
+    return vmc_error(err, code, "the serial port of %s is not a terminal that libvirt hands out", name);
+}
+
+int libvirt_console_check(const xmlNode *domain, const char *name, vmctl_error **err) {
+    const xmlNode *devices = libvirt_xml_child(domain, "devices");
+    const xmlNode *port = libvirt_xml_child(devices, "serial");
+    if (!port)
+        port = libvirt_xml_child(devices, "console");
+    if (!libvirt_xml_attr(domain, "id"))
+        return refuse(VMCTL_E_INVALID_STATE, name, err);
+    if (!port)
+        return refuse(VMCTL_E_NOT_FOUND, name, err);
+    return libvirt_xml_attr_is(port, "type", "pty") ? 0 : refuse(VMCTL_E_UNSUPPORTED, name, err);
+}
+
 /* The errors that a person meets, in words that name the VM. */
 static int explain(int code, const libvirt_vm *vm, vmctl_error **why, vmctl_error **err) {
     VMC_AUTO_FREE char *words = vmc_strdup(vmctl_error_hypervisor_message(*why));
     VMC_AUTO_FREE char *name = vmc_strdup(vmctl_error_hypervisor_code(*why));
     if (code == VMCTL_E_BUSY)
         vmc_error(why, code, "someone else has the console of %s", vm->name);
-    else if (code == VMCTL_E_INVALID_STATE)
-        vmc_error(why, code, "%s does not run", vm->name);
-    else if (code == VMCTL_E_NOT_FOUND && !vmc_str_eq(name, "VIR_ERR_NO_DOMAIN"))
-        vmc_error(why, code, "%s has no such serial port", vm->name);
-    else if (code == VMCTL_E_UNSUPPORTED)
-        vmc_error(why, code, "the serial port of %s is not a terminal that libvirt hands out", vm->name);
+    else if (code == VMCTL_E_INVALID_STATE || code == VMCTL_E_UNSUPPORTED ||
+             (code == VMCTL_E_NOT_FOUND && !vmc_str_eq(name, "VIR_ERR_NO_DOMAIN")))
+        refuse(code, vm->name, why);
     vmc_error_hypervisor(why, name, words);
     if (code == VMCTL_E_BUSY)
         vmc_error_next(why, "take it over with --force");
-    else if (code == VMCTL_E_INVALID_STATE)
-        vmc_error_next(why, "vmctl start %s", vm->name);
     vmc_error_move(err, why);
     return code;
 }

@@ -47,6 +47,13 @@ static int tell(const libvirt_conn *conn, const xmlNode *graphics, vmctl_display
     return each(&display, user);
 }
 
+int libvirt_display_check(const xmlNode *domain, const char *name, vmctl_error **err) {
+    if (libvirt_xml_attr(domain, "id"))
+        return 0;
+    vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run, so it shows no screen", name);
+    return vmc_error_next(err, "vmctl start %s", name);
+}
+
 int libvirt_display_list(void *opaque, void *handle, const vmctl_call *call, vmctl_display_fn each, void *user,
                          vmctl_error **err) {
     libvirt_conn *conn = opaque;
@@ -61,10 +68,9 @@ int libvirt_display_list(void *opaque, void *handle, const vmctl_call *call, vmc
     if (code < 0)
         return code;
     const xmlNode *domain = xmlDocGetRootElement(doc);
-    if (!libvirt_xml_attr(domain, "id")) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run, so it shows no screen", vm->name);
-        return vmc_error_next(err, "vmctl start %s", vm->name);
-    }
+    code = libvirt_display_check(domain, vm->name, err);
+    if (code < 0)
+        return code;
     LIBVIRT_XML_EACH(graphics, libvirt_xml_child(domain, "devices"), "graphics")
     if (tell(conn, graphics, each, user))
         break;

@@ -53,6 +53,8 @@ void libvirt_migrate_vm_free(libvirt_migrate_vm *vm);
  * (migrate.c). */
 int libvirt_migrate_check_mode(const char *name, const libvirt_migrate_vm *facts, const vmctl_migrate_options *options,
                                vmctl_error **err);
+/* Whether there is a migration to be stopped: INVALID_STATE (migrate_job.c). */
+int libvirt_migrate_check_abort(const char *name, bool migrating, vmctl_error **err);
 /* What the VM itself has against it, whatever the target: a saved or snapshotted one, devices of the host, folders shared live. Looks at
  * nothing but its arguments. */
 void libvirt_migrate_check_vm(const char *name, const libvirt_migrate_vm *vm, const libvirt_migrate_how *how,

@@ -353,16 +353,26 @@ int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *
     return code;
 }
 
+int libvirt_migrate_check_abort(const char *name, bool migrating, vmctl_error **err) {
+    if (migrating)
+        return 0;
+    vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not being migrated", name);
+    return vmc_error_next(err, "vmctl get %s shows where it is", name);
+}
+
 int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                               vmctl_error **err) {
     job_stats stats = {0};
-    int code = stats_get(conn, vm->domain, deadline, &stats, err);
+    vmctl_error *off = NULL;
+    int code = stats_get(conn, vm->domain, deadline, &stats, &off);
+    if (code < 0 && code != VMCTL_E_INVALID_STATE) { /* which says that it does not run */
+        vmc_error_move(err, &off);
+        return code;
+    }
+    vmctl_error_free(off);
+    code = libvirt_migrate_check_abort(vm->name, code == 0 && is_migrating(&stats), err);
     if (code < 0)
         return code;
-    if (!is_migrating(&stats)) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not being migrated", vm->name);
-        return vmc_error_next(err, "vmctl get %s shows where it is", vm->name);
-    }
     vmctl_error *why = NULL;
     code = ask(conn, vm->domain, "stopping the migration", work_abort, &why);
     while (code == 0 && is_migrating(&stats)) {

@@ -64,6 +64,14 @@ const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_ans
     return asked->host.of;
 }
 
+const char *libvirt_asked_offers(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (host && !host->document)
+        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN,
+                           "that libvirt does not tell what its QEMU offers; starting a VM with it would answer");
+    return host ? host->document : NULL;
+}
+
 /* out: the host's capabilities */
 static int work_capabilities(libvirt_rpc *rpc) {
     rpc->out = virConnectGetCapabilities(rpc->virt);
@@ -137,6 +145,12 @@ static const libvirt_probe_entry *entry_of(const libvirt_probe_entry *table, con
     return table->feature ? table : NULL;
 }
 
+/* Of what only a VM can be asked about, where none was named. */
+static void ask_per_vm(libvirt_asked *asked, libvirt_answer *out) {
+    (void)asked;
+    libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "it depends on the VM; caps --vm VM would answer");
+}
+
 /* true: the caller wants no more. */
 static bool tell(libvirt_asked *asked, const libvirt_probe_entry *entry, vmctl_here_fn each, void *user) {
     libvirt_answer answer = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
@@ -157,9 +171,11 @@ int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl
     if (asked.conn->test_driver)
         return 0; /* its answers are made up: nothing is known of a hypervisor */
     /* What is known of the VM is nearer than what is known of its host. */
-    for (const libvirt_probe_entry *entry = libvirt_vm_probes; vm && !enough && entry->feature; entry++)
-        if (is_wanted(features, entry->feature))
-            enough = tell(&asked, entry, each, user);
+    for (const libvirt_probe_entry *entry = libvirt_vm_probes; !enough && entry->feature; entry++) {
+        const libvirt_probe_entry later = {entry->feature, ask_per_vm};
+        if (is_wanted(features, entry->feature) && (vm || !entry_of(libvirt_host_probes, entry->feature)))
+            enough = tell(&asked, vm ? entry : &later, each, user);
+    }
     for (const libvirt_probe_entry *entry = libvirt_host_probes; !enough && entry->feature; entry++)
         if (is_wanted(features, entry->feature) && !(vm && entry_of(libvirt_vm_probes, entry->feature)))
             enough = tell(&asked, entry, each, user);

@@ -56,6 +56,8 @@ extern const libvirt_probe_entry libvirt_host_probes[], libvirt_vm_probes[]; /* 
 
 /* Host and domain capabilities, the VM with all that snapshots want to know. NULL: could not be asked, and *out says why. */
 const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_answer *out);
+/* libvirt's domain capabilities, as a document. */
+const char *libvirt_asked_offers(libvirt_asked *asked, libvirt_answer *out);
 const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *out);
 const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, libvirt_answer *out);
 const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, libvirt_answer *out);

@@ -2,6 +2,7 @@
 #include "networks.h"
 #include "pool.h"
 #include "probe.h"
+#include "xpath.h"
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,27 @@ static void ask_machine(libvirt_asked *asked, libvirt_answer *out) {
                        host->machine ? host->machine : "libvirt's");
 }
 
+static void ask_cpu_count(libvirt_asked *asked, libvirt_answer *out) {
+    const char *offers = libvirt_asked_offers(asked, out);
+    VMC_AUTO_FREE char *most = offers ? libvirt_xpath_text(offers, "/domainCapabilities/vcpu/@max") : NULL;
+    if (most)
+        libvirt_answer_say(out, VMCTL_LEVEL_YES, "up to %s", most);
+    else if (offers)
+        libvirt_answer_yes(out);
+}
+
+static void ask_cpu_model(libvirt_asked *asked, libvirt_answer *out) {
+    const char *offers = libvirt_asked_offers(asked, out);
+    VMC_AUTO_STRV models = {0};
+    if (!offers)
+        return;
+    libvirt_xpath_texts(offers, "/domainCapabilities/cpu/mode[@name='custom']/model[@usable='yes']", &models);
+    if (models.count > 0)
+        libvirt_answer_say(out, VMCTL_LEVEL_YES, "%zu models beside the host's", models.count);
+    else
+        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "libvirt knows no named model that this host can be");
+}
+
 /* --- firmware and devices ------------------------------------------------------------------------------------------ */
 
 static void ask_feature(libvirt_asked *asked, libvirt_answer *out, size_t offset, const char *reason,
@@ -103,6 +125,57 @@ ASK_FEATURE(virtiofs, virtiofs, "that libvirt or QEMU has no virtiofs", "type: 9
 ASK_FEATURE(vnc, vnc, "that QEMU is built without VNC", "display: spice, or the serial console")
 ASK_FEATURE(spice, spice, "that QEMU is built without SPICE",
             "install qemu-system-modules-spice there, or display: vnc")
+
+static void ask_bios(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_capabilities *host = libvirt_asked_host(asked, out);
+    if (!host)
+        return;
+    const char *arch = host->features.arch;
+    if (!arch || strcmp(arch, "x86_64") == 0 || strcmp(arch, "i686") == 0)
+        libvirt_answer_yes(out);
+    else
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "guests of %s have no BIOS", arch);
+}
+
+/* Whether libvirt's domain capabilities list it: an enum's value, or a device that is supported. */
+static void ask_offer(libvirt_asked *asked, libvirt_answer *out, const char *xpath, const char *what) {
+    const char *offers = libvirt_asked_offers(asked, out);
+    VMC_AUTO_FREE char *found = offers ? libvirt_xpath_text(offers, xpath) : NULL;
+    if (found)
+        libvirt_answer_yes(out);
+    else if (offers)
+        libvirt_answer_say(out, VMCTL_LEVEL_NO, "that QEMU has no %s", what);
+}
+
+#define ASK_OFFER(name, xpath, what)                                                                                   \
+    static void ask_##name(libvirt_asked *asked, libvirt_answer *out) {                                                \
+        ask_offer(asked, out, "/domainCapabilities/devices/" xpath, what);                                             \
+    }
+
+ASK_OFFER(virtio, "disk/enum[@name='bus']/value[.='virtio']", "virtio disks")
+ASK_OFFER(scsi, "disk/enum[@name='bus']/value[.='scsi']", "SCSI disks")
+ASK_OFFER(sata, "disk/enum[@name='bus']/value[.='sata']", "SATA disks")
+ASK_OFFER(usb_disk, "disk/enum[@name='bus']/value[.='usb']", "USB disks")
+ASK_OFFER(rng, "rng[@supported='yes']/@supported", "random number device")
+ASK_OFFER(9p, "filesystem[@supported='yes']/enum[@name='driverType']/value[.='path']", "shares by 9p")
+
+/* What libvirt says of the machine type q35 holds for the buses of every machine but this one. */
+static void ask_ide(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    if (!root)
+        return;
+    LIBVIRT_XML_EACH(guest, root, "guest") {
+        LIBVIRT_XML_EACH(machine, libvirt_xml_child(guest, "arch"), "machine") {
+            VMC_AUTO_FREE char *name = libvirt_xml_content(machine);
+            if (vmc_str_eq(name, "pc")) {
+                libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "with machine: pc; q35 has none");
+                return;
+            }
+        }
+    }
+    libvirt_answer_say(out, VMCTL_LEVEL_NO, "that QEMU has no machine with IDE");
+    libvirt_answer_remedy(out, "bus: sata, which such guests have a driver for as a rule");
+}
 
 static void ask_nvme(libvirt_asked *asked, libvirt_answer *out) {
     const libvirt_capabilities *host = libvirt_asked_host(asked, out);
@@ -234,6 +307,40 @@ static void ask_nat(libvirt_asked *asked, libvirt_answer *out) {
                            rpc->found ? "not active" : "not there");
 }
 
+/* The domain capabilities list the backends of NICs from libvirt 9.3 or so on. */
+static void ask_user_network(libvirt_asked *asked, libvirt_answer *out) {
+    const char *offers = libvirt_asked_offers(asked, out);
+    VMC_AUTO_STRV backends = {0};
+    if (!offers)
+        return;
+    libvirt_xpath_texts(offers, "/domainCapabilities/devices/interface/enum[@name='backendType']/value", &backends);
+    if (backends.count > 0)
+        libvirt_answer_yes(out);
+    else
+        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN,
+                           "that libvirt does not tell whether its QEMU is built with user networking; "
+                           "starting a VM on it would answer");
+}
+
+/* number: libvirt's networks, active or not */
+static int work_networks(libvirt_rpc *rpc) {
+    int active = virConnectNumOfNetworks(rpc->virt), others = virConnectNumOfDefinedNetworks(rpc->virt);
+    if (active < 0 || others < 0)
+        return -1;
+    rpc->number = (unsigned long long)active + (unsigned long long)others;
+    return 0;
+}
+
+static void ask_networks(libvirt_asked *asked, libvirt_answer *out) {
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(asked->conn);
+    vmctl_error *why = NULL;
+    int code = libvirt_rpc_run(asked->conn, asked->deadline, "counting the networks", work_networks, rpc, &why);
+    libvirt_answer_check(out, code, why);
+    if (code < 0 || rpc->number > 0)
+        return;
+    libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "that libvirt has no networks; the first VM with nat brings default");
+}
+
 /* QEMU's own program that puts an ordinary user's NIC on a bridge: -netdev bridge's helper=. */
 static bool has_bridge_helper(void) {
     static const char *const places[] = {"/usr/lib/qemu/qemu-bridge-helper", "/usr/libexec/qemu-bridge-helper"};
@@ -315,11 +422,6 @@ static void ask_snapshot_disk(libvirt_asked *asked, libvirt_answer *out) {
             version / 1000000, version / 1000 % 1000);
 }
 
-static void ask_per_vm(libvirt_asked *asked, libvirt_answer *out) {
-    (void)asked;
-    libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "it depends on the VM; caps --vm VM tells");
-}
-
 static void ask_versions(libvirt_asked *asked, libvirt_answer *out) {
     const libvirt_capabilities *host = libvirt_asked_host(asked, out);
     if (!host)
@@ -329,7 +431,7 @@ static void ask_versions(libvirt_asked *asked, libvirt_answer *out) {
                        libvirt / 1000 % 1000, libvirt % 1000, qemu / 1000000, qemu / 1000 % 1000, qemu % 1000);
 }
 
-/* The endpoint answered: these calls of libvirt have no further condition. */
+/* The endpoint answered: these calls of libvirt and these parts of a domain have no further condition. */
 static void ask_nothing(libvirt_asked *asked, libvirt_answer *out) {
     (void)asked;
     libvirt_answer_yes(out);
@@ -337,46 +439,85 @@ static void ask_nothing(libvirt_asked *asked, libvirt_answer *out) {
 
 const libvirt_probe_entry libvirt_host_probes[] = {
     {"lifecycle.create", ask_pool},
+    {"lifecycle.lease", ask_nothing},
     {"look.list", ask_nothing},
     {"look.get", ask_nothing},
     {"look.spec", ask_nothing},
     {"look.native", ask_nothing},
+    {"look.render", ask_nothing},
     {"look.events", ask_nothing},
+    {"look.wait", ask_nothing},
     {"look.metrics", ask_nothing},
+    {"cpu.count", ask_cpu_count},
+    {"cpu.topology", ask_nothing},
+    {"cpu.model", ask_cpu_model},
+    {"cpu.max", ask_cpu_count},
+    {"memory.size", ask_nothing},
+    {"memory.max", ask_nothing},
     {"memory.hugepages", ask_hugepages},
     {"machine.arch", ask_archs},
     {"machine.type", ask_machine},
+    {"guest.windows", ask_nothing},
     {"accel.kvm", ask_kvm},
     {"accel.tcg", ask_tcg},
+    {"firmware.bios", ask_bios},
     {"firmware.uefi", ask_uefi},
     {"firmware.secureboot", ask_secure_boot},
     {"firmware.tpm", ask_tpm},
     {"confidential.sev", ask_sev},
     {"confidential.sev-snp", ask_sev_snp},
     {"confidential.tdx", ask_tdx},
+    {"boot.order", ask_nothing},
+    {"boot.kernel", ask_nothing},
     {"storage.image", ask_pool},
-    {"storage.pool", ask_pool},
+    {"storage.backing", ask_pool},
+    {"storage.volume", ask_nothing},
+    {"storage.blank", ask_pool},
+    {"storage.cdrom", ask_nothing},
+    {"storage.format", ask_nothing},
+    {"storage.bus.virtio", ask_virtio},
+    {"storage.bus.scsi", ask_scsi},
+    {"storage.bus.sata", ask_sata},
     {"storage.bus.nvme", ask_nvme},
+    {"storage.bus.ide", ask_ide},
+    {"storage.bus.usb", ask_usb_disk},
+    {"storage.pool", ask_pool},
+    {"storage.cache", ask_nothing},
+    {"storage.shared", ask_nothing},
     {"network.nat", ask_nat},
+    {"network.user", ask_user_network},
     {"network.bridge", ask_bridge},
+    {"network.network", ask_networks},
+    {"network.forward", ask_user_network},
     {"network.vlan", ask_vlan},
+    {"network.mtu", ask_nothing},
+    {"network.link", ask_nothing},
     {"share.virtiofs", ask_virtiofs},
+    {"share.9p", ask_9p},
+    {"device.rng", ask_rng},
+    {"device.watchdog", ask_nothing},
     {"gpu.passthrough", ask_iommu},
     {"gpu.vgpu", ask_iommu},
     {"gpu.multi", ask_iommu},
     {"gpu.hotplug", ask_iommu},
     {"gpu.prepare", ask_iommu},
     {"snapshot.disk", ask_snapshot_disk},
-    {"snapshot.memory", ask_per_vm},
-    {"snapshot.quiesce", ask_per_vm},
     {"migrate.live", ask_migration},
+    {"migrate.preflight", ask_nothing},
+    {"display.virtual", ask_nothing},
     {"display.vnc", ask_vnc},
     {"display.spice", ask_spice},
     {"display.opengl", ask_opengl},
+    {"console.log", ask_nothing},
+    {"cloudinit.seed", ask_pool},
     {"host.info", ask_versions},
     {"host.list", ask_nothing},
     {"host.pools", ask_nothing},
     {"host.networks", ask_nothing},
     {"image.list", ask_nothing},
+    {"image.upload", ask_pool},
+    {"image.download", ask_nothing},
+    {"image.delete", ask_nothing},
+    {"image.import", ask_pool},
     {NULL, NULL},
 };

@@ -4,7 +4,9 @@
 #include "agent.h"
 #include "change.h"
 #include "clone.h"
+#include "guest_forward.h"
 #include "ops.h"
+#include "ova.h"
 #include "xpath.h"
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,18 @@ ASK_LIFE(pause)
 ASK_LIFE(resume)
 ASK_LIFE(save)
 ASK_LIFE(rename)
+
+/* A running one goes with --force only. */
+static void ask_delete(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return;
+    int code = libvirt_remove_check(asked->vm->name, scene->active, false, &why);
+    libvirt_answer_check(out, code, why);
+    if (code < 0)
+        out->level = VMCTL_LEVEL_LIMITED;
+}
 
 static void ask_clone_as(libvirt_asked *asked, bool linked, libvirt_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
@@ -77,6 +91,87 @@ static void ask_snapshot_quiesce(libvirt_asked *asked, libvirt_answer *out) {
     ask_snapshot(asked, VMCTL_MEMORY_AUTO, true, out);
 }
 
+/* What `snapshot create --no-memory` takes of it: a running VM's is one with overlays, a stopped one's stands in its disks. */
+static void ask_snapshot_external(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    ask_snapshot(asked, VMCTL_MEMORY_WITHOUT, false, out);
+    if (scene && !scene->active && out->level == VMCTL_LEVEL_YES)
+        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "of a VM that does not run the snapshot stands in its disks");
+}
+
+static void ask_snapshots(libvirt_asked *asked, libvirt_answer *out) {
+    if (libvirt_asked_scene(asked, out))
+        libvirt_answer_yes(out);
+}
+
+/* Whether there is one to do something with. NULL: there is none yet, and *out says so. */
+static const libvirt_snapshot_scene *with_snapshots(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    if (scene && scene->snapshots.count == 0) {
+        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s has no snapshot yet; asking again with one would answer",
+                           asked->vm->name);
+        libvirt_answer_remedy(out, "vmctl snapshot create %s NAME", asked->vm->name);
+        return NULL;
+    }
+    return scene;
+}
+
+static void ask_snapshot_rename(libvirt_asked *asked, libvirt_answer *out) {
+    if (with_snapshots(asked, out))
+        libvirt_answer_yes(out);
+}
+
+/* The first that cannot be gone back to: the others can. */
+static void ask_snapshot_revert(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = with_snapshots(asked, out);
+    size_t refused = 0;
+    for (size_t i = 0; scene && i < scene->snapshots.count; i++) {
+        vmctl_error *why = NULL;
+        int code = libvirt_snapshot_check_revert(scene, &scene->snapshots.items[i], &why);
+        if (code < 0 && refused++ == 0)
+            libvirt_answer_check(out, code, why);
+        else
+            vmctl_error_free(why);
+    }
+    if (scene && refused == 0)
+        libvirt_answer_yes(out);
+    else if (scene && refused < scene->snapshots.count)
+        out->level = VMCTL_LEVEL_LIMITED;
+}
+
+/* Alone, without its children. */
+static void ask_snapshot_delete(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = with_snapshots(asked, out);
+    size_t refused = 0;
+    if (!scene)
+        return;
+    bool *gone = vmc_alloc(scene->snapshots.count * sizeof *gone);
+    for (size_t i = 0; i < scene->snapshots.count; i++) {
+        vmctl_error *why = NULL;
+        memset(gone, 0, scene->snapshots.count * sizeof *gone);
+        gone[i] = true;
+        int code = libvirt_snapshot_check_delete(scene, &scene->snapshots.items[i], gone, &why);
+        if (code < 0 && refused++ == 0)
+            libvirt_answer_check(out, code, why);
+        else
+            vmctl_error_free(why);
+    }
+    free(gone);
+    if (refused == 0)
+        libvirt_answer_yes(out);
+    else if (refused < scene->snapshots.count)
+        out->level = VMCTL_LEVEL_LIMITED;
+}
+
+static void ask_export(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return;
+    int code = libvirt_export_check(scene, &why);
+    libvirt_answer_check(out, code, why);
+}
+
 /* --- migration ------------------------------------------------------------------------------------------------------------ */
 
 /* What the VM itself has against it; the target has its own say, which is asked when there is one. */
@@ -118,6 +213,15 @@ ASK_MIGRATE(storage, .storage = true)
 ASK_MIGRATE(tunnelled, .mode = VMCTL_MIGRATE_LIVE, .tunnelled = true)
 ASK_MIGRATE(postcopy, .mode = VMCTL_MIGRATE_LIVE, .postcopy = true)
 
+static void ask_abort(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return;
+    int code = libvirt_migrate_check_abort(asked->vm->name, scene->job == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT, &why);
+    libvirt_answer_check(out, code, why);
+}
+
 /* --- the guest ------------------------------------------------------------------------------------------------------------ */
 
 static const xmlNode *agent_channel(const xmlNode *domain) {
@@ -154,28 +258,79 @@ static void ask_agent(libvirt_asked *asked, libvirt_answer *out) {
     libvirt_answer_check(out, code, why);
 }
 
-/* --- growing ---------------------------------------------------------------------------------------------------------------- */
-
-/* What is asked of a VM while it runs. NULL: it does not, or could not be asked, and *out says so. */
-static const libvirt_snapshot_scene *running(libvirt_asked *asked, libvirt_answer *out) {
-    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
-    if (scene && !scene->active) {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s is stopped", asked->vm->name);
-        libvirt_answer_remedy(out, "vmctl start %s", asked->vm->name);
-        return NULL;
-    }
-    return scene;
+static void ask_addresses(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    if (!domain)
+        return;
+    const xmlNode *channel = agent_channel(domain);
+    if (!libvirt_xml_attr(domain, "id"))
+        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s is stopped; its addresses once it runs would answer",
+                           asked->vm->name);
+    else if (channel && libvirt_xml_attr_is(channel, "state", "connected"))
+        libvirt_answer_yes(out);
+    else
+        libvirt_answer_say(
+            out, VMCTL_LEVEL_LIMITED,
+            "the guest's agent is not connected: leases of libvirt's networks and the host's ARP table only");
 }
 
-/* The obstacle that `vmctl set` would name when it leaves the change for the next start; freed here. */
-static void say_obstacle(libvirt_asked *asked, libvirt_answer *out, char *obstacle, const char *key) {
-    if (!obstacle) {
-        libvirt_answer_yes(out);
+static void ask_forward(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    const xmlNode *domain = scene ? libvirt_asked_domain(asked, out) : NULL;
+    const char *alias = NULL;
+    vmctl_error *why = NULL;
+    if (!domain)
+        return;
+    if (!scene->active) { /* the address is waited for first */
+        ask_life(asked, VMCTL_SLOT_reset, out);
         return;
     }
-    libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s", obstacle);
-    if (key)
-        libvirt_answer_remedy(out, "vmctl set %s %s=..., which counts from its next start", asked->vm->name, key);
+    int code = libvirt_guest_forward_check(asked->conn, domain, asked->vm->name, &alias, &why);
+    libvirt_answer_check(out, code, why);
+    if (code == VMCTL_E_UNSUPPORTED) /* where the guest's address can be reached it is dialled, without QEMU */
+        out->level = VMCTL_LEVEL_LIMITED;
+}
+
+/* --- what changes while it runs ------------------------------------------------------------------------------------------- */
+
+/* NULL: it cannot be changed, or could not be asked, and *out says so. */
+static const libvirt_snapshot_scene *kept(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
+    vmctl_error *why = NULL;
+    if (!scene)
+        return NULL;
+    int code = libvirt_change_check_kept(asked->vm->name, scene->definition != NULL, &why);
+    libvirt_answer_check(out, code, why);
+    return code == 0 ? scene : NULL;
+}
+
+/* The obstacle that `vmctl set --live` and its like name, and what they advise. */
+static void say_obstacle(libvirt_asked *asked, libvirt_answer *out, vmctl_level level, const char *obstacle) {
+    VMC_AUTO_FREE char *next = libvirt_change_later(asked->vm->name);
+    libvirt_answer_say(out, level, "%s", obstacle);
+    libvirt_answer_remedy(out, "%s", next);
+}
+
+/* What is asked of a VM while it runs. NULL: it does not, or could not be asked, and *out says so: what a stopped VM gets needs no
+ * plugging, and a saved one takes nothing. */
+static const libvirt_snapshot_scene *running(libvirt_asked *asked, libvirt_answer *out) {
+    const libvirt_snapshot_scene *scene = kept(asked, out);
+    if (!scene || scene->active)
+        return scene;
+    if (scene->saved)
+        say_obstacle(asked, out, VMCTL_LEVEL_NO, LIBVIRT_SAVED_OBSTACLE);
+    else
+        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "%s is stopped: a change of it needs no plugging",
+                           asked->vm->name);
+    return NULL;
+}
+
+/* What stands in the way while it runs; freed here. */
+static void ask_obstacle(libvirt_asked *asked, libvirt_answer *out, char *obstacle) {
+    if (obstacle)
+        say_obstacle(asked, out, VMCTL_LEVEL_NO, obstacle);
+    else
+        libvirt_answer_yes(out);
     free(obstacle);
 }
 
@@ -192,57 +347,42 @@ static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
     unsigned long long now = number_at(scene->xml, "/domain/vcpu/@current");
     if (now == 0)
         now = number_at(scene->xml, "/domain/vcpu");
-    say_obstacle(asked, out, libvirt_cpus_obstacle(scene->xml, now + 1), "cpus.max");
+    ask_obstacle(asked, out, libvirt_cpus_obstacle(scene->xml, now + 1));
 }
 
 /* The next piece: Linux takes memory in blocks of 128 MiB. */
 static void ask_memory_hotplug(libvirt_asked *asked, libvirt_answer *out) {
     const libvirt_snapshot_scene *scene = running(asked, out);
     if (scene)
-        say_obstacle(asked, out,
-                     libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory") + 128ull * 1024),
-                     "memory.max");
+        ask_obstacle(asked, out,
+                     libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory") + 128ull * 1024));
 }
 
 static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
     const libvirt_snapshot_scene *scene = running(asked, out);
     if (scene)
-        say_obstacle(asked, out, libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory")), NULL);
-}
-
-/* --- devices ---------------------------------------------------------------------------------------------------------------- */
-
-/* NULL: it cannot be changed, or could not be asked, and *out says so. */
-static const libvirt_snapshot_scene *kept(libvirt_asked *asked, libvirt_answer *out) {
-    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
-    vmctl_error *why = NULL;
-    if (!scene)
-        return NULL;
-    int code = libvirt_change_check_kept(asked->vm->name, scene->definition != NULL, &why);
-    libvirt_answer_check(out, code, why);
-    return code == 0 ? scene : NULL;
+        ask_obstacle(asked, out, libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory")));
 }
 
 static void ask_hotplug(libvirt_asked *asked, libvirt_answer *out) {
     if (running(asked, out))
-        kept(asked, out);
+        libvirt_answer_yes(out);
 }
 
-static void say_later(libvirt_asked *asked, libvirt_answer *out, const char *obstacle) {
-    VMC_AUTO_FREE char *next = libvirt_change_later(asked->vm->name);
-    libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "%s", obstacle);
-    libvirt_answer_remedy(out, "%s", next);
+/* Of the definition: a running VM has it from its next start. */
+static void ask_definition(libvirt_asked *asked, libvirt_answer *out) {
+    kept(asked, out);
 }
 
 static void ask_apply(libvirt_asked *asked, libvirt_answer *out) {
     const libvirt_snapshot_scene *scene = kept(asked, out);
     if (scene && !scene->active && scene->saved)
-        say_later(asked, out, LIBVIRT_SAVED_OBSTACLE);
+        say_obstacle(asked, out, VMCTL_LEVEL_LIMITED, LIBVIRT_SAVED_OBSTACLE);
 }
 
 /* The first device that cannot leave before the next start. */
 static void ask_detach(libvirt_asked *asked, libvirt_answer *out) {
-    const libvirt_snapshot_scene *scene = running(asked, out) ? kept(asked, out) : NULL;
+    const libvirt_snapshot_scene *scene = running(asked, out);
     libvirt_domain_facts *facts = NULL;
     libvirt_answer ignored = {0};
     if (!scene || libvirt_domain_facts_read(scene->xml, &facts, NULL) < 0)
@@ -253,7 +393,7 @@ static void ask_detach(libvirt_asked *asked, libvirt_answer *out) {
         obstacle = libvirt_device_obstacle(asked->conn, host ? host->features.libvirt_version : 0, scene->xml,
                                            &facts->info.devices[i], false);
     if (obstacle)
-        say_later(asked, out, obstacle);
+        say_obstacle(asked, out, VMCTL_LEVEL_LIMITED, obstacle);
     free(obstacle);
     free(ignored.reason);
     libvirt_domain_facts_free(facts);
@@ -311,7 +451,7 @@ static void ask_virtiofs(libvirt_asked *asked, libvirt_answer *out) {
     VMC_AUTO_FREE char *obstacle =
         libvirt_device_obstacle(asked->conn, host->features.libvirt_version, scene->xml, &share, true);
     if (obstacle)
-        say_later(asked, out, obstacle);
+        say_obstacle(asked, out, VMCTL_LEVEL_LIMITED, obstacle);
 }
 
 /* --- display and console ------------------------------------------------------------------------------------------------------ */
@@ -329,22 +469,27 @@ static void ask_keys(libvirt_asked *asked, libvirt_answer *out) {
 }
 
 static void ask_console(libvirt_asked *asked, libvirt_answer *out) {
-    const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
-    const xmlNode *domain = scene ? libvirt_asked_domain(asked, out) : NULL;
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    vmctl_error *why = NULL;
     if (!domain)
         return;
-    const xmlNode *devices = libvirt_xml_child(domain, "devices");
-    if (!libvirt_xml_child(devices, "serial") && !libvirt_xml_child(devices, "console")) {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no serial port", asked->vm->name);
-    } else if (!scene->active) {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s is stopped", asked->vm->name);
-        libvirt_answer_remedy(out, "vmctl start %s", asked->vm->name);
-    } else {
-        libvirt_answer_yes(out);
-    }
+    int code = libvirt_console_check(domain, asked->vm->name, &why);
+    libvirt_answer_check(out, code, why);
+}
+
+static void ask_display(libvirt_asked *asked, libvirt_answer *out) {
+    const xmlNode *domain = libvirt_asked_domain(asked, out);
+    vmctl_error *why = NULL;
+    if (!domain)
+        return;
+    int code = libvirt_display_check(domain, asked->vm->name, &why);
+    libvirt_answer_check(out, code, why);
+    if (code == 0 && !libvirt_xml_child(libvirt_xml_child(domain, "devices"), "graphics"))
+        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "%s has no display: there is nothing to tell", asked->vm->name);
 }
 
 const libvirt_probe_entry libvirt_vm_probes[] = {
+    {"lifecycle.delete", ask_delete},
     {"lifecycle.start", ask_start},
     {"lifecycle.stop", ask_stop},
     {"lifecycle.restart", ask_restart},
@@ -355,6 +500,7 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"lifecycle.rename", ask_rename},
     {"lifecycle.clone", ask_clone},
     {"lifecycle.clone.linked", ask_clone_linked},
+    {"lifecycle.autostart", ask_definition},
     {"cpu.hotplug", ask_cpu_hotplug},
     {"memory.hotplug", ask_memory_hotplug},
     {"memory.balloon", ask_balloon},
@@ -363,25 +509,37 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"device.nic.hotplug", ask_hotplug},
     {"device.detach", ask_detach},
     {"device.cdrom.change", ask_medium},
+    {"device.usb", ask_hotplug},
     {"storage.grow", ask_grow},
     {"share.virtiofs", ask_virtiofs},
     {"guest.channel", ask_channel},
+    {"guest.addresses", ask_addresses},
     {"guest.exec", ask_agent},
     {"guest.copy", ask_agent},
     {"guest.copy.out", ask_agent},
     {"guest.freeze", ask_agent},
     {"guest.thaw", ask_agent},
     {"guest.password", ask_agent},
+    {"guest.forward", ask_forward},
     {"snapshot.disk", ask_snapshot_disk},
     {"snapshot.memory", ask_snapshot_memory},
     {"snapshot.quiesce", ask_snapshot_quiesce},
+    {"snapshot.external", ask_snapshot_external},
+    {"snapshot.tree", ask_snapshots},
+    {"snapshot.list", ask_snapshots},
+    {"snapshot.rename", ask_snapshot_rename},
+    {"snapshot.revert", ask_snapshot_revert},
+    {"snapshot.delete", ask_snapshot_delete},
     {"migrate.live", ask_migrate_live},
     {"migrate.offline", ask_migrate_offline},
     {"migrate.storage", ask_migrate_storage},
     {"migrate.tunnelled", ask_migrate_tunnelled},
     {"migrate.postcopy", ask_migrate_postcopy},
+    {"migrate.abort", ask_abort},
     {"display.screenshot", ask_screenshot},
     {"display.keys", ask_keys},
+    {"display.address", ask_display},
     {"console.serial", ask_console},
+    {"image.export", ask_export},
     {NULL, NULL},
 };

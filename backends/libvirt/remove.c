@@ -134,12 +134,17 @@ static int remove_others(removal *r, vmctl_error **err) {
     return code;
 }
 
+int libvirt_remove_check(const char *name, bool active, bool force, vmctl_error **err) {
+    if (!active || force)
+        return 0;
+    vmc_error(err, VMCTL_E_INVALID_STATE, "%s is running", name);
+    return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off", name);
+}
+
 static int power_off(const removal *r, libvirt_rpc *rpc, vmctl_error **err) {
-    if (!r->options->force) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is running", r->vm->name);
-        return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off",
-                              r->vm->name);
-    }
+    int code = libvirt_remove_check(r->vm->name, true, r->options->force, err);
+    if (code < 0)
+        return code;
     return libvirt_rpc_run(r->conn, r->deadline, "powering the domain off", work_destroy, rpc, err);
 }
 

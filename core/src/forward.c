@@ -56,7 +56,7 @@ static int look(forwarding *f, unsigned facts) {
 static int check_runs(forwarding *f, bool before) {
     if (f->state != VMCTL_STATE_STOPPED && f->state != VMCTL_STATE_SAVED && f->state != VMCTL_STATE_CRASHED)
         return 0;
-    vmc_error(&f->op->why, VMCTL_E_INVALID_STATE, "the VM %s%s%s%s%s", before ? "is " : "is by now ",
+    vmc_error(&f->op->why, VMCTL_E_INVALID_STATE, "%s %s%s%s%s%s", f->op->name, before ? "is " : "is by now ",
               vmctl_state_name(f->state), f->reason ? " (" : "", f->reason ? f->reason : "", f->reason ? ")" : "");
     vmc_error_next(&f->op->why, "vmctl start %s", f->op->name);
     return VMCTL_E_INVALID_STATE;

@@ -141,10 +141,9 @@ static void more_cpus_and_memory_than_there_is_room_for(void **state) {
     answers cpus = ask(vm, "cpu.hotplug"), memory = ask(vm, "memory.hotplug");
     assert_int_equal(cpus.level, VMCTL_LEVEL_NO);
     FAILS(VMCTL_E_INVALID_STATE, change(vm, "cpus", "2", true, false, &ignored));
-    assert_non_null(strstr(failure, cpus.reason));
-    assert_int_equal(memory.level, VMCTL_LEVEL_NO);
+    same_words(&cpus);
     FAILS(VMCTL_E_INVALID_STATE, change(vm, "memory", "160MiB", true, false, &ignored));
-    assert_non_null(strstr(failure, memory.reason));
+    same_words(&memory);
     assert_int_equal(ask(vm, "memory.balloon").level, VMCTL_LEVEL_YES);
     vmctl_vm_free(vm);
     vm =
@@ -165,7 +164,7 @@ static void devices_that_come_and_go(void **state) {
     (void)state;
     vmctl_vm *vm = make("cap-j", "disks: [{name: root, image: %s}, {name: fixed, size: 4MiB, bus: sata}]\nmachine: q35",
                         guest_image);
-    assert_int_equal(ask(vm, "device.disk.hotplug").level, VMCTL_LEVEL_NO);
+    assert_int_equal(ask(vm, "device.disk.hotplug").level, VMCTL_LEVEL_LIMITED); /* which needs no plugging */
     assert_int_equal(ask(vm, "storage.grow").level, VMCTL_LEVEL_YES);
     start(vm);
     wait_line(vm, 1);

@@ -43,6 +43,11 @@ def table(name):
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
+def built():
+    """The backends of this build, in their order: a fact of a platform is something that each of them lacks."""
+    return [e["backend"] for e in json.loads(vmctl("caps", "--feature", "limits.vms", "-o", "json").out) if e["vmctl"]["reason"] != "this build has no such backend"]
+
+
 def level(entry):
     """As a table shows the platform's: marked where it is a correction."""
     correction = entry["platform"].get("correction")
@@ -136,7 +141,7 @@ class Caps(harness.Case):
         """The program wraps as the written rule says: the answers of its JSON laid out by layout.py are its tables."""
         def tables(*arguments, expect):
             answer = json.loads(vmctl(*arguments, "-o", "json").out)
-            for width in (40, 60, 72, 80, 97, 100, 120, 132, 160, 200, 400):
+            for width in (40, 60, 80, 97, 132, 200):
                 shown = vmctl(*arguments, width=width).out.splitlines()
                 self.assertEqual(shown, expect(answer, width), f"{arguments} at {width} columns")
 
@@ -210,7 +215,7 @@ class Caps(harness.Case):
         teleport = by["migrate.live", "virtualbox"]
         self.assertEqual((teleport["platform"]["level"], teleport["platform"]["text"], teleport["platform"]["correction"]["level"]), ("no", "Not supported", "limited"))
         self.assertEqual((teleport["vmctl"]["level"], teleport["vmctl"]["provenBy"]), ("limited", "real"))
-        self.assertEqual(by["migrate.live", "kubevirt"]["vmctl"], {"level": "no", "reason": "this build has no such backend"})
+        self.assertEqual(by["migrate.live", "vsphere"]["vmctl"], {"level": "no", "reason": "this build has no such backend"})
         self.assertEqual(by["lifecycle.start", "libvirt"]["vmctl"]["provenBy"], "real")
         self.assertRegex(by["lifecycle.start", "libvirt"]["vmctl"]["provenAgainst"], r"^libvirt \d+\.\d+, QEMU \d+\.\d+$")
         self.assertEqual(by["accel.kvm", "libvirt"]["vmctl"]["provenBy"], "specification", "a weaker proof is shown as what it is")
@@ -219,8 +224,8 @@ class Caps(harness.Case):
     def test_required(self):
         self.assertEqual(self.ok(vmctl("caps", "--require", "lifecycle.create,lifecycle.start")).out, "")
         done = self.status(vmctl("caps", "--require", "lifecycle.create,limits.vms", "-o", "json"), 3)
-        self.assertEqual([(e["feature"], e["backend"]) for e in json.loads(done.out)], [("limits.vms", "libvirt"), ("limits.vms", "virtualbox")])
-        self.status(vmctl("caps", "kubevirt", "--require", "lifecycle.create"), 3)
+        self.assertEqual([(e["feature"], e["backend"]) for e in json.loads(done.out)], [("limits.vms", backend) for backend in built()])
+        self.status(vmctl("caps", "vsphere", "--require", "lifecycle.create"), 3)
         nowhere = ("--connect", "qemu+unix:///system?socket=/nowhere")
         done = self.status(vmctl("caps", *nowhere, "--require", "lifecycle.create", "-o", "json"), 9)
         self.assertEqual(json.loads(done.out)[0]["here"]["level"], "unknown")

@@ -6,6 +6,7 @@ import json
 import pathlib
 
 import harness
+import layout
 from harness import SOURCE, virsh, vmctl
 
 harness.enter("--daemons")
@@ -66,6 +67,30 @@ class CapsHere(harness.Case):
         self.assertEqual(answers["firmware.uefi"]["level"], "yes")
         for feature, here in answers.items():
             self.assertTrue(here["level"] == "yes" or here["reason"], feature)
+
+    def test_every_feature_is_asked_for(self):
+        """libvirt has a probe of all that vmctl does with it; what one cannot tell says what would answer."""
+        for arguments in (["--vm", "web-1"], ["--vm", "web-2"], ["--here"]):
+            for e in self.json(caps(*arguments, "-o", "json")):
+                if e["vmctl"]["level"] == "no" and "here" not in e:
+                    continue
+                here = e["here"]
+                self.assertNotIn("nothing asks for it beforehand", here.get("reason", ""), e["feature"])
+                if here["level"] == "unknown":
+                    self.assertIn("would answer", here["reason"], e["feature"])
+
+    def test_the_table_wraps_as_the_others(self):
+        for width in (60, 80, 120, 160, 200):
+            rows = []
+            for e in self.json(caps("--vm", "web-1", "-o", "json")):
+                here, ours, correction = e.get("here", {}), e["vmctl"], e["platform"].get("correction")
+                why = ours.get("reason", "")
+                if here.get("level") in ("no", "limited") and ours["level"] != "no":
+                    why = here["reason"] + (f"; try: {here['remedy']}" if "remedy" in here else "")
+                rows.append([e["feature"], correction["level"] + "*" if correction else e["platform"]["level"], ours["level"], here.get("level", ""),
+                             ours.get("provenBy", ""), why])
+            expected = layout.table(["FEATURE", "PLATFORM", "VMCTL", "HERE", "PROVEN BY", "WHY"], "wlllwr", rows, width)
+            self.assertEqual(self.ok(caps("--vm", "web-1", width=width)).out.splitlines(), expected)
 
     def test_recommend_what_is_reachable(self):
         ranked = self.json(vmctl("recommend", "--reachable", "-o", "json"))

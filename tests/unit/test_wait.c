@@ -264,8 +264,8 @@ static void a_stop_ends_the_wait_for_the_guest(void **state) {
     vmctl_error *err = NULL;
     assert_int_equal(wait_for("address", 10000, &err), VMCTL_E_INVALID_STATE);
     assert_string_equal(vmctl_error_text(err),
-                        "cannot wait for address of web (fake, fake:///): invalid-state: the VM is "
-                        "stopped\n  try: vmctl start web");
+                        "cannot wait for address of web (fake, fake:///): invalid-state: web is stopped\n"
+                        "  try: vmctl start web");
     vmctl_error_free(err);
 }
 
