@@ -204,6 +204,10 @@ int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmct
         return kubevirt_forward_undo(conn, detail);
     if (strcmp(kind, "datavolume") == 0)
         return kubevirt_image_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "snapshot") == 0)
+        return kubevirt_snapshot_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "clone") == 0)
+        return kubevirt_clone_undo(conn, detail, &deadline, err);
     size_t namespace_length = strcspn(detail, "/");
     const char *name = detail + namespace_length + (detail[namespace_length] == '/');
     size_t name_length = strcspn(name, " ");

@@ -21,13 +21,15 @@ void kubevirt_manifest_free(kubevirt_manifest *manifest) {
 
 /* --- the marker ------------------------------------------------------------------------------------------------------ */
 
-static void put_time(cJSON *annotations, const char *key, int64_t seconds) {
+void kubevirt_put_time(cJSON *annotations, const char *key, int64_t seconds) {
     time_t when = (time_t)seconds;
     struct tm parts;
     char text[32] = "";
     if (seconds && gmtime_r(&when, &parts)) {
         strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
         vmc_json_put(annotations, key, cJSON_CreateString(text));
+    } else {
+        vmc_json_put(annotations, key, NULL);
     }
 }
 
@@ -41,7 +43,7 @@ static void put_text(cJSON *map, const char *key, const char *value) {
     vmc_json_put(map, key, value && *value ? cJSON_CreateString(value) : NULL);
 }
 
-static void put_marker(cJSON *vm, const vmctl_marker *marker) {
+void kubevirt_put_marker(cJSON *vm, const vmctl_marker *marker) {
     cJSON *labels = vmc_json_map(vm, "metadata.labels");
     cJSON *annotations = vmc_json_map(vm, "metadata.annotations");
     VMC_AUTO_FREE char *owner = marker->owner ? kubevirt_label_value(marker->owner) : NULL;
@@ -52,8 +54,8 @@ static void put_marker(cJSON *vm, const vmctl_marker *marker) {
     put_text(annotations, KUBEVIRT_VERSION, marker->version ? marker->version : VMCTL_VERSION);
     put_text(annotations, KUBEVIRT_OWNER, marker->owner);
     put_text(annotations, KUBEVIRT_RUN, marker->run);
-    put_time(annotations, KUBEVIRT_CREATED, marker->created);
-    put_time(annotations, KUBEVIRT_EXPIRES, marker->expires);
+    kubevirt_put_time(annotations, KUBEVIRT_CREATED, marker->created);
+    kubevirt_put_time(annotations, KUBEVIRT_EXPIRES, marker->expires);
 }
 
 void kubevirt_put_label(cJSON *vm, const char *key, const char *value) {
@@ -174,6 +176,7 @@ static void put_matcher(kubevirt_build *build, const char *key) {
     const char *text = vmctl_node_string(build->root, path, NULL);
     if (!text)
         return;
+    vmc_json_put(vmc_json_map(build->vm, "spec"), key, NULL);
     cJSON *matcher = vmc_json_map(vmc_json_map(build->vm, "spec"), key);
     const char *slash = strrchr(text, '/');
     if (slash) {
@@ -207,6 +210,43 @@ static int put_devices(kubevirt_build *build, const vmctl_spec *spec) {
     /* Without an interface KubeVirt would attach one to the pod's network. */
     if (!vmc_json_key(build->devices, "interfaces"))
         cJSON_AddBoolToObject(build->devices, "autoattachPodInterface", false);
+    return 0;
+}
+
+static void drop_order(cJSON *devices) {
+    static const char *const lists[] = {"disks", "interfaces"};
+    for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
+        cJSON *device;
+        cJSON_ArrayForEach(device, vmc_json_key(devices, lists[l])) {
+            cJSON_DeleteItemFromObjectCaseSensitive(device, "bootOrder");
+        }
+    }
+}
+
+int kubevirt_rebuild_parts(kubevirt_build *build, const char *top) {
+    static const char *const screen[] = {"autoattachGraphicsDevice", "video", "logSerialConsole"};
+    static const char *const small[] = {"rng", "watchdog"};
+    if (strcmp(top, "boot") == 0) {
+        drop_order(build->devices);
+        put_order(build);
+    } else if (strcmp(top, "display") == 0 || strcmp(top, "serial") == 0) {
+        for (size_t i = 0; i < sizeof screen / sizeof screen[0]; i++)
+            vmc_json_put(build->devices, screen[i], NULL);
+        put_screen(build);
+    } else if (strcmp(top, "rng") == 0 || strcmp(top, "watchdog") == 0) {
+        for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
+            vmc_json_put(build->devices, small[i], NULL);
+        put_small_devices(build);
+    } else if (strcmp(top, "placement") == 0) {
+        vmc_json_put(build->pod, "nodeSelector", NULL);
+        put_placement(build);
+    } else {
+        if (vmctl_node_get(build->root, "kubevirt.patch"))
+            return vmc_refuse(build->err, VMCTL_E_UNSUPPORTED, vmctl_node_get(build->root, "kubevirt.patch"),
+                              "a patch is laid over a VM when it is made");
+        put_matcher(build, "instancetype");
+        put_matcher(build, "preference");
+    }
     return 0;
 }
 
@@ -316,7 +356,7 @@ int kubevirt_manifest_of_spec(const vmctl_spec *spec, const kubevirt_making *mak
         return code;
     kubevirt_keep(out->vm, root);
     if (making->marker)
-        put_marker(out->vm, making->marker);
+        kubevirt_put_marker(out->vm, making->marker);
     drop_if_empty(vmc_json_map(out->vm, "metadata"), "labels");
     drop_if_empty(vmc_json_map(out->vm, "metadata"), "annotations");
     return 0;
@@ -345,6 +385,6 @@ int kubevirt_manifest_of_native(const vmctl_spec *spec, const kubevirt_making *m
     if (!vmc_json_key_string(metadata, "namespace"))
         vmc_json_put(metadata, "namespace", cJSON_CreateString(making->namespace_name));
     if (making->marker)
-        put_marker(out->vm, making->marker);
+        kubevirt_put_marker(out->vm, making->marker);
     return 0;
 }

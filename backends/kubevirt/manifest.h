@@ -107,6 +107,12 @@ void kubevirt_build_memory(cJSON *domain, const vmctl_node *memory);
 void kubevirt_build_machine(kubevirt_build *build);
 /* manifest.c: what of the spec the manifest does not show goes into the annotation of `vm`. */
 void kubevirt_keep(cJSON *vm, const vmctl_node *root);
+/* What boot:, display:, serial:, rng:, watchdog:, placement: or kubevirt: becomes, over what is there. */
+int kubevirt_rebuild_parts(kubevirt_build *build, const char *top);
+/* Labels and annotations of vmctl's own, over what is there. */
+void kubevirt_put_marker(cJSON *vm, const vmctl_marker *marker);
+/* RFC 3339; seconds 0: removed. */
+void kubevirt_put_time(cJSON *annotations, const char *key, int64_t seconds);
 /* A label of the person's: on the VM, or in the annotation where Kubernetes' syntax does not allow it; value NULL removes it. */
 void kubevirt_put_label(cJSON *vm, const char *key, const char *value);
 

@@ -13,6 +13,8 @@
 #include "state.h"
 #include <pthread.h>
 #include <vmctl/backend.h>
+#include <vmctl/migrate.h>
+#include <vmctl/snapshot.h>
 
 /* Any number of threads may use it. */
 typedef struct kubevirt_conn {
@@ -119,6 +121,18 @@ int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline 
 int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const char *stale,
                           const vmc_deadline *deadline, vmctl_error **err);
 
+/* snapshot.c: the name of the object that is this snapshot of the VM (free); whether one can be taken (only looks). */
+int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                             char **object, vmctl_error **err);
+int kubevirt_snapshot_check(const kubevirt_vm *vm, const cJSON *object, bool memory, bool quiesce, vmctl_error **err);
+int kubevirt_snapshot_remove(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                             vmctl_error **err);
+/* migrate.c: what the options ask for and KubeVirt has no place for. Only looks. */
+int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *options, vmctl_error **err);
+/* Of the journal. */
+int kubevirt_snapshot_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+int kubevirt_clone_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+
 /* --- the table --------------------------------------------------------------------------------------------------------- */
 
 int kubevirt_open(const vmctl_endpoint *endpoint, void **conn, vmctl_opened *opened, vmctl_error **err);
@@ -139,12 +153,40 @@ int kubevirt_create(void *conn, const vmctl_spec *spec, const vmctl_create_optio
                     vmc_journal *journal, void **vm, vmctl_identity *identity, vmctl_error **err);
 int kubevirt_remove(void *conn, void *vm, const vmctl_delete_options *options, vmctl_error **err);
 
+int kubevirt_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
+                    vmc_journal *journal, vmctl_error **err);
+
 int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int kubevirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int kubevirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int kubevirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+
+int kubevirt_clone(void *conn, void *vm, const char *name, const vmctl_clone_options *options,
+                   const vmctl_marker *marker, vmc_journal *journal, void **out, vmctl_identity *identity,
+                   vmctl_error **err);
+
+int kubevirt_snapshot_create(void *conn, void *vm, const char *name, const vmctl_snapshot_create_options *options,
+                             vmc_journal *journal, vmctl_error **err);
+int kubevirt_snapshot_list(void *conn, void *vm, const vmctl_call *call, vmctl_snapshot_fn each, void *user,
+                           vmctl_error **err);
+int kubevirt_snapshot_revert(void *conn, void *vm, const char *name, const vmctl_snapshot_revert_options *options,
+                             vmc_journal *journal, vmctl_error **err);
+int kubevirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_snapshot_delete_options *options,
+                             vmctl_error **err);
+
+int kubevirt_device_attach(void *conn, void *vm, const char *list, const vmctl_node *item,
+                           const vmctl_attach_options *options, vmc_journal *journal, vmctl_effect *effect,
+                           vmctl_error **err);
+int kubevirt_device_detach(void *conn, void *vm, const char *name, const vmctl_attach_options *options,
+                           vmctl_effect *effect, vmctl_error **err);
+int kubevirt_cdrom_change(void *conn, void *vm, const char *name, const char *image, const vmctl_cdrom_options *options,
+                          vmc_journal *journal, vmctl_effect *effect, vmctl_error **err);
+int kubevirt_gpu_list(void *conn, const vmctl_call *call, vmctl_gpu_fn each, void *user, vmctl_error **err);
+int kubevirt_migrate(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
+                     vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);
+int kubevirt_migrate_abort(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 
 int kubevirt_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user, vmctl_error **err);
 

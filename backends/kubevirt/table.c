@@ -19,6 +19,7 @@ static const vmctl_backend_ops kubevirt_ops = {
 
     .create = kubevirt_create,
     .remove = kubevirt_remove,
+    .change = kubevirt_change,
 
     .start = kubevirt_start,
     .stop = kubevirt_stop,
@@ -26,6 +27,21 @@ static const vmctl_backend_ops kubevirt_ops = {
     .reset = kubevirt_reset,
     .pause = kubevirt_pause,
     .resume = kubevirt_resume,
+
+    .clone = kubevirt_clone,
+
+    .snapshot_create = kubevirt_snapshot_create,
+    .snapshot_list = kubevirt_snapshot_list,
+    .snapshot_revert = kubevirt_snapshot_revert,
+    .snapshot_delete = kubevirt_snapshot_delete,
+
+    .device_attach = kubevirt_device_attach,
+    .device_detach = kubevirt_device_detach,
+    .cdrom_change = kubevirt_cdrom_change,
+    .gpu_list = kubevirt_gpu_list,
+
+    .migrate = kubevirt_migrate,
+    .migrate_abort = kubevirt_migrate_abort,
 
     .events = kubevirt_events,
     .console_open = kubevirt_console_open,

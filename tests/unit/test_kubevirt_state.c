@@ -2,6 +2,8 @@
  * KubeVirt's documented ones (types.go, printableStatus) in the common model's words. */
 #include "kubevirt_helper.h"
 
+#include "backends/kubevirt/change.h"
+#include "backends/kubevirt/gates.h"
 #include "backends/kubevirt/state.h"
 #include "backends/shared/json_patch.h"
 
@@ -148,11 +150,64 @@ static void a_patch_is_what_the_rfc_says(void **state) {
     }
 }
 
+/* RFC 7396, appendix A, read the other way round: the patch between two documents. */
+static void a_merge_patch_is_what_differs(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to, *patch; /* NULL: they are the same */
+    } cases[] = {
+        {"{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
+        {"{\"a\":\"b\"}", "{\"a\":\"b\",\"b\":\"c\"}", "{\"b\":\"c\"}"},
+        {"{\"a\":\"b\"}", "{}", "{\"a\":null}"},
+        {"{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
+        {"{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\"}}", "{\"a\":{\"b\":\"d\"}}"},
+        {"{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}"},
+        {"{\"a\":{\"b\":1,\"c\":2}}", "{\"a\":{\"c\":2}}", "{\"a\":{\"b\":null}}"},
+        {"{\"a\":{\"b\":1}}", "{\"a\":{\"b\":1}}", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        VMC_AUTO_JSON *from = cJSON_Parse(cases[i].from);
+        VMC_AUTO_JSON *to = cJSON_Parse(cases[i].to);
+        VMC_AUTO_JSON *want = cases[i].patch ? cJSON_Parse(cases[i].patch) : NULL;
+        VMC_AUTO_JSON *patch = kubevirt_merge_patch(from, to);
+        if (want)
+            assert_same_json(patch, want);
+        else
+            assert_null(patch);
+    }
+}
+
+/* KubeVirt's rule: GA, else listed on, else listed off, else on from Beta on. */
+static void a_gate_is_on_by_its_version_and_the_lists(void **state) {
+    (void)state;
+    VMC_AUTO_JSON *list =
+        recorded("08-kubevirt-cr-list", false); /* 1.9.0, with Snapshot, HotplugVolumes, HostDevices */
+    cJSON *installation = cJSON_GetArrayItem(vmc_json_at(list, "items"), 0);
+    assert_int_equal(kubevirt_gate(installation, "HotplugVolumes"), 1);
+    assert_int_equal(kubevirt_gate(installation, "DeclarativeHotplugVolumes"), 1); /* Beta, on since 1.9 */
+    assert_int_equal(kubevirt_gate(installation, "VGPULiveMigration"), 0);         /* Alpha */
+    assert_int_equal(kubevirt_gate(installation, "DecentralizedLiveMigration"), 0);
+    assert_int_equal(kubevirt_gate(installation, "NoSuchGate"), -1);
+    assert_int_equal(kubevirt_gate(NULL, "Snapshot"), -1);
+    cJSON *off =
+        vmc_json_list(vmc_json_map(installation, "spec.configuration.developerConfiguration"), "disabledFeatureGates");
+    cJSON_AddItemToArray(off, cJSON_CreateString("DeclarativeHotplugVolumes"));
+    cJSON_AddItemToArray(off, cJSON_CreateString("Snapshot"));
+    assert_int_equal(kubevirt_gate(installation, "DeclarativeHotplugVolumes"), 0);
+    assert_int_equal(kubevirt_gate(installation, "Snapshot"), 1); /* listed on as well, which comes first */
+    assert_int_equal(kubevirt_version_number("v1.9.0-beta.0-1264"), 109);
+    assert_int_equal(kubevirt_version_number("devel"), 0);
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_recorded_status_has_its_state),     cmocka_unit_test(only_some_need_their_instance),
-        cmocka_unit_test(provisioning_of_a_halted_vm_is_stopped), cmocka_unit_test(a_fault_has_its_code_and_a_remedy),
+        cmocka_unit_test(each_recorded_status_has_its_state),
+        cmocka_unit_test(only_some_need_their_instance),
+        cmocka_unit_test(provisioning_of_a_halted_vm_is_stopped),
+        cmocka_unit_test(a_fault_has_its_code_and_a_remedy),
         cmocka_unit_test(a_patch_is_what_the_rfc_says),
+        cmocka_unit_test(a_merge_patch_is_what_differs),
+        cmocka_unit_test(a_gate_is_on_by_its_version_and_the_lists),
     };
     return cmocka_run_group_tests_name("kubevirt_state", tests, NULL, NULL);
 }

@@ -1,0 +1,429 @@
+/* Snapshots: VirtualMachineSnapshot and VirtualMachineRestore. They hold the disks that their storage can snapshot, and no memory. */
+#include "ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GROUP        "snapshot.kubevirt.io"
+#define NAME_KEY     "vmctl.dev/name" /* annotation: what the VM's owner calls it, where the object has another name */
+#define NO_SNAPSHOTS "the gate Snapshot of the KubeVirt object turns it on"
+enum { NAME_LIMIT = 63, SNAPSHOT_MS = 600000 };
+
+static const char *const versions[] = {"v1", "v1beta1", "v1alpha1", NULL};
+
+static char *collection(const kubevirt_vm *vm, const char *version, const char *plural, const char *name) {
+    return kube_path(GROUP, version, vm->namespace_name, plural, name, NULL);
+}
+
+static cJSON *new_object(const char *version, const char *kind, const char *name, const char *namespace_name) {
+    cJSON *object = cJSON_CreateObject();
+    VMC_AUTO_FREE char *api = vmc_printf("%s/%s", GROUP, version);
+    cJSON_AddStringToObject(object, "apiVersion", api);
+    cJSON_AddStringToObject(object, "kind", kind);
+    cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "name", name);
+    cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "namespace", namespace_name);
+    return object;
+}
+
+static void put_vm(cJSON *object, const char *path, const kubevirt_vm *vm) {
+    cJSON *to = vmc_json_map(object, path);
+    cJSON_AddStringToObject(to, "apiGroup", KUBEVIRT_GROUP);
+    cJSON_AddStringToObject(to, "kind", "VirtualMachine");
+    cJSON_AddStringToObject(to, "name", vm->name);
+}
+
+static const char *shown_name(const cJSON *snapshot) {
+    const char *name = vmc_json_key_string(vmc_json_at(snapshot, "metadata.annotations"), NAME_KEY);
+    return name ? name : vmc_json_string(snapshot, "metadata.name", "");
+}
+
+/* --- telling ----------------------------------------------------------------------------------------------------------- */
+
+static bool has_indication(const cJSON *snapshot, const char *word) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, vmc_json_at(snapshot, "status.indications")) {
+        if (cJSON_IsString(item) && strcmp(item->valuestring, word) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int tell_snapshot(const cJSON *object, vmctl_snapshot_fn each, void *user) {
+    VMC_AUTO_STRV excluded = {0};
+    const cJSON *volume;
+    cJSON_ArrayForEach(volume, vmc_json_at(object, "status.snapshotVolumes.excludedVolumes")) {
+        if (cJSON_IsString(volume))
+            vmc_strv_add(&excluded, volume->valuestring);
+    }
+    bool online = has_indication(object, "Online");
+    const vmctl_snapshot snapshot = {
+        .size = sizeof snapshot,
+        .name = shown_name(object),
+        .id = vmc_json_string(object, "metadata.uid", NULL),
+        .description = vmc_json_key_string(vmc_json_at(object, "metadata.annotations"), KUBEVIRT_DESCRIPTION),
+        .created = kubevirt_time_of(vmc_json_string(object, "status.creationTime",
+                                                    vmc_json_string(object, "metadata.creationTimestamp", NULL))),
+        .state =
+            online ? has_indication(object, "Paused") ? VMCTL_STATE_PAUSED : VMCTL_STATE_RUNNING : VMCTL_STATE_STOPPED,
+        .quiesced = online ? has_indication(object, "GuestAgent") && !has_indication(object, "QuiesceTimeout") : 1,
+        .external = true,
+        .excluded = excluded.count ? (const char *const *)excluded.items : NULL,
+    };
+    return each ? each(&snapshot, user) != 0 : 0;
+}
+
+/* --- finding ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct gathering {
+    const kubevirt_vm *vm;
+    cJSON *all; /* a list */
+} gathering;
+
+static int keep_own(cJSON **item, void *user) {
+    gathering *g = user;
+    const char *source = vmc_json_string(*item, "spec.source.name", "");
+    const char *uid = vmc_json_string(*item, "status.sourceUID", g->vm->uid);
+    if (strcmp(source, g->vm->name) != 0 || strcmp(uid, g->vm->uid) != 0 ||
+        strcmp(vmc_json_string(*item, "spec.source.kind", "VirtualMachine"), "VirtualMachine") != 0)
+        return 0;
+    cJSON_AddItemToArray(g->all, *item);
+    *item = NULL;
+    return 0;
+}
+
+static int by_time(const void *a, const void *b) {
+    const char *left = vmc_json_string(*(cJSON *const *)a, "metadata.creationTimestamp", "");
+    const char *right = vmc_json_string(*(cJSON *const *)b, "metadata.creationTimestamp", "");
+    return strcmp(left, right);
+}
+
+/* Oldest first. *out: cJSON_Delete. */
+static int all_of(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const vmc_deadline *deadline,
+                  cJSON **out, vmctl_error **err) {
+    gathering g = {.vm = vm, .all = cJSON_CreateArray()};
+    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
+    int code = kube_list(conn->client, path, NULL, deadline, keep_own, &g, err);
+    int count = cJSON_GetArraySize(g.all);
+    VMC_AUTO_FREE cJSON **sorted = vmc_alloc(((size_t)count + 1) * sizeof *sorted);
+    for (int i = 0; i < count; i++)
+        sorted[i] = cJSON_DetachItemFromArray(g.all, 0);
+    qsort(sorted, (size_t)count, sizeof *sorted, by_time);
+    for (int i = 0; i < count; i++)
+        cJSON_AddItemToArray(g.all, sorted[i]);
+    if (code < 0) {
+        cJSON_Delete(g.all);
+        return code;
+    }
+    *out = g.all;
+    return 0;
+}
+
+static int find(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const char *version,
+                const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
+    VMC_AUTO_JSON *all = NULL;
+    int code = all_of(conn, vm, version, deadline, &all, err);
+    if (code < 0)
+        return code;
+    VMC_AUTO_STRV names = {0};
+    cJSON *snapshot;
+    cJSON_ArrayForEach(snapshot, all) {
+        vmc_strv_add(&names, shown_name(snapshot));
+        if (strcmp(shown_name(snapshot), name) == 0) {
+            *out = cJSON_DetachItemViaPointer(all, snapshot);
+            return 0;
+        }
+    }
+    const char *near = names.count ? vmc_nearest(name, (const char *const *)names.items) : NULL;
+    vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no snapshot %s", vm->name, name);
+    return near ? vmc_error_next(err, "did you mean %s?", near)
+                : vmc_error_next(err, "vmctl snapshot list %s shows them", vm->name);
+}
+
+int kubevirt_snapshot_list(void *opaque, void *vm, const vmctl_call *call, vmctl_snapshot_fn each, void *user,
+                           vmctl_error **err) {
+    kubevirt_conn *conn = opaque;
+    vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
+    const char *version = NULL;
+    VMC_AUTO_JSON *all = NULL;
+    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, &deadline, &version, err);
+    if (code == 0)
+        code = all_of(conn, vm, version, &deadline, &all, err);
+    const cJSON *snapshot;
+    cJSON_ArrayForEach(snapshot, all) {
+        if (tell_snapshot(snapshot, each, user))
+            break;
+    }
+    return code;
+}
+
+int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                             char **object, vmctl_error **err) {
+    const char *version = NULL;
+    VMC_AUTO_JSON *snapshot = NULL;
+    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, deadline, &version, err);
+    if (code == 0)
+        code = find(conn, vm, name, version, deadline, &snapshot, err);
+    if (code == 0)
+        *object = vmc_strdup(vmc_json_string(snapshot, "metadata.name", ""));
+    return code;
+}
+
+/* --- create ------------------------------------------------------------------------------------------------------------ */
+
+int kubevirt_snapshot_check(const kubevirt_vm *vm, const cJSON *object, bool memory, bool quiesce, vmctl_error **err) {
+    if (memory) {
+        vmc_error(err, VMCTL_E_UNSUPPORTED, "a snapshot of KubeVirt holds disks and no memory");
+        return vmc_error_next(err, "leave --memory out");
+    }
+    bool running = vmc_json_boolean(object, "status.created", false);
+    if (quiesce && running && !kubevirt_condition(object, "AgentConnected", "True")) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "no agent answers in %s that could freeze its file systems", vm->name);
+        return vmc_error_next(err, "install qemu-guest-agent in the guest, or leave --quiesce out");
+    }
+    return 0;
+}
+
+static int is_taken(const cJSON *object, void *user, vmctl_error **err) {
+    cJSON **last = user;
+    const char *phase = vmc_json_string(object, "status.phase", "");
+    if (!object)
+        return vmc_error(err, VMCTL_E_NOT_FOUND, "the snapshot was deleted meanwhile");
+    if (strcmp(phase, "Failed") == 0) {
+        const cJSON *why = kubevirt_condition(object, "Failure", "True");
+        return vmc_error(err, VMCTL_E_UNAVAILABLE, "the snapshot failed: %s",
+                         vmc_json_string(object, "status.error.message",
+                                         vmc_json_string(why, "reason", "KubeVirt gives no reason")));
+    }
+    if (!vmc_json_boolean(object, "status.readyToUse", false))
+        return 0;
+    cJSON_Delete(*last);
+    *last = cJSON_Duplicate(object, true);
+    return 1;
+}
+
+/* What is not in it would be missed only when it is needed. */
+static void warn_excluded(const cJSON *snapshot, const vmc_deadline *deadline) {
+    const cJSON *volume;
+    cJSON_ArrayForEach(volume, vmc_json_at(snapshot, "status.snapshotVolumes.excludedVolumes")) {
+        bool seed = cJSON_IsString(volume) &&
+                    (strcmp(volume->valuestring, "cloudinit") == 0 || strcmp(volume->valuestring, "sysprep") == 0);
+        if (cJSON_IsString(volume) && !seed) /* those stand in the definition */
+            vmc_note(deadline, VMCTL_NOTE_WARNING, "disk %s is not in the snapshot: its storage has no snapshots",
+                     volume->valuestring);
+    }
+    if (has_indication(snapshot, "QuiesceTimeout"))
+        vmc_note(deadline, VMCTL_NOTE_WARNING, "the guest did not freeze its file systems in time");
+}
+
+/* The name is the VM's owner's; where another VM has an object of that name, this one's gets the VM's name before it. */
+static int post(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *name, cJSON *object,
+                const vmc_deadline *deadline, char **made, vmctl_error **err) {
+    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
+    vmctl_error *why = NULL;
+    int code = kubevirt_is_label_name(name) ? kube_create(conn->client, path, object, NULL, deadline, NULL, &why)
+                                            : VMCTL_E_ALREADY_EXISTS;
+    *made = vmc_strdup(name);
+    if (code == VMCTL_E_ALREADY_EXISTS) {
+        vmctl_error_free(why);
+        why = NULL;
+        free(*made);
+        VMC_AUTO_FREE char *label = kubevirt_label_value(name);
+        *made = vmc_printf("%.*s-%s", (int)(NAME_LIMIT - 9), vm->name, label);
+        for (char *c = *made; *c; c++)
+            *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c == '_' || *c == '.' ? '-' : *c;
+        cJSON *metadata = vmc_json_map(object, "metadata");
+        vmc_json_put(metadata, "name", cJSON_CreateString(*made));
+        vmc_json_put(vmc_json_map(metadata, "annotations"), NAME_KEY, cJSON_CreateString(name));
+        code = kube_create(conn->client, path, object, NULL, deadline, NULL, &why);
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+static int check_free(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const char *version,
+                      const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_JSON *there = NULL;
+    vmctl_error *why = NULL;
+    int code = find(conn, vm, name, version, deadline, &there, &why);
+    if (code == 0) {
+        vmc_error(err, VMCTL_E_ALREADY_EXISTS, "%s has a snapshot %s already", vm->name, name);
+        return vmc_error_next(err, "choose another name, or vmctl snapshot delete %s %s", vm->name, name);
+    }
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(err, &why);
+    return code;
+}
+
+int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const vmctl_snapshot_create_options *options,
+                             vmc_journal *journal, vmctl_error **err) {
+    kubevirt_conn *conn = opaque;
+    kubevirt_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(options->call, SNAPSHOT_MS);
+    VMC_AUTO_JSON *now = NULL;
+    const char *version = NULL;
+    int code = kubevirt_vm_get(conn, vm, &deadline, &now, err);
+    if (code == 0)
+        code = kubevirt_snapshot_check(vm, now, options->memory == VMCTL_MEMORY_WITH, options->quiesce, err);
+    if (code == 0)
+        code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, &deadline, &version, err);
+    if (code == 0)
+        code = check_free(conn, vm, name, version, &deadline, err);
+    if (code < 0)
+        return code;
+    VMC_AUTO_JSON *object = new_object(version, "VirtualMachineSnapshot", name, vm->namespace_name);
+    put_vm(object, "spec.source", vm);
+    if (options->description)
+        vmc_json_put(vmc_json_map(object, "metadata.annotations"), KUBEVIRT_DESCRIPTION,
+                     cJSON_CreateString(options->description));
+    VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s %s", vm->namespace_name, vm->name, vm->uid, name);
+    code = vmc_journal_add(journal, "snapshot", detail, NULL, err);
+    VMC_AUTO_FREE char *made = NULL;
+    if (code == 0)
+        code = post(conn, vm, version, name, object, &deadline, &made, err);
+    if (code < 0)
+        return code;
+    VMC_AUTO_JSON *taken = NULL;
+    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
+    const kubevirt_waiting waiting = {
+        .name = made, .doing = "waiting for the snapshot", .settled = is_taken, .user = &taken};
+    code = kubevirt_wait_in(conn, vm, path, &waiting, &deadline, err);
+    if (code < 0)
+        return code;
+    warn_excluded(taken, &deadline);
+    tell_snapshot(taken, options->made, options->user);
+    return 0;
+}
+
+/* --- delete ------------------------------------------------------------------------------------------------------------ */
+
+static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
+    (void)user;
+    (void)err;
+    return object == NULL;
+}
+
+static int delete_and_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *plural,
+                           const char *name, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *path = collection(vm, version, plural, name);
+    VMC_AUTO_FREE char *all = collection(vm, version, plural, NULL);
+    VMC_AUTO_JSON *leaving = NULL;
+    int code = kube_delete(conn->client, path, NULL, deadline, &leaving, err);
+    if (code < 0 || cJSON_GetArraySize(vmc_json_at(leaving, "metadata.finalizers")) == 0)
+        return code;
+    const kubevirt_waiting waiting = {.name = name,
+                                      .resource_version = vmc_json_string(leaving, "metadata.resourceVersion", NULL),
+                                      .doing = "waiting for the snapshot to be gone",
+                                      .settled = is_gone};
+    return kubevirt_wait_in(conn, vm, all, &waiting, deadline, err);
+}
+
+int kubevirt_snapshot_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *copy = vmc_strdup(detail);
+    char *rest = copy;
+    kubevirt_vm vm = {.namespace_name = strsep(&rest, "/")};
+    vm.name = strsep(&rest, " ");
+    vm.uid = strsep(&rest, " ");
+    if (!vm.name || !vm.uid || !rest)
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"snapshot %s\" cannot be read", detail);
+    vmctl_error *why = NULL;
+    int code = kubevirt_snapshot_remove(conn, &vm, rest, deadline, &why);
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
+int kubevirt_snapshot_remove(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                             vmctl_error **err) {
+    const char *version = NULL;
+    VMC_AUTO_JSON *snapshot = NULL;
+    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, deadline, &version, err);
+    if (code == 0)
+        code = find(conn, vm, name, version, deadline, &snapshot, err);
+    if (code == 0)
+        code = delete_and_wait(conn, vm, version, "virtualmachinesnapshots",
+                               vmc_json_string(snapshot, "metadata.name", ""), deadline, err);
+    return code;
+}
+
+/* Each stands on its own: there are no children to take along. */
+int kubevirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl_snapshot_delete_options *options,
+                             vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ACT_MS);
+    return kubevirt_snapshot_remove(conn, vm, name, &deadline, err);
+}
+
+/* --- revert ------------------------------------------------------------------------------------------------------------ */
+
+static int is_restored(const cJSON *object, void *user, vmctl_error **err) {
+    (void)user;
+    if (!object)
+        return vmc_error(err, VMCTL_E_NOT_FOUND, "the restore was deleted meanwhile");
+    const cJSON *failed = kubevirt_condition(object, "Failure", "True");
+    if (failed)
+        return vmc_error(err, VMCTL_E_UNAVAILABLE, "the restore failed: %s",
+                         vmc_json_string(failed, "message", vmc_json_string(failed, "reason", "no reason is given")));
+    return vmc_json_boolean(object, "status.complete", false);
+}
+
+static int restore(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *snapshot, bool running,
+                   const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *name = vmc_printf("vmctl-%.8s-%llx", vm->uid, (unsigned long long)vmc_now_ms());
+    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinerestores", NULL);
+    VMC_AUTO_JSON *object = new_object(version, "VirtualMachineRestore", name, vm->namespace_name);
+    put_vm(object, "spec.target", vm);
+    cJSON_AddStringToObject(vmc_json_map(object, "spec"), "virtualMachineSnapshotName", snapshot);
+    if (running)
+        cJSON_AddStringToObject(vmc_json_map(object, "spec"), "targetReadinessPolicy", "StopTarget");
+    int code = kube_create(conn->client, path, object, NULL, deadline, NULL, err);
+    if (code < 0)
+        return code;
+    const kubevirt_waiting waiting = {.name = name, .doing = "waiting for the restore", .settled = is_restored};
+    code = kubevirt_wait_in(conn, vm, path, &waiting, deadline, err);
+    /* Done or not, it is no use to anybody any more; one that has not begun is called off by this. */
+    VMC_AUTO_FREE char *own = collection(vm, version, "virtualmachinerestores", name);
+    vmc_deadline within = {.at_ms = vmc_now_ms() + KUBEVIRT_ASK_MS};
+    vmctl_error *ignored = NULL;
+    kube_delete(conn->client, own, NULL, &within, NULL, &ignored);
+    vmctl_error_free(ignored);
+    return code;
+}
+
+int kubevirt_snapshot_revert(void *opaque, void *handle, const char *name, const vmctl_snapshot_revert_options *options,
+                             vmc_journal *journal, vmctl_error **err) {
+    (void)journal; /* a restore is not taken back half way: KubeVirt finishes what it began */
+    kubevirt_conn *conn = opaque;
+    kubevirt_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(options->call, SNAPSHOT_MS);
+    const char *version = NULL;
+    VMC_AUTO_JSON *snapshot = NULL;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, &deadline, &version, err);
+    if (code == 0)
+        code = find(conn, vm, name, version, &deadline, &snapshot, err);
+    if (code == 0 && !vmc_json_boolean(snapshot, "status.readyToUse", false))
+        code = vmc_error(err, VMCTL_E_INVALID_STATE, "the snapshot %s is not ready to use", name);
+    if (code == 0)
+        code = kubevirt_vm_state(conn, vm, &deadline, &state, NULL, err);
+    if (code < 0)
+        return code;
+    bool running = state != VMCTL_STATE_STOPPED && state != VMCTL_STATE_CRASHED;
+    warn_excluded(snapshot, &deadline);
+    if (running) {
+        vmc_note(&deadline, VMCTL_NOTE_INFO, "%s is stopped for it", vm->name);
+        code = kubevirt_power_off(conn, vm, &deadline, err);
+    }
+    if (code == 0)
+        code = restore(conn, vm, version, vmc_json_string(snapshot, "metadata.name", ""), running, &deadline, err);
+    if (code < 0 || !options->start)
+        return code;
+    vmctl_call rest = vmc_deadline_call(&deadline);
+    vmctl_start_options start = VMCTL_START_OPTIONS_INIT;
+    start.call = &rest;
+    return kubevirt_start(conn, vm, &start, err);
+}
