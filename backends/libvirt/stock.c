@@ -411,10 +411,16 @@ static int refresh_one(libvirt_stock *stock, const char *uuid, libvirt_conn *con
     int code = libvirt_call(conn, deadline, "looking at a domain", stock_work, args, stock_drop, err);
     if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
         return code;
-    if (code == 0 && args->absent && *place(&stock->now, uuid))
-        drop(place(&stock->now, uuid));
+    /* What was not told yet stays to be told: an event that is on its way may never come. So one that is gone is kept, too. */
+    const entry *known = find(&stock->now, uuid);
+    const entry told = known ? *known : (entry){.state = VMCTL_STATE_UNKNOWN, .run = -1};
     if (code == 0 && args->count == 1) {
-        read_record(&stock->now, args->records[0], args->saved_one);
+        entry *e = read_record(&stock->now, args->records[0], args->saved_one);
+        if (told.state != VMCTL_STATE_UNKNOWN) {
+            e->state = told.state;
+            e->reason = told.reason;
+            e->run = e->run < 0 ? told.run : e->run;
+        }
         code = describe_all(stock, args, conn, deadline, err);
     }
     stock_drop(args);
@@ -445,6 +451,8 @@ char *libvirt_stock_note(libvirt_stock *stock, const libvirt_event *event, libvi
     e->stale = true;
     if (event->state != VMCTL_STATE_UNKNOWN)
         e->state = event->state;
+    if (event->state == VMCTL_STATE_STOPPED || event->state == VMCTL_STATE_SAVED || event->state == VMCTL_STATE_CRASHED)
+        e->run = -1;
     if (!event->alias || !event->detail || !libvirt_stock_wants(stock, event->name, event->uuid))
         return better;
     better = name_device(e, event);

@@ -2,6 +2,7 @@
  * (libvirt's drvtest: "test", running, 2 CPUs, 8 GiB). */
 #include "backends/libvirt/listener.h"
 #include "backends/libvirt/ops.h"
+#include "backends/libvirt/stock.h"
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -580,6 +581,33 @@ static int try_open(const char *uri, char *next, size_t size) {
     return code;
 }
 
+static int count_told(vmctl_event_kind kind, const char *name, const char *uuid, vmctl_state state, const char *detail,
+                      void *user) {
+    (void)name, (void)uuid, (void)detail;
+    if (kind == VMCTL_EVENT_STATE && state == VMCTL_STATE_RUNNING)
+        ++*(int *)user;
+    return 0;
+}
+
+/* The daemon may end between an event and the next: what came to be in between is told once it is back, although it was seen before. */
+static void test_what_was_seen_and_not_told_is_told_later(void **state) {
+    (void)state;
+    libvirt_conn *conn = open_test(); /* its domain runs */
+    libvirt_stock *stock = libvirt_stock_new(NULL);
+    vmc_deadline deadline = vmc_deadline_start(NULL, 5000);
+    assert_int_equal(libvirt_stock_take(stock, conn, false, &deadline, NULL), 0);
+    libvirt_event event = {
+        .kind = VMCTL_EVENT_STATE, .name = (char *)"test", .uuid = TEST_UUID, .state = VMCTL_STATE_STOPPING};
+    free(libvirt_stock_note(stock, &event, conn, &deadline));
+    assert_int_equal(libvirt_stock_refresh(stock, conn, &deadline, NULL), 0);
+    assert_int_equal(libvirt_stock_take(stock, conn, false, &deadline, NULL), 0);
+    int running = 0;
+    assert_int_equal(libvirt_stock_differences(stock, count_told, &running), 0);
+    assert_int_equal(running, 1);
+    libvirt_stock_free(stock);
+    libvirt_close(conn);
+}
+
 static void test_endpoints(void **state) {
     (void)state;
     char next[256] = "";
@@ -619,6 +647,7 @@ int main(void) {
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_what_was_seen_and_not_told_is_told_later),
         cmocka_unit_test(test_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
