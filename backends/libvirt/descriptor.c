@@ -44,6 +44,7 @@ static const vmctl_slot_claim slots[] = {
     UNTRIED("memory.max", YES, NULL),
     UNTRIED("memory.hugepages", LIMITED, "the host must have huge pages reserved"),
     UNTRIED("network.vlan", LIMITED, "on Open vSwitch networks, and from libvirt 11.0 on Linux bridges"),
+    PART(create, "storage.bus.ide", LIMITED, REAL, "with machine: pc; q35 has none"),
     UNTRIED("network.mtu", LIMITED, "not on user networking"),
     UNTRIED("display.opengl", LIMITED, "rendered on the host's GPU, which needs a render node"),
     YES(start), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),

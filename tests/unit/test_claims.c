@@ -136,6 +136,37 @@ static void yes_has_a_proof_and_no_has_none(void **state) {
     }
 }
 
+/* A cluster of tests has stand-ins for what KubeVirt does on its nodes: what is shown there is no proof on the real one. */
+static void stand_ins_prove_nothing_real(void **state) {
+    (void)state;
+    const vmc_table *t = &vmc_data_proofs;
+    for (size_t row = 0; row < t->rows; row++)
+        if (strcmp(vmc_cell(t, row, 1), "kubevirt") == 0 && strcmp(vmc_cell(t, row, 2), "real") == 0)
+            fail_msg("%s: shown by tests/kubevirt's stand-ins, which is \"simulator\"", vmc_cell(t, row, 0));
+}
+
+/* What a key of vm.yaml asks for is the platform's own doing: vmctl says no more of it than the platform can. (An operation may be more than
+ * the platform's: vmctl builds a clone of libvirt's volumes.) */
+static int check_key(const vmctl_cap *cap, void *wrong) {
+    vmctl_feature feature = {.size = sizeof feature};
+    assert_int_equal(vmctl_feature_find(cap->feature, &feature, NULL), 0);
+    vmctl_level platform = vmctl_cap_platform(cap);
+    if (!feature.key || platform == VMCTL_LEVEL_UNKNOWN || cap->vmctl <= platform ||
+        strncmp(cap->platform_source, "vmctl: ", 7) == 0)
+        return 0;
+    print_error("%s: vmctl says %s to %s, and the platform %s (%s)\n", cap->backend, vmctl_level_name(cap->vmctl),
+                cap->feature, vmctl_level_name(platform), cap->platform_text);
+    ++*(int *)wrong;
+    return 0;
+}
+
+static void no_key_does_more_than_its_platform(void **state) {
+    (void)state;
+    int wrong = 0;
+    assert_int_equal(vmctl_caps(NULL, check_key, &wrong, NULL), 0);
+    assert_int_equal(wrong, 0);
+}
+
 /* The check itself: a proof that is taken away, and one of what vmctl does not do. */
 static void a_missing_and_a_false_proof_are_seen(void **state) {
     (void)state;
@@ -242,6 +273,8 @@ int main(void) {
         cmocka_unit_test(claims_and_table_agree),
         cmocka_unit_test(an_emptied_or_unclaimed_slot_is_seen),
         cmocka_unit_test(yes_has_a_proof_and_no_has_none),
+        cmocka_unit_test(stand_ins_prove_nothing_real),
+        cmocka_unit_test(no_key_does_more_than_its_platform),
         cmocka_unit_test(a_missing_and_a_false_proof_are_seen),
         cmocka_unit_test(claims_are_complete),
         cmocka_unit_test(real_proofs_have_a_contract_test),
