@@ -242,6 +242,51 @@ int virtualbox_say(virtualbox_conn *conn, const virtualbox_vm *vm, const char *d
 
 /* --- settings -------------------------------------------------------------------------------------------------- */
 
+/* VirtualBox.xml is of a version that is not known: VBoxManage tells which VMs there are, and the rest is asked for when it is needed. */
+static int describe_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
+                             vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    VMC_AUTO_FREE char *limits = NULL;
+    int code = virtualbox_say(conn, NULL, "asking VirtualBox for its VMs", deadline, &text, err, "list", "--long",
+                              "vms", NULL);
+    if (code == 0)
+        code = virtualbox_say(conn, NULL, "asking VirtualBox for its folders", deadline, &limits, err, "list",
+                              "systemproperties", NULL);
+    if (code < 0)
+        return code;
+    VBOXMANAGE_AUTO_PROPERTIES properties = {0};
+    vboxmanage_parse_records(limits, &properties);
+    const char *autostart = vboxmanage_property_get(&properties, "Autostart database path");
+    vboxmanage_registry_described(text, out);
+    out->machine_folder = vmc_strdup(vboxmanage_property_get(&properties, "Default machine folder"));
+    out->autostart_folder = autostart && *autostart ? vmc_strdup(autostart) : NULL;
+    return 0;
+}
+
+int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadline *deadline, vboxmanage_machine **out,
+                        vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    VMC_AUTO_FREE char *marker = NULL;
+    virtualbox_vm which = {.name = NULL};
+    memcpy(which.id, id, sizeof which.id);
+    int code = virtualbox_say(conn, &which, "asking what the VM is", deadline, &text, err, "showvminfo", id,
+                              "--machinereadable", NULL);
+    if (code == 0)
+        code = virtualbox_say(conn, &which, "asking for the VM's marker", deadline, &marker, err, "getextradata", id,
+                              "vmctl.marker", NULL);
+    if (code < 0)
+        return code;
+    *out = vboxmanage_machine_described(text);
+    if (!*out)
+        return vmc_error(err, VMCTL_E_INTERNAL, "VBoxManage does not tell what the VM %s is", id);
+    VMC_AUTO_FREE char *value = vboxmanage_parse_labelled(marker, "Value:");
+    if (value) {
+        vmc_strv_add(&(*out)->extra_keys, "vmctl.marker");
+        vmc_strv_add(&(*out)->extra_values, value);
+    }
+    return 0;
+}
+
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err) {
     vmctl_error *why = NULL;
@@ -252,6 +297,10 @@ int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vbo
         code = virtualbox_say(conn, NULL, "asking VirtualBox for its VMs", deadline, NULL, &why, "list", "vms", NULL);
         if (code == 0)
             code = vboxmanage_registry_read(conn->manage->home, out, &why);
+    }
+    if (code == VMCTL_E_UNSUPPORTED) {
+        vmctl_error_free(why);
+        return describe_registry(conn, deadline, out, err);
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
     return code;
@@ -269,7 +318,14 @@ int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_de
         code = vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM %s any more", vm->name);
         vmc_error_next(err, "vmctl list shows the VMs that are there");
     } else if (code == 0) {
-        code = vboxmanage_machine_read(settings, out, err);
+        vmctl_error *why = NULL;
+        code = vboxmanage_machine_read(settings, out, &why);
+        if (code == VMCTL_E_UNSUPPORTED) {
+            vmctl_error_free(why);
+            why = NULL;
+            code = virtualbox_describe(conn, vm->id, deadline, out, &why);
+        }
+        vmc_error_move(code < 0 ? err : NULL, &why);
         if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_INTERNAL)
             code = vmc_error_recode(err, VMCTL_E_INVALID_STATE); /* registered, and not readable: inaccessible */
         if (code == 0)

@@ -113,9 +113,9 @@ static int end_asking(asking *a, vmctl_error **err) {
 
 /* --- list ------------------------------------------------------------------------------------------------------------------ */
 
-static int deliver(const vboxmanage_registry *registry, const vboxmanage_entry *entry, slot *s,
-                   const vboxmanage_properties *running, const vmctl_list_options *options, vmctl_vm_info_fn each,
-                   void *user) {
+static int deliver(virtualbox_conn *conn, const vmc_deadline *deadline, const vboxmanage_registry *registry,
+                   const vboxmanage_entry *entry, slot *s, const vboxmanage_properties *running,
+                   const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
     unsigned facts = options->facts ? options->facts : VMCTL_FACTS_LIST;
     const char *native = vboxmanage_property_get(running, entry->id);
     const char *reason = NULL;
@@ -126,6 +126,8 @@ static int deliver(const vboxmanage_registry *registry, const vboxmanage_entry *
         clear_slot(s);
         read_slot(entry, s);
     }
+    if (!s->machine && s->why && vmctl_error_code(s->why) == VMCTL_E_UNSUPPORTED)
+        virtualbox_describe(conn, entry->id, deadline, &s->machine, NULL);
     if (!s->machine)
         return deliver_inaccessible(entry, s->why ? vmctl_error_message(s->why) : NULL, options, each, user);
     if (facts & VMCTL_FACT_DEVICES)
@@ -134,8 +136,9 @@ static int deliver(const vboxmanage_registry *registry, const vboxmanage_entry *
     return virtualbox_facts_deliver(s->machine, state, reason, NULL, facts, options, each, user);
 }
 
-static int list_all(const vboxmanage_registry *registry, asking *states, const vmctl_list_options *options,
-                    const vmc_deadline *deadline, vmctl_vm_info_fn each, void *user, vmctl_error **err) {
+static int list_all(virtualbox_conn *conn, const vboxmanage_registry *registry, asking *states,
+                    const vmctl_list_options *options, const vmc_deadline *deadline, vmctl_vm_info_fn each, void *user,
+                    vmctl_error **err) {
     VMC_AUTO_FREE slot *slots = vmc_alloc(BATCH * sizeof *slots);
     int code = 0;
     bool stop = false;
@@ -146,7 +149,8 @@ static int list_all(const vboxmanage_registry *registry, asking *states, const v
         read_batch(&b);
         code = end_asking(states, err);
         for (size_t i = 0; code == 0 && !stop && i < b.count; i++) {
-            stop = deliver(registry, &b.entries[i], &slots[i], &states->running, options, each, user) != 0;
+            stop =
+                deliver(conn, deadline, registry, &b.entries[i], &slots[i], &states->running, options, each, user) != 0;
             if (!stop)
                 code = vmc_deadline_check(deadline, "listing the VMs", err);
         }
@@ -167,7 +171,7 @@ int virtualbox_list(void *opaque, const vmctl_list_options *options, vmctl_vm_in
     if (code < 0)
         return code;
     begin_asking(&states);
-    code = list_all(&registry, &states, options, &deadline, each, user, err);
+    code = list_all(conn, &registry, &states, options, &deadline, each, user, err);
     int asked = end_asking(&states, code == 0 ? err : NULL);
     vboxmanage_properties_free(&states.running);
     vboxmanage_registry_free(&registry);

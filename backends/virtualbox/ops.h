@@ -53,6 +53,9 @@ int virtualbox_say(virtualbox_conn *conn, const virtualbox_vm *vm, const char *d
 /* The settings of a VM. NOT_FOUND when VirtualBox has it no more. The caller frees *out. */
 int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
                     vboxmanage_machine **out, vmctl_error **err);
+/* The slow path: what VBoxManage tells of a VM whose settings file is of a version that is not known. Two calls. */
+int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadline *deadline, vboxmanage_machine **out,
+                        vmctl_error **err);
 /* All VMs that are registered; makes VBoxSVC write its registry where there is none yet. */
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err);

@@ -79,12 +79,48 @@ int virtualbox_machine_folder(virtualbox_conn *conn, const vboxmanage_registry *
     return 0;
 }
 
-/* As VirtualBox does it for the folder's name (sanitiseMachineFilename). */
+/* One code point of UTF-8; its length in bytes, 1 for a byte that begins none. */
+static size_t code_point(const char *text, unsigned *out) {
+    const unsigned char *c = (const unsigned char *)text;
+    size_t length = *c < 0x80 ? 1 : *c >= 0xf0 ? 4 : *c >= 0xe0 ? 3 : *c >= 0xc0 ? 2 : 1;
+    unsigned value = length == 1 ? *c : *c & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        if ((c[i] & 0xc0) != 0x80) {
+            *out = 0;
+            return 1;
+        }
+        value = value << 6 | (c[i] & 0x3fu);
+    }
+    *out = value;
+    return length;
+}
+
+static bool is_kept(unsigned c) {
+    return c == ' ' || c == '(' || c == ')' || c == '-' || c == '.' || (c >= '0' && c <= '9') ||
+           (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || (c >= 0xa0 && c <= 0xd7af);
+}
+
+/* As VirtualBox makes a folder's name of a VM's (sanitiseMachineFilename of VirtualBoxImpl.cpp): every byte of another character becomes "_",
+ * so do a dot or dash at the beginning, a dot at the end, and spaces at either. */
 char *virtualbox_folder_of(const char *machines, const char *name) {
     char *folder = vmc_printf("%s/%s", machines, name);
-    for (char *c = folder + strlen(machines) + 1; *c; c++)
-        if (strchr("\\/:*?<>|\"", *c) || (unsigned char)*c < 0x20)
-            *c = '_';
+    char *begin = folder + strlen(machines) + 1;
+    size_t length = 0;
+    for (char *c = begin; *c; c += length) {
+        unsigned point = 0;
+        length = code_point(c, &point);
+        if (!is_kept(point))
+            memset(c, '_', length);
+    }
+    if (*begin == '.' || *begin == '-')
+        *begin = '_';
+    char *last = folder + strlen(folder) - 1;
+    if (last > begin && *last == '.')
+        *last = '_';
+    for (char *c = begin; *c == ' '; c++)
+        *c = '_';
+    for (char *c = last; c > begin && *c == ' '; c--)
+        *c = '_';
     return folder;
 }
 

@@ -185,7 +185,8 @@ static char *state_name(const char *text) {
     return vmc_str_take(&name);
 }
 
-void vboxmanage_parse_states(const char *text, vboxmanage_properties *out) {
+/* The first line of that label of each VM. */
+static void parse_long(const char *text, const char *label, char *(*read)(const char *), vboxmanage_properties *out) {
     char id[UUID_LENGTH + 1] = "";
     bool described = false; /* what a person wrote follows, up to the next VM */
     bool blank = true;
@@ -200,12 +201,20 @@ void vboxmanage_parse_states(const char *text, vboxmanage_properties *out) {
             described = false;
         } else if (!described && !*id && (value = long_value(at, "UUID:")) && vboxmanage_is_uuid(value, true)) {
             memcpy(id, value, UUID_LENGTH);
-        } else if (!described && *id && (value = long_value(at, "State:"))) {
-            add(out, vmc_strdup(id), state_name(value));
+        } else if (!described && *id && (value = long_value(at, label))) {
+            add(out, vmc_strdup(id), read(value));
             described = true;
         }
         blank = false;
     }
+}
+
+void vboxmanage_parse_states(const char *text, vboxmanage_properties *out) {
+    parse_long(text, "State:", state_name, out);
+}
+
+void vboxmanage_parse_settings_files(const char *text, vboxmanage_properties *out) {
+    parse_long(text, "Config file:", line_rest, out);
 }
 
 int vboxmanage_parse_version(const char *text, char **version, unsigned *major, unsigned *minor) {

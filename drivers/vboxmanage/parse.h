@@ -50,6 +50,9 @@ void vboxmanage_vm_names_free(vboxmanage_vm_names *names);
  * ("running", "paused"). What stands in a description counts for nothing, unless it copies this layout with the blank line before it. */
 void vboxmanage_parse_states(const char *text, vboxmanage_properties *out);
 
+/* The settings file of each VM of `list --long vms`, by its id: key UUID, value path. With the same reserve. */
+void vboxmanage_parse_settings_files(const char *text, vboxmanage_properties *out);
+
 /* "7.2.22_Debianr175245" (also after lines of warnings) -> "7.2.22", 7, 2. -1: there is no version in it. */
 int vboxmanage_parse_version(const char *text, char **version, unsigned *major, unsigned *minor);
 

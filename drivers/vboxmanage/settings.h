@@ -152,6 +152,12 @@ bool vboxmanage_adopt_medium(vboxmanage_machine *machine, const vboxmanage_machi
 /* The medium that has no parent, from which this one's chain begins. */
 const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, const vboxmanage_medium *medium);
 
+/* The slow path, for a settings file of a version that is not known: what `showvminfo ID --machinereadable` tells. Without extra data, snapshots, the
+ * parents of media and where a saved memory is. NULL: it describes no VM. vboxmanage_machine_free. */
+vboxmanage_machine *vboxmanage_machine_described(const char *text);
+/* The same for VirtualBox.xml: what `list --long vms` tells. Without folders. */
+void vboxmanage_registry_described(const char *text, vboxmanage_registry *out);
+
 /* Only the name (free), by reading as far as that stands. */
 int vboxmanage_machine_name(const char *path, char **name, vmctl_error **err);
 

@@ -614,6 +614,117 @@ static void a_missing_program_is_told(void **state) {
     vmctl_error_free(err);
 }
 
+/* What a settings file of an unknown version is replaced by; the values are those of the recorded text. */
+static void a_vm_as_it_is_described(void **state) {
+    (void)state;
+    vboxmanage_machine *m = vboxmanage_machine_described(printed("showvminfo_full_mr", "out"));
+    assert_non_null(m);
+    assert_string_equal(m->name, "web 01");
+    assert_string_equal(m->id, "0a51ea18-c855-4bea-b80e-e19e4bc4690d");
+    assert_string_equal(m->folder, "/home/user/VirtualBox VMs/prod/web/web 01");
+    assert_int_equal(m->memory_mib, 2048);
+    assert_int_equal(m->cpus, 2);
+    assert_string_equal(m->chipset, "piix3");
+    assert_string_equal(m->firmware, "bios");
+    assert_string_equal(m->description, "first line\nsecond \"quoted\" line");
+    assert_null(m->state_file);
+    assert_string_equal(m->boot[2], "HardDisk");
+    assert_int_equal(m->controller_count, 3);
+    assert_string_equal(m->controllers[0].type, "AHCI");
+    assert_int_equal(m->controllers[0].ports, 4);
+    assert_int_equal(m->attachment_count, 5);
+    assert_string_equal(m->attachments[1].controller, "SATA");
+    assert_int_equal(m->attachments[1].port, 1);
+    assert_true(m->attachments[1].nonrotational);
+    const vboxmanage_medium *medium = vboxmanage_medium_of(m, m->attachments[1].medium);
+    assert_non_null(medium);
+    assert_string_equal(medium->format, "VMDK");
+    assert_string_equal(m->attachments[2].kind, "DVD");
+    assert_string_equal(m->attachments[2].controller, "IDE Ctl");
+    assert_string_equal(vboxmanage_medium_of(m, m->attachments[2].medium)->location, "/home/user/iso/a.iso");
+    assert_string_equal(m->attachments[3].kind, "DVD");
+    assert_string_equal(m->attachments[3].medium, "");
+    assert_int_equal(m->nic_count, 5);
+    assert_string_equal(m->nics[0].mac, "08:00:27:e5:94:5a");
+    assert_int_equal(m->nics[0].forward_count, 1);
+    assert_string_equal(m->nics[0].forwards[0].name, "ssh");
+    assert_string_equal(m->nics[0].forwards[0].host_ip, "127.0.0.1");
+    assert_int_equal(m->nics[0].forwards[0].host_port, 2222);
+    assert_null(m->nics[0].forwards[0].guest_ip);
+    assert_int_equal(m->nics[0].forwards[0].guest_port, 22);
+    assert_string_equal(m->nics[2].mode, "internal");
+    assert_string_equal(m->nics[2].source, "lab");
+    assert_string_equal(m->nics[3].source, "lo");
+    assert_int_equal(m->nics[1].forward_count + m->nics[4].forward_count, 0);
+    assert_true(m->vrde);
+    assert_string_equal(m->vrde_ports, "5010-5020");
+    assert_int_equal(m->share_count, 1);
+    assert_string_equal(m->shares[0].path, "/home/user/iso");
+    assert_null(m->serial_mode);
+    vboxmanage_machine_free(m);
+
+    m = vboxmanage_machine_described(printed("showvminfo_saved_mr", "out"));
+    assert_non_null(m->state_file);
+    vboxmanage_machine_free(m);
+    assert_null(vboxmanage_machine_described("name=\"half\"\n"));
+    assert_null(vboxmanage_machine_described(""));
+
+    vboxmanage_registry registry = {0};
+    vboxmanage_registry_described(printed("showvminfo_full", "out"), &registry);
+    assert_int_equal(registry.count, 1);
+    assert_string_equal(registry.entries[0].id, "0a51ea18-c855-4bea-b80e-e19e4bc4690d");
+    assert_string_equal(registry.entries[0].settings, "/home/user/VirtualBox VMs/prod/web/web 01/web 01.vbox");
+    vboxmanage_registry_free(&registry);
+}
+
+typedef struct heard_both {
+    char out[256], err[256];
+} heard_both;
+
+static int hear_out(const void *bytes, size_t length, void *user) {
+    heard_both *h = user;
+    strncat(h->out, bytes, length);
+    return 0;
+}
+
+static int hear_err(const void *bytes, size_t length, void *user) {
+    heard_both *h = user;
+    strncat(h->err, bytes, length);
+    return 0;
+}
+
+/* What a program of the guest prints is its own; what VBoxManage says itself is not mixed into it. */
+static void a_stream_keeps_its_own_words_out(void **state) {
+    (void)state;
+    stand_in("cat; echo guest; echo 'to stderr' >&2; [ \"$1\" != bad ] || { echo 'VBoxManage: error: Guest Additions "
+             "are not "
+             "installed' >&2; exit 1; }; exit 39");
+    vboxmanage *manage = opened();
+    vmc_deadline deadline = vmc_deadline_start(NULL, 10000);
+    heard_both h = {"", ""};
+    vmctl_error *err = NULL;
+    int status = -1;
+    const char *const good[] = {"good", NULL};
+    const vboxmanage_stream stream = {.argv = good,
+                                      .doing = "x",
+                                      .input = "in\n",
+                                      .input_length = 3,
+                                      .output = hear_out,
+                                      .error = hear_err,
+                                      .user = &h};
+    assert_int_equal(vboxmanage_stream_run(manage, &stream, &deadline, &status, &err), 0);
+    assert_int_equal(status, 39);
+    assert_string_equal(h.out, "in\nguest\n");
+    assert_string_equal(h.err, "to stderr\n");
+    h = (heard_both){"", ""};
+    const char *const bad[] = {"bad", NULL};
+    const vboxmanage_stream failing = {.argv = bad, .doing = "x", .output = hear_out, .error = hear_err, .user = &h};
+    assert_int_equal(vboxmanage_stream_run(manage, &failing, &deadline, &status, &err), VMCTL_E_INVALID_STATE);
+    assert_string_equal(h.err, "to stderr\n");
+    vmctl_error_free(err);
+    vboxmanage_close(manage);
+}
+
 int main(void) {
     if (!mkdtemp(folder))
         return 1;
@@ -631,6 +742,8 @@ int main(void) {
         cmocka_unit_test(the_registry),
         cmocka_unit_test(a_machine),
         cmocka_unit_test(settings_that_are_not_known),
+        cmocka_unit_test(a_vm_as_it_is_described),
+        cmocka_unit_test(a_stream_keeps_its_own_words_out),
         cmocka_unit_test(a_call_is_judged_by_what_it_says),
         cmocka_unit_test(a_lock_is_waited_for),
         cmocka_unit_test(a_server_that_ends_is_waited_for),
