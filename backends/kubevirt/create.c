@@ -2,6 +2,7 @@
 #include "ops.h"
 
 #include "gpus.h"
+#include "upload.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,10 +55,21 @@ static int check_allocatable(kubevirt_conn *conn, const cJSON *vm, const vmc_dea
     return 0;
 }
 
+static int file_bytes(const char *path, void *user, int64_t *bytes, vmctl_error **err) {
+    uint64_t found = 0;
+    int code = kubevirt_file_bytes(path, user, &found, err);
+    *bytes = (int64_t)found;
+    return code;
+}
+
 static int plan(kubevirt_conn *conn, const vmctl_spec *spec, const vmctl_marker *marker, const vmc_deadline *deadline,
                 kubevirt_manifest *out, vmctl_error **err) {
-    kubevirt_making making = {
-        .namespace_name = conn->namespace_name, .storage_class = conn->storage_class, .marker = marker};
+    vmc_deadline own = *deadline;
+    kubevirt_making making = {.namespace_name = conn->namespace_name,
+                              .storage_class = conn->storage_class,
+                              .marker = marker,
+                              .file_bytes = file_bytes,
+                              .user = &own};
     bool native = vmctl_spec_native(spec, NULL) != NULL;
     int code = 0;
     if (!native && kubevirt_needs_permitted(spec))
@@ -124,6 +136,21 @@ static int make_secrets(kubevirt_conn *conn, const kubevirt_manifest *manifest, 
     return 0;
 }
 
+/* The data volumes are the VM's already: what fails goes with it. */
+static int send_files(kubevirt_conn *conn, const kubevirt_manifest *manifest, const vmc_deadline *deadline,
+                      vmctl_error **err) {
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < manifest->upload_count; i++) {
+        const kubevirt_volume volume = {.namespace_name = vmc_json_string(manifest->vm, "metadata.namespace", ""),
+                                        .name = manifest->uploads[i].claim,
+                                        .vm = vmc_json_string(manifest->vm, "metadata.name", "")};
+        code = kubevirt_upload_file(conn, &volume, manifest->uploads[i].path, deadline, err);
+        if (code < 0)
+            vmc_error_prefix(err, "disk %s", manifest->uploads[i].disk);
+    }
+    return code;
+}
+
 static void tell_notes(const kubevirt_manifest *manifest, const vmc_deadline *deadline) {
     for (size_t i = 0; i < manifest->notes.count; i++)
         vmc_note(deadline, VMCTL_NOTE_INFO, "%s", manifest->notes.items[i]);
@@ -163,7 +190,9 @@ static int make(kubevirt_conn *conn, const kubevirt_manifest *manifest, vmc_jour
         vmc_journal_drop(journal, mark, NULL); /* refused: whatever has this name is not ours */
         return explain_refusal(name, code, err);
     }
-    return code < 0 ? code : make_secrets(conn, manifest, *made, deadline, err);
+    if (code == 0)
+        code = make_secrets(conn, manifest, *made, deadline, err);
+    return code == 0 ? send_files(conn, manifest, deadline, err) : code;
 }
 
 int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_options *options,

@@ -66,7 +66,8 @@ typedef struct kubevirt_making {
     const vmctl_marker *marker; /* NULL: without one */
     const cJSON *permitted; /* the KubeVirt CR's permittedHostDevices, for GPUs by ids or profile; NULL: it has none */
     /* How large the disk in a file of this machine is; NULL: files cannot be uploaded. */
-    int (*file_bytes)(const char *path, int64_t *bytes, vmctl_error **err);
+    int (*file_bytes)(const char *path, void *user, int64_t *bytes, vmctl_error **err);
+    void *user;
 } kubevirt_making;
 
 /* The spec (a vm.yaml, complete with defaults) as what create sends. INVALID_SPEC, UNSUPPORTED, NOT_FOUND (a GPU that is not permitted, with

@@ -62,6 +62,11 @@ static int add_upload(kubevirt_build *build, const vmctl_node *source, const cha
         return vmc_error_next(build->err, "vmctl image upload FILE, then image: pvc:NAME");
     }
     vmc_json_map(spec, "source.upload");
+    /* A class that waits for a pod would wait for ever: the VM starts when its disk is there. */
+    cJSON *template = cJSON_GetArrayItem(vmc_json_at(build->vm, "spec.dataVolumeTemplates"),
+                                         cJSON_GetArraySize(vmc_json_at(build->vm, "spec.dataVolumeTemplates")) - 1);
+    vmc_json_put(vmc_json_map(template, "metadata.annotations"), "cdi.kubevirt.io/storage.bind.immediate.requested",
+                 cJSON_CreateString("true"));
     out->uploads = vmc_realloc(out->uploads, out->upload_count + 1, sizeof *out->uploads);
     out->uploads[out->upload_count++] = (kubevirt_upload){
         .disk = vmc_strdup(disk), .claim = vmc_strdup(claim), .path = vmc_strdup(vmctl_node_string(source, NULL, ""))};
@@ -109,7 +114,7 @@ static bool knows_size(const char *source) {
 
 static int file_bytes(const kubevirt_build *build, const vmctl_node *source, int64_t *bytes) {
     vmctl_error *why = NULL;
-    int code = build->making->file_bytes(vmctl_node_string(source, NULL, ""), bytes, &why);
+    int code = build->making->file_bytes(vmctl_node_string(source, NULL, ""), build->making->user, bytes, &why);
     if (code < 0)
         code = vmc_refuse(build->err, vmctl_error_code(why), source, "%s", vmctl_error_message(why));
     vmctl_error_free(why);

@@ -163,6 +163,8 @@ int kubevirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **e
 int kubevirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 
+int kubevirt_serial_log(void *conn, void *vm, const vmctl_log_options *options, vmctl_bytes_fn each, void *user,
+                        vmctl_error **err);
 int kubevirt_clone(void *conn, void *vm, const char *name, const vmctl_clone_options *options,
                    const vmctl_marker *marker, vmc_journal *journal, void **out, vmctl_identity *identity,
                    vmctl_error **err);

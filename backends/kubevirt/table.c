@@ -44,6 +44,7 @@ static const vmctl_backend_ops kubevirt_ops = {
     .migrate_abort = kubevirt_migrate_abort,
 
     .events = kubevirt_events,
+    .serial_log = kubevirt_serial_log,
     .console_open = kubevirt_console_open,
     .display_list = kubevirt_display_list,
     .screenshot = kubevirt_screenshot,

@@ -134,6 +134,10 @@ int kube_call(kube_client *client, const kube_request *request, const vmc_deadli
  * Content-Type, "" when it has none. For pictures, logs and text. */
 int kube_raw(kube_client *client, const kube_request *request, const vmc_deadline *deadline, char **bytes,
              size_t *length, char **type, vmctl_error **err);
+/* The same for an answer that goes on for as long as the server likes (a log that is followed): each piece as it comes. Non-zero of `write`
+ * ends it with success. */
+int kube_stream(kube_client *client, const kube_request *request, const vmc_deadline *deadline,
+                int (*write)(const void *bytes, size_t length, void *user), void *user, vmctl_error **err);
 /* GET of one object. */
 int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err);
 

@@ -296,6 +296,33 @@ int kube_raw(kube_client *client, const kube_request *request, const vmc_deadlin
     return 0;
 }
 
+typedef struct pieces {
+    int (*write)(const void *bytes, size_t length, void *user);
+    void *user;
+    bool enough;
+} pieces;
+
+static int on_piece(const void *bytes, size_t length, void *user) {
+    pieces *p = user;
+    p->enough = p->write(bytes, length, p->user) != 0;
+    return p->enough ? -1 : 0;
+}
+
+int kube_stream(kube_client *client, const kube_request *request, const vmc_deadline *deadline,
+                int (*write)(const void *bytes, size_t length, void *user), void *user, vmctl_error **err) {
+    HTTP_AUTO_RESPONSE *response = NULL;
+    pieces p = {.write = write, .user = user};
+    const kube_exchange exchange = {.request = request, .write = on_piece, .user = &p, .idle_ms = -1};
+    vmctl_error *why = NULL;
+    int rc = kube_exchange_run(client, &exchange, deadline, &response, &why);
+    if (p.enough) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(rc < 0 ? err : NULL, &why);
+    return rc;
+}
+
 int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
     return kube_call(client, &(kube_request){.path = path}, deadline, out, err);
 }
