@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""exec, cp, addresses and passwords through Guest Additions, against a stand-in for VBoxManage: it answers as VBoxManage's manual says and runs
+what it is told on this machine. What it is called with is looked at: no password is ever in an argument."""
+
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import harness
+from harness import vmctl
+
+if not os.access(harness.VMCTL, os.X_OK):
+    harness.skip(f"{harness.VMCTL} is not built")
+
+ROOT = pathlib.Path(tempfile.mkdtemp(prefix="vmctl-guest."))
+LOG = ROOT / "calls"
+VM = "22222222-2222-4333-8444-555555555501"
+SECRET = "geheim: 'quoted' $x"
+
+STAND_IN = r'''
+import json, os, pathlib, shutil, subprocess, sys
+root = pathlib.Path(ROOT)
+argv = sys.argv[1:]
+with open(root / "calls", "a") as log:
+    log.write(json.dumps(argv) + "\n")
+def fail(*lines):
+    for line in lines:
+        print("VBoxManage: error: " + line, file=sys.stderr)
+    sys.exit(1)
+options = {a[2:].split("=", 1)[0]: a.split("=", 1)[1] for a in argv if a.startswith("--") and "=" in a}
+if argv == ["--version"]:
+    print("7.2.22r175245")
+elif argv[0] == "showvminfo":
+    print((root / "info").read_text(), end="")
+elif argv[0] == "list":
+    print("")
+elif argv[:2] == ["help", "guestcontrol"]:
+    print((root / "help").read_text())
+elif argv[0] == "guestproperty":
+    print((root / "properties").read_text(), end="")
+elif argv[0] == "guestcontrol":
+    verb = argv[2]
+    if pathlib.Path(options["passwordfile"]).read_text() != SECRET or options["username"] != "ci":
+        fail("The specified user was not able to logon on guest", "Details: code VBOX_E_GSTCTL_GUEST_ERROR (0x80bb000f), component "
+             "GuestSessionWrap, interface IGuestSession, callee nsISupports")
+    words = [a for a in argv[3:argv.index("--")] if not a.startswith("--")] if "--" in argv else [a for a in argv[3:] if not a.startswith("--")]
+    if verb == "run":
+        rest = argv[argv.index("--") + 1:]
+        names_itself = "--arg0" in (root / "help").read_text()
+        program = [options["exe"]] + (rest if names_itself else rest[1:])
+        if not names_itself and rest[:1] != [options["exe"]]:
+            fail("argument 0 is missing")
+        env = dict(os.environ, **dict(a[len("--putenv="):].split("=", 1) for a in argv if a.startswith("--putenv=")))
+        if options["exe"] == "/usr/sbin/chpasswd":
+            (root / "chpasswd").write_text(sys.stdin.read())
+            sys.exit(0)
+        try:
+            code = subprocess.run(program, env=env).returncode
+        except OSError as error:
+            fail(str(error))
+        sys.exit(0 if code == 0 else 18 if code < 0 else code + 32 if code <= 93 else 126)
+    if verb == "copyto":
+        if words[0].endswith("cannot-be-copied"):
+            fail("File copy failed: VERR_DISK_FULL")
+        shutil.copy(words[0], words[1])
+    elif verb == "copyfrom":
+        if not os.path.exists(words[0]):
+            fail("File \"%s\" could not be found: VERR_FILE_NOT_FOUND" % words[0])
+        shutil.copy(words[0], words[1])
+    elif verb == "mv":
+        os.rename(words[0], words[1])
+    elif verb == "rm":
+        os.unlink(words[0])
+'''
+
+SETTINGS = f"""<?xml version="1.0"?>
+<VirtualBox xmlns="http://www.virtualbox.org/" version="1.20-linux">
+  <Machine uuid="{{{VM}}}" name="inside" OSType="Debian_64">
+    <Hardware>
+      <Memory RAMSize="512"/>
+      <Network><Adapter slot="0" enabled="true" MACAddress="080027E5945A" type="virtio"><NAT/></Adapter></Network>
+    </Hardware>
+  </Machine>
+</VirtualBox>
+"""
+REGISTRY = f"""<?xml version="1.0"?>
+<VirtualBox xmlns="http://www.virtualbox.org/" version="1.14-linux"><Global>
+  <MachineRegistry><MachineEntry uuid="{{{VM}}}" src="{ROOT}/vm/inside.vbox"/></MachineRegistry>
+</Global></VirtualBox>
+"""
+
+
+def calls():
+    return [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
+
+
+class Guest(harness.Case):
+    def setUp(self):
+        for folder in ("bin", "vm", "home", "guest"):
+            shutil.rmtree(ROOT / folder, ignore_errors=True)
+            (ROOT / folder).mkdir()
+        LOG.unlink(missing_ok=True)
+        program = ROOT / "bin/VBoxManage"
+        program.write_text(f"#!{sys.executable}\nROOT, SECRET = {str(ROOT)!r}, {SECRET!r}\n{STAND_IN}")
+        program.chmod(0o755)
+        (ROOT / "vm/inside.vbox").write_text(SETTINGS)
+        (ROOT / "home/VirtualBox.xml").write_text(REGISTRY)
+        (ROOT / "info").write_text('VMState="running"\nGuestAdditionsRunLevel=2\n')
+        (ROOT / "help").write_text("run [--arg0=argument 0]")
+        (ROOT / "properties").write_text("/VirtualBox/GuestInfo/Net/0/MAC = '080027E5945A' @ 2026-11-23T04:58:36.021Z\n"
+                                         "/VirtualBox/GuestInfo/Net/0/V4/IP = '10.0.2.15' @ 2026-11-23T04:58:36.021Z\n")
+        (ROOT / "password").write_text(SECRET + "\n")
+        self.env = {"PATH": f"{ROOT}/bin:{os.environ['PATH']}", "VBOX_USER_HOME": str(ROOT / "home"), "VMCTL_BACKEND": "virtualbox",
+                    "VMCTL_GUEST_USER": "ci", "VMCTL_GUEST_PASSWORD_FILE": str(ROOT / "password"), "HOME": str(ROOT)}
+
+    def run_vmctl(self, *arguments, **options):
+        result = vmctl(*arguments, env={**self.env, **options.pop("env", {})}, **options)
+        self.assertNotIn("geheim", json.dumps(calls()) + result.err)
+        self.assertEqual([p.name for p in (ROOT / "vm").iterdir()], ["inside.vbox"], result)  # no password is left
+        return result
+
+    def test_a_program_runs_there(self):
+        done = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/sh", "-c", "echo \"out $1\"; echo err >&2; exit 7", "sh", "a b")
+        self.assertEqual((done.status, done.out), (7, "out a b\n"), done)
+        self.assertIn("err", done.err)
+        fed = self.run_vmctl("exec", "--via", "agent", "--stdin", "inside", "--", "/bin/cat", input="fed\n")
+        self.assertEqual((fed.status, fed.out), (0, "fed\n"), fed)
+        high = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/sh", "-c", "exit 200")
+        self.assertNotEqual(high.status, 0)
+        self.assertIn("94 or more", high.err)
+
+    def test_a_version_before_7(self):
+        """The program's name had to be given as its first argument."""
+        (ROOT / "help").write_text("run [--exe=filename]")
+        done = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/echo", "x")
+        self.assertEqual((done.status, done.out), (0, "x\n"), done)
+
+    def test_files_go_whole_or_not_at_all(self):
+        source, target = ROOT / "guest/source", ROOT / "guest/target"
+        source.write_bytes(os.urandom(100000))
+        self.ok(self.run_vmctl("cp", "--via", "agent", str(source), f"inside:{target}"))
+        self.assertEqual(target.read_bytes(), source.read_bytes())
+        back = ROOT / "guest/back"
+        self.ok(self.run_vmctl("cp", "--via", "agent", f"inside:{target}", str(back)))
+        self.assertEqual(back.read_bytes(), source.read_bytes())
+        bad = ROOT / "guest/cannot-be-copied"
+        bad.write_text("x")
+        failed = self.run_vmctl("cp", "--via", "agent", str(bad), f"inside:{target}")
+        self.assertEqual(failed.status, 11, failed)
+        self.assertEqual(target.read_bytes(), source.read_bytes())
+        gone = self.run_vmctl("cp", "--via", "agent", f"inside:{ROOT}/guest/nothing", str(back))
+        self.assertEqual(gone.status, 4, gone)
+        self.assertEqual(back.read_bytes(), source.read_bytes())
+        self.assertEqual(sorted(p.name for p in (ROOT / "guest").iterdir()), ["back", "cannot-be-copied", "source", "target"])
+
+    def test_a_password_is_set(self):
+        self.ok(self.run_vmctl("set-password", "inside", "root", input=SECRET + "\n"))
+        self.assertEqual((ROOT / "chpasswd").read_text(), f"root:{SECRET}\n")
+
+    def test_addresses(self):
+        self.assertIn("10.0.2.15", self.ok(self.run_vmctl("address", "inside")).out)
+
+    def test_refused_with_the_reason(self):
+        nobody = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/true", env={"VMCTL_GUEST_USER": ""})
+        self.assertIn("VMCTL_GUEST_USER", nobody.err, nobody)
+        (ROOT / "info").write_text('VMState="running"\nGuestAdditionsRunLevel=0\n')
+        none = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/true")
+        self.assertIn("no Guest Additions run in the guest of inside", none.err, none)
+        caps = self.ok(self.run_vmctl("caps", "--vm", "inside", "--feature", "guest.exec"))
+        self.assertIn("no Guest Additions run in the guest of inside", caps.out, caps)
+        (ROOT / "info").write_text('VMState="poweroff"\nGuestAdditionsRunLevel=0\n')
+        off = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/true")
+        self.assertIn("vmctl start inside", off.err, off)
+
+
+try:
+    harness.main()
+finally:
+    shutil.rmtree(ROOT, ignore_errors=True)
