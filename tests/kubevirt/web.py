@@ -26,6 +26,7 @@ def text(code, words, headers=()):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    data = b""  # of a handler that read the body itself
 
     def setup(self):
         # Here, in the connection's own thread: a slow peer must not keep the others waiting.
