@@ -1,5 +1,7 @@
 /* vmctl port-forward: ports of the guest at this machine until ^C. */
+#include "guest_via.h"
 #include "output.h"
+#include "ssh_forward.h"
 #include "tree.h"
 #include "verbs.h"
 
@@ -36,6 +38,7 @@ static bool parse(const char *text, vmctl_forward *out, char **address) {
 typedef struct telling {
     cli *c;
     vmctl_vm *vm;
+    bool told;
 } telling;
 
 static const cli_column columns[] = {{"ADDRESS", "address", CLI_CELL_TEXT, 0},
@@ -47,8 +50,9 @@ static const cli_view view = {.columns = columns};
 
 /* Each is told as it is ready: scripts wait for the line. */
 static void on_ready(const vmctl_forward *forward, const char *way, void *user) {
-    const telling *t = user;
+    telling *t = user;
 
+    t->told = true;
     if (t->c->format == CLI_TABLE || t->c->format == CLI_WIDE || t->c->format == CLI_NAME) {
         printf("%s:%d -> %d\n", forward->address, forward->local, forward->guest);
         CLI_AUTO_FREE char *text = cli_printf("port %d of %s goes %s", forward->guest, vmctl_vm_name(t->vm), way);
@@ -86,28 +90,44 @@ static int port_forward(cli *c) {
         return status;
     vmctl_call call = cli_call(c);
     vmctl_error *err = NULL;
-    telling t = {c, vm};
+    telling t = {c, vm, false};
     vmctl_forward_options options = VMCTL_FORWARD_OPTIONS_INIT;
     options.call = &call;
     options.ready = on_ready;
     options.user = &t;
-    if (vmctl_guest_forward(vm, forwards, count, &options, &err) < 0)
+    bool done = !cli_guest_ssh(c, NULL) && vmctl_guest_forward(vm, forwards, count, &options, &err) == 0;
+    cli_way way = {0};
+    if (!done && !t.told && (cli_guest_ssh(c, NULL) || vmctl_error_code(err) == VMCTL_E_UNSUPPORTED)) {
+        status = cli_guest_way(c, vm, &way, &err);
+        if (status == 0 && way.host)
+            status = cli_ssh_forward(c, vm, &way, forwards, count, on_ready, &t);
+        cli_way_free(&way);
+    }
+    if (err)
         status = cli_report(c, err, vmctl_connection_context(vmctl_vm_connection(vm)));
     vmctl_vm_free(vm);
     return status;
 }
+
+static const cli_option port_forward_options[] = {
+    CLI_WAY_OPTIONS,
+    CLI_WAY_USER,
+    {"via", 0, CLI_CHOICE, "WAY", "direct, or ssh (where there is no direct way)", "direct ssh"},
+    {NULL}};
 
 const cli_verb cli_verb_port_forward = {
     .name = "port-forward",
     .group = "guest",
     .operands = "VM [ADDRESS:]LOCAL:GUEST...",
     .summary = "make TCP ports of the guest reachable at this machine until ^C",
+    .options = port_forward_options,
     .help = "LOCAL 0 takes a free port and prints it; ADDRESS is 127.0.0.1 unless given; PORT alone is both. Each line "
             "of output\n"
             "says where to dial, and a note which way it goes: directly to the guest's address where this machine "
             "reaches it,\n"
-            "through a forward that the VM has, or by one that QEMU's user networking gets for the while. ^C and "
-            "--timeout\n"
+            "through a forward that the VM has, or by one that QEMU's user networking gets for the while. Where there "
+            "is none,\n"
+            "or with --via ssh, ssh -L: it reaches what listens at the guest's own loopback, too. ^C and --timeout\n"
             "end it with status 0; when the VM ends, it ends with 6.\n"
             "\n"
             "  vmctl port-forward web-1 8080:80 0:22",

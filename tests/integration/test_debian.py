@@ -6,7 +6,10 @@ import json
 import os
 import pathlib
 import re
+import signal
+import socket
 import subprocess
+import urllib.request
 
 import harness
 from harness import virsh, vmctl
@@ -105,6 +108,31 @@ rng: true
             self.ok(vmctl("ssh", *key, "web-1", "--", "sudo systemctl start qemu-guest-agent"))
             self.ok(vmctl("wait", "web-1", "--for", "agent", "--timeout", "120s"))
         self.assertEqual(self.ok(vmctl("exec", *key, "--via", "ssh", "web-1", "--", "hostname")).out.strip(), "web-1")
+
+    def test_3c_a_port_of_the_guests_own_loopback_by_ssh(self):
+        self.ok(vmctl("ssh", "--identity", str(self.key), "web-1", "--", "busybox httpd -p 127.0.0.1:8099 -h /etc"))
+        command = [harness.VMCTL, "port-forward", "--via", "ssh", "web-1", "0:8099"]
+        process = subprocess.Popen([*command, "--identity", str(self.key)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            line = process.stdout.readline()
+            found = re.fullmatch(r"127\.0\.0\.1:(\d+) -> 8099\n", line)
+            self.assertTrue(found, line)
+            for _ in range(2):  # as long as it is wanted
+                with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/hostname", timeout=60) as answer:
+                    self.assertEqual(answer.read().decode().strip(), "web-1")
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 0, out + err)
+        self.assertIn("goes by ssh to", err)
+        self.assertNotIn("debug", err)
+        with self.assertRaises(OSError):  # and it has ended
+            socket.create_connection(("127.0.0.1", int(found[1])), timeout=5).close()
+        other = self.folder / "other"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+        refused = harness.run(*command, "--identity", str(other), "--timeout", "60s", env={"SSH_AUTH_SOCK": ""})
+        self.status(refused, 7, "--identity")
+        self.assertEqual(refused.out, "")
 
     def test_4_waiting_again_is_at_once(self):
         for stage in ("running", "agent", "address", "port:22"):
