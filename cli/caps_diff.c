@@ -7,6 +7,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The backend, platform or context that a word could have been meant as. free; NULL: none is near. */
+static char *nearest_subject(const vmctl_config *config, const char *word) {
+    CLI_AUTO_STRINGS names = {0};
+
+    for (size_t i = 0; vmctl_platform_backend(i); i++)
+        cli_strings_add(&names, vmctl_platform_backend(i));
+    for (size_t i = 0; config && i < vmctl_config_context_count(config); i++)
+        cli_strings_add(&names, vmctl_config_context_at(config, i)->name);
+    return cli_strdup(vmctl_nearest(word, (const char *const *)names.items));
+}
+
+/* A VM: also a word that is none, which says what else it may have been meant as. */
+static int open_vm(cli *c, const vmctl_config *config, const char *name, cli_subject *out) {
+    CLI_AUTO_FREE char *near = nearest_subject(config, name);
+    vmctl_error *err = NULL;
+    vmctl_vm *vm = NULL;
+
+    if (!near || strchr(name, '/'))
+        return cli_subject_open(c, NULL, NULL, name, out);
+    int status = cli_subject_open(c, NULL, NULL, NULL, out);
+    if (status || !out->options.connection)
+        return status;
+    vmctl_lookup_options lookup = VMCTL_LOOKUP_OPTIONS_INIT;
+    lookup.call = &out->call;
+    int rc = vmctl_vm_lookup(out->options.connection, name, &lookup, &vm, &err);
+    if (rc == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(err);
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, near, "--diff: there is no backend, endpoint or VM \"%s\"", name);
+    }
+    if (rc < 0)
+        return cli_report(c, err, vmctl_connection_context(out->options.connection));
+    out->options.vm = out->vm = vm;
+    return 0;
+}
+
 /* A backend, a URI, a context or a VM, in this order. */
 static int open_subject(cli *c, const char *name, cli_subject *out) {
     int status = 0;
@@ -21,7 +56,7 @@ static int open_subject(cli *c, const char *name, cli_subject *out) {
     vmctl_config *config = cli_config(c, &status);
     if (config && vmctl_config_context(config, name))
         return cli_subject_open(c, name, NULL, NULL, out);
-    return status ? status : cli_subject_open(c, NULL, NULL, name, out);
+    return status ? status : open_vm(c, config, name, out);
 }
 
 static int keep(const vmctl_cap *cap, void *user) {

@@ -11,16 +11,21 @@
 /* --- what is asked about --------------------------------------------------------------------------------------- */
 
 /* Not cli_connect: an endpoint that does not answer is an answer here. */
-static int open_endpoint(cli *c, const char *context, const char *uri, vmctl_connection **out, cli_subject *subject) {
+static int open_endpoint(cli *c, const char *context, const char *uri, const char *backend, vmctl_connection **out,
+                         cli_subject *subject) {
     vmctl_connect_options options = VMCTL_CONNECT_OPTIONS_INIT;
     vmctl_error *err = NULL;
 
     options.call = &subject->call;
     options.uri = uri;
-    int rc = uri ? vmctl_connect(&options, out, &err) : cli_open(c, context, NULL, out, &err);
+    options.backend = backend;
+    options.config_file = cli_text(&c->args, "config", NULL);
+    int rc = uri || backend ? vmctl_connect(&options, out, &err) : cli_open(c, context, NULL, out, &err);
     if (rc == 0)
         return 0;
-    if (rc != VMCTL_E_UNAVAILABLE && rc != VMCTL_E_TIMEOUT && rc != VMCTL_E_UNAUTHENTICATED)
+    bool unanswered = rc == VMCTL_E_UNAVAILABLE || rc == VMCTL_E_TIMEOUT || rc == VMCTL_E_UNAUTHENTICATED ||
+                      rc == VMCTL_E_PERMISSION_DENIED;
+    if (!unanswered && !(backend && rc == VMCTL_E_NOT_FOUND)) /* the backend's own endpoint, where there is none */
         return cli_report(c, err, context);
     subject->unreachable = cli_strdup(vmctl_error_message(err));
     subject->options.unreachable = subject->unreachable;
@@ -37,7 +42,7 @@ int cli_subject_open(cli *c, const char *context, const char *uri, const char *v
 
     *out = (cli_subject){.options = VMCTL_CAPS_OPTIONS_INIT, .call = cli_call(c)};
     out->options.call = &out->call;
-    int status = open_endpoint(c, named ? named : context, uri, &connection, out);
+    int status = open_endpoint(c, named ? named : context, uri, NULL, &connection, out);
     if (status || !connection)
         return status;
     out->options.connection = connection;
@@ -191,13 +196,14 @@ static bool any_probed(const cJSON *entries) {
     return false;
 }
 
-/* The reason that matters most: of what is not possible here, else of what vmctl leaves out. Why something is not known takes
- * more than a table (--explain, JSON). */
-static char *why(const cJSON *entry) {
+/* The reason that matters most: of what is not possible here, else of what vmctl leaves out. Why something is not known is for who required
+ * it, and for --explain and JSON. */
+static char *why(const cJSON *entry, bool required) {
     const cJSON *here = cJSON_GetObjectItem(entry, "here"), *ours = cJSON_GetObjectItem(entry, "vmctl");
     const char *reason = cli_get(here, "reason"), *remedy = cli_get(here, "remedy"), *level = cli_get(here, "level");
 
-    if ((!strcmp(level, "no") || !strcmp(level, "limited")) && strcmp(cli_get(ours, "level"), "no") != 0)
+    bool tells = !strcmp(level, "no") || !strcmp(level, "limited") || (required && !strcmp(level, "unknown"));
+    if (tells && strcmp(cli_get(ours, "level"), "no") != 0)
         return cli_printf("%s%s%s", reason, *remedy ? "; try: " : "", remedy);
     return cli_strdup(cli_get(ours, "reason"));
 }
@@ -228,7 +234,7 @@ static void write_one(cli *c, const cJSON *entries) {
         const cJSON *ours = cJSON_GetObjectItem(entry, "vmctl"), *platform = cJSON_GetObjectItem(entry, "platform");
         const char *correction = cli_get(cJSON_GetObjectItem(platform, "correction"), "text");
         const char *against = cli_get(ours, "provenAgainst");
-        CLI_AUTO_FREE char *reason = why(entry);
+        CLI_AUTO_FREE char *reason = why(entry, false);
         CLI_AUTO_FREE char *proof = cli_printf("%s%s%s%s", cli_get(ours, "provenBy"), wide && *against ? " (" : "",
                                                wide ? against : "", wide && *against ? ")" : "");
         CLI_AUTO_FREE char *text =
@@ -311,7 +317,7 @@ static void write_missing(cli *c, cJSON *missing) {
     cli_grid_begin(&grid, titles, kinds, columns);
     const cJSON *entry = NULL;
     cJSON_ArrayForEach(entry, missing) {
-        CLI_AUTO_FREE char *reason = why(entry);
+        CLI_AUTO_FREE char *reason = why(entry, true);
         char level[16];
         const char *cells[6] = {cli_get(entry, "feature"), cli_get(entry, "backend"), cli_platform_level(entry, level),
                                 cli_get(cJSON_GetObjectItem(entry, "vmctl"), "level")};
@@ -379,6 +385,28 @@ static int explain(const vmctl_cap *cap, void *user) {
 
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
 
+/* The endpoint or VM that the options name; --here with a BACKEND is that one's own endpoint. */
+static int open_named(cli *c, const char *vm, const char *backend, cli_subject *out) {
+    bool named = vm || cli_text(&c->args, "connect", NULL) || cli_text(&c->args, "context", NULL) ||
+                 cli_text(&c->args, "backend", NULL);
+    const char *resolved = backend ? vmctl_backend_resolve(backend) : NULL;
+    int status = 0;
+
+    if (named || !resolved) {
+        status = cli_subject_open(c, NULL, NULL, vm, out);
+    } else {
+        *out = (cli_subject){.options = VMCTL_CAPS_OPTIONS_INIT, .call = cli_call(c)};
+        out->options.call = &out->call;
+        status = open_endpoint(c, NULL, NULL, resolved, &out->options.connection, out);
+    }
+    if (!status && resolved && out->options.connection &&
+        strcmp(resolved, vmctl_connection_backend(out->options.connection)) != 0)
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "leave out one of the two", "%s is on %s, and %s was asked about",
+                        vm ? vm : vmctl_connection_uri(out->options.connection),
+                        vmctl_connection_backend(out->options.connection), resolved);
+    return status;
+}
+
 static int caps(cli *c) {
     const char *vm = cli_text(&c->args, "vm", NULL), *words = cli_text(&c->args, "feature", NULL);
     bool endpoint =
@@ -400,7 +428,7 @@ static int caps(cli *c) {
     if (compare)
         return cli_caps_compare(c, cli_text(&c->args, "section", NULL));
     if (endpoint)
-        status = cli_subject_open(c, NULL, NULL, vm, &subject);
+        status = open_named(c, vm, c->args.operand_count ? c->args.operands[0] : NULL, &subject);
     subject.options.backend = c->args.operand_count ? c->args.operands[0] : cli_text(&c->args, "backend", NULL);
     if (!status && endpoint && !subject.options.connection && !subject.options.backend)
         subject.options.backend = vmctl_backend_name(0); /* the endpoint's, as far as it is known */

@@ -59,6 +59,45 @@ class CapsHere(harness.Case):
         self.assertIn("lifecycle.pause", [r["feature"] for r in rows])
         self.assertEqual(self.json(caps("--diff", "qemu:///system", "qemu:///system", "-o", "json")), [])
 
+    def test_two_endpoints(self):
+        nowhere = "qemu+unix:///system?socket=/nowhere"
+        rows = self.json(caps("--diff", "qemu:///system", nowhere, "-o", "json"))
+        self.assertIn("accel.tcg", [r["feature"] for r in rows])
+        for r in rows:
+            self.assertNotEqual(r["a"]["here"]["level"], "unknown")
+            self.assertEqual(r["b"]["here"]["level"], "unknown")
+            self.assertIn("/nowhere", r["b"]["here"]["reason"])
+            for answer in ("platform", "vmctl"):
+                self.assertEqual(r["a"][answer], r["b"][answer], "the static answers stay")
+        # A VM and its backend: only the one has a third answer, which is no difference.
+        self.assertEqual(self.json(caps("--diff", "web-1", "libvirt", "-o", "json")), [])
+        # Two platforms differ in what they can, whatever answers here.
+        self.assertIn("lifecycle.save", [r["feature"] for r in self.json(caps("--diff", "web-1", "KubeVirt", "-o", "json"))])
+        self.status(caps("--diff", "libvrt", "web-1"), 2, "libvirt")
+        self.status(caps("--diff", "web-1", "web-9"), 4, "web-1")
+        self.status(caps("--diff", "web-1", "other-endpoint"), 4, "other-endpoint")
+        self.status(caps("--diff", "web-1"), 2)
+
+    def test_an_endpoint_that_does_not_answer(self):
+        nowhere = ("--connect", "qemu+unix:///system?socket=/nowhere")
+        for arguments in ([], ["--vm", "web-1"], ["--here"]):
+            entries = self.json(caps(*nowhere, *arguments, "-o", "json"))
+            for e in entries:
+                self.assertEqual(e["here"]["level"], "unknown", e["feature"])
+                self.assertIn("/nowhere", e["here"]["reason"])
+            self.assertEqual([e["vmctl"] for e in entries], [e["vmctl"] for e in self.json(caps("libvirt", "-o", "json"))])
+            missing = self.status(caps(*nowhere, *arguments, "--require", "lifecycle.pause"), 9)
+            self.assertIn("/nowhere", missing.out)
+        # What vmctl does not do at all needs no answer.
+        self.status(caps(*nowhere, "--require", "limits.vms"), 3)
+
+    def test_the_backend_and_the_endpoint_agree(self):
+        self.status(caps("kubevirt", "--vm", "web-1"), 2, "web-1 is on libvirt")
+        self.status(caps("virtualbox", "--connect", "qemu:///system"), 2, "qemu:///system is on libvirt")
+        self.assertEqual(self.json(caps("QEMU/KVM", "--here", "--feature", "accel.tcg", "-o", "json"))[0]["here"]["level"], "yes")
+        done = caps("kubevirt", "--here", "--feature", "lifecycle.pause", "-o", "json")  # its own endpoint, which is not there
+        self.assertEqual(self.json(done)[0]["here"]["level"], "unknown")
+
     def test_the_host(self):
         answers = {e["feature"]: e["here"] for e in self.json(caps("--here", "-o", "json")) if "here" in e}
         self.assertEqual(answers["accel.tcg"]["level"], "yes")
@@ -95,8 +134,16 @@ class CapsHere(harness.Case):
     def test_recommend_what_is_reachable(self):
         ranked = self.json(vmctl("recommend", "--reachable", "-o", "json"))
         self.assertEqual([r["backend"] for r in ranked if not r["disqualified"]], ["libvirt"])
+        # The workload orders, and what does not answer is out, with the reason, also the workload's first choice.
         ranked = self.json(vmctl("recommend", "--workload", "VDI (enterprise)", "--reachable", "-o", "json"))
         self.assertEqual(ranked[0]["backend"], "libvirt")
+        self.assertEqual(sorted(r["backend"] for r in ranked if r["disqualified"]), ["kubevirt", "virtualbox", "vsphere"])
+        for r in ranked[1:]:
+            self.assertTrue([g for g in r["grounds"] if not g["for"] and g["what"] == r["backend"]], r)
+        # A need that the one reachable platform cannot meet: nothing is left, and each says why.
+        ranked = self.json(vmctl("recommend", "--need", "containers,best-vgpu", "--reachable", "-o", "json"))
+        self.assertEqual([r["disqualified"] for r in ranked].count(False), 1)
+        self.status(vmctl("recommend", "--reachable", "--need", "gpu.mgi"), 2, "gpu.mig")
 
 
 harness.main()

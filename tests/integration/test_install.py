@@ -94,6 +94,33 @@ class Install(harness.Case):
         done = self.ok(run(str(program), harness.GUEST, env={"LD_LIBRARY_PATH": str(self.libdir)}))
         self.assertIn("first-vm: running, 2 CPUs, 512 MiB", done.out)
 
+    def example(self, name):
+        program = self.folder / name
+        self.ok(run("gcc", "-Wall", "-Wextra", "-Werror", str(harness.SOURCE / f"examples/{name}.c"), "-o", str(program), *self.flags("--cflags", "--libs")))
+        return lambda *arguments: run(str(program), *arguments, env={"LD_LIBRARY_PATH": str(self.libdir)})
+
+    def test_the_example_that_chooses(self):
+        choose = self.example("choose-hypervisor")
+        self.assertEqual(self.ok(choose("lifecycle.create", "snapshot.memory")).out, "libvirt\n")
+        self.assertEqual(self.ok(choose("--here", "accel.tcg")).out, "libvirt\n")
+        self.status(choose("limits.vms"), 3, "limits.vms")
+        self.status(choose("lifecycle.craete"), 2, "lifecycle.create")
+
+    def test_the_example_that_is_a_harness(self):
+        """Picks the hypervisor, asks it, runs the job on a VM, and leaves nothing, also where something fails."""
+        harness_of_ci = self.example("ci-harness")
+        before = sorted(os.listdir("/var/lib/libvirt/images")) if os.path.isdir("/var/lib/libvirt/images") else []
+        done = self.ok(harness_of_ci(harness.GUEST, "vmctl guest: line 3", "snapshot.memory", "console.serial", "look.wait"))
+        self.assertEqual(done.out, 'libvirt: "vmctl guest: line 3" came\n')
+        # Not on any hypervisor; not here; not with this VM: each before or after the VM was made, and it goes.
+        self.status(harness_of_ci(harness.GUEST, "x", "limits.vms"), 3, "limits.vms: libvirt lacks it")
+        self.status(harness_of_ci(harness.GUEST, "x", "memory.hugepages"), 3, "no huge pages reserved")
+        done = self.status(harness_of_ci(harness.GUEST, "x", "guest.exec"), 3, "no channel for a guest agent")
+        self.assertIn("try: vmctl set ci-", done.err)
+        self.status(harness_of_ci("/nowhere.img", "x"), 4, "/nowhere.img")
+        self.assertEqual(self.ok(run("virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name")).out.strip(), "")
+        self.assertEqual(sorted(os.listdir("/var/lib/libvirt/images")), before)
+
     def test_the_installed_command(self):
         done = self.ok(run(str(self.prefix / "bin/vmctl"), "list", "-o", "json", env={"LD_LIBRARY_PATH": ""}))
         self.assertEqual(done.out.strip(), "[]")
