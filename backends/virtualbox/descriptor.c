@@ -34,7 +34,6 @@ static const char *const schemes[] = {"virtualbox", NULL};
 #define GUEST  "where Guest Additions run in the guest; VMCTL_GUEST_USER and VMCTL_GUEST_PASSWORD_FILE name the user"
 #define NO_IMAGES                                                                                                      \
     "VirtualBox keeps no images: disks lie with their VM; vmctl image convert makes one that a VM can use in place"
-#define NO_OVA       "OVA import and export arrive with their own release; VBoxManage export and import do it until then"
 #define NO_PLACEMENT "the virtualbox URI names the host, and a host has no such place"
 #define NO_UNATTEND  "unattended set-up arrives with its own release; VBoxManage unattended does it until then"
 #define NO_KERNEL    "VirtualBox boots from disks, drives and the network only"
@@ -94,7 +93,7 @@ static const vmctl_slot_claim slots[] = {
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
     LIMITED(metrics_list, "CPU time and memory of the VM's process: VirtualBox counts no bytes of disks and networks"),
     NO(image_list, NO_IMAGES), NO(image_upload, NO_IMAGES), NO(image_download, NO_IMAGES), NO(image_delete, NO_IMAGES),
-    NO(export_ova, NO_OVA), NO(import_ova, NO_OVA),
+    YES(export_ova), YES(import_ova),
     YES(probe),
 };
 

@@ -135,6 +135,12 @@ int virtualbox_snapshot_delete(void *conn, void *vm, const char *name, const vmc
 int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
                        vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);
 
+int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_call *call, vmc_journal *journal,
+                          vmctl_error **err);
+int virtualbox_import_ova(void *conn, const char *path, const char *name, const vmctl_call *call,
+                          const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
+                          vmctl_error **err);
+
 int virtualbox_events(void *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user,
                       vmctl_error **err);
 int virtualbox_console_open(void *conn, void *vm, const vmctl_console_options *options, vmctl_stream **out,

@@ -41,6 +41,8 @@ static const vmctl_backend_ops virtualbox_ops = {
     .snapshot_delete = virtualbox_snapshot_delete,
 
     .migrate = virtualbox_migrate,
+    .export_ova = virtualbox_export_ova,
+    .import_ova = virtualbox_import_ova,
 
     .events = virtualbox_events,
     .console_open = virtualbox_console_open,

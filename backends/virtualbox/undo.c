@@ -73,11 +73,20 @@ static int undo_disk(virtualbox_conn *conn, const char *detail, const vmc_deadli
     return unlink(path) == 0 || errno == ENOENT ? 0 : vmc_error_errno(err, errno, "cannot remove %s", path);
 }
 
+static int undo_file(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
+    (void)conn;
+    (void)deadline;
+    if (unlink(detail) == 0 || errno == ENOENT || errno == ENOTDIR)
+        return 0;
+    return vmc_error_errno(err, errno, "cannot remove %s", detail);
+}
+
 static const struct {
     const char *kind;
     int (*undo)(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 } kinds[] = {
     {"vm", undo_vm},
+    {"file", undo_file},
     {"snapshot", virtualbox_snapshot_undo},
     {"disk", undo_disk},
     {"natpf", virtualbox_forward_undo},

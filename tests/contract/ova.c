@@ -128,6 +128,15 @@ static size_t files_beside(const char *path) {
     return run_program(argv) == 0 ? 0 : 1;
 }
 
+/* An OVA does not say what VirtualBox needs here (profile->settings), without its kernel driver. */
+static void make_startable(vmctl_vm *vm) {
+    const char *const argv[] = {
+        "VBoxManage", "modifyvm", vmctl_vm_id(vm), "--vm-execution-engine", "recompiler", "--paravirt-provider",
+        "none",       NULL};
+    if (profile->settings)
+        assert_int_equal(run_program(argv), 0);
+}
+
 /* --- there and back ------------------------------------------------------------------------------------------------ */
 
 /* Its spec applied changes nothing, and names no image: a file in an archive is none that create takes. */
@@ -177,6 +186,27 @@ static void out_and_in_again(void **state) {
     assert_true(native_shows(again, "cdrom"));
     assert_int_equal(files_beside(path), 0);
     its_spec_stands(again);
+    MUST(vmctl_vm_delete(again, NULL, &err));
+    MUST(vmctl_vm_delete(vm, NULL, &err));
+    vmctl_vm_free(again);
+    vmctl_vm_free(vm);
+}
+
+/* What is exported of a VM with snapshots is its present state, whole. */
+static void the_present_state_is_exported(void **state) {
+    (void)state;
+    vmctl_vm *vm = make("ov-s", "disks: [{name: root, image: %s, format: %s}]", guest_image, profile->formats[0]);
+    MUST(vmctl_snapshot_create(vm, "one", NULL, &err));
+    const char *path = new_path("present.ova");
+    MUST(vmctl_export(vm, path, NULL, &err));
+    vmctl_vm *again = NULL;
+    MUST(vmctl_import(conn, path, "ov-t", NULL, &again, &err));
+    make_startable(again);
+    start(again);
+    seen facts;
+    look(again, &facts);
+    assert_int_equal(device(&facts, "root")->capacity, 1024 * 1024);
+    force_off(again);
     MUST(vmctl_vm_delete(again, NULL, &err));
     MUST(vmctl_vm_delete(vm, NULL, &err));
     vmctl_vm_free(again);
@@ -243,6 +273,7 @@ static void of_virtualbox(void **state) {
     assert_string_equal(facts.firmware, "bios");
     assert_string_equal(device(&facts, "root")->bus, "sata");
     assert_true(native_shows(vm, "nic e1000"));
+    make_startable(vm);
     start(vm);
     force_off(vm);
     MUST(vmctl_vm_delete(vm, NULL, &err));
@@ -261,7 +292,11 @@ static void of_vmware(void **state) {
     assert_string_equal(device(&facts, "root")->bus, "scsi");
     assert_int_equal(device(&facts, "root")->capacity, 1024 * 1024); /* the one at place 0 */
     assert_int_equal(device(&facts, "disk1")->capacity, 4 * 1024 * 1024);
-    assert_true(native_has_text(vm, "<model type='vmxnet3'/>"));
+    if (profile->differencing)
+        assert_true(native_shows(vm, "nic e1000")); /* VirtualBox has no vmxnet3, which a note tells */
+    else
+        assert_true(native_has_text(vm, "<model type='vmxnet3'/>"));
+    make_startable(vm);
     start(vm);
     force_off(vm);
     FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_import(conn, made_by("vmware", "photon-disk1.vmdk"), "ov-e", NULL, NULL, &err));
@@ -400,6 +435,7 @@ static void hostile_descriptors(void **state) {
 
 static const contract_test tests[] = {
     TEST("image.export image.import", "export_ova import_ova", out_and_in_again),
+    TEST("image.export image.import", "export_ova import_ova snapshot_create", the_present_state_is_exported),
     TEST("image.export", "export_ova", export_is_refused_beforehand),
     TEST("image.export image.import", "export_ova import_ova undo", cancelled_leaves_no_file),
     TEST("image.import", "import_ova", of_virtualbox),

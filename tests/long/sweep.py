@@ -33,20 +33,30 @@ def enter(second_host=False):
     return pathlib.Path(os.environ["WORLD"])
 
 
+def enter_virtualbox():
+    """With a VirtualBox of its own, and a second one beside it (tests/virtualbox/host2)."""
+    harness.enter("--virtualbox", cached=False)
+    harness.need("strace")
+    if "HOST2" not in os.environ:
+        os.execv(str(ROOT / "tests/virtualbox/host2"), ["host2", "--", sys.executable, "-B", *sys.argv])
+    os.environ["VMCTL_BACKEND"] = "virtualbox"
+    return pathlib.Path(os.environ["WORLD"])
+
+
 def difference(before, after):
     """What world_state gained and lost, as text; empty: nothing."""
     return "".join(f"  {kind}: left {sorted(set(after[kind]) - set(before[kind]))}, lost {sorted(set(before[kind]) - set(after[kind]))}\n"
                    for kind in before if before[kind] != after[kind])
 
 
-def sweep(name, argv, settle, prepare=None, every=1, at_least=5):
-    """Runs `vmctl ARGV` killed at each Nth system call, prepare() before and settle(killed) after each; what settle returns is the trouble
+def sweep(name, argv, settle, prepare=None, every=1, at_least=5, alone=False):
+    """alone: the programs that vmctl runs are not killed with it. Runs `vmctl ARGV` killed at each Nth system call, prepare() before and settle(killed) after each; what settle returns is the trouble
     it found, as text (empty: none). At least so many kills are to be made."""
     at, rounds, failures, began = 1, 0, 0, time.monotonic()
     while failures <= GIVE_UP_AFTER:
         if prepare:
             prepare()
-        killed = harness.run("strace", "-f", "-qq", "-o", "/dev/null", f"--inject=all:signal=KILL:when={at}", harness.VMCTL, *argv)
+        killed = harness.run("strace", *(() if alone else ("-f",)), "-qq", "-o", "/dev/null", f"--inject=all:signal=KILL:when={at}", harness.VMCTL, *argv)
         trouble = settle(killed)
         rounds += 1
         if trouble:
