@@ -132,7 +132,7 @@ static int write_password(moving *m, vmctl_error **err) {
         return vmc_error_errno(err, errno, "cannot make a password");
     for (size_t i = 0; i < sizeof bytes; i++)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    m->password = vmc_printf("%s/teleporter-password", m->folder);
+    m->password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, m->folder);
     return vmc_file_write(m->password, text, sizeof text - 1, 0600, err);
 }
 
@@ -336,8 +336,7 @@ int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadli
     vboxmanage_machine *machine = NULL;
     int code = virtualbox_load(conn, vm, deadline, &machine, err);
     if (code == 0)
-        code = virtualbox_say(conn, vm, "removing the VM that has left", deadline, NULL, err, "unregistervm", vm->id,
-                              NULL);
+        code = virtualbox_unregister(conn, vm, machine, false, deadline, err);
     if (code == 0) {
         VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
         virtualbox_remove_left(machine, marker);

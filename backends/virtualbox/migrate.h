@@ -11,6 +11,9 @@
 /* The mark of a VM that came by teleporting: VirtualBox leaves it waiting for the next one, which a start must switch off first. */
 #define VIRTUALBOX_ARRIVED "vmctl.arrived"
 
+/* In the VM's folder at the target, while it is teleported: what both VBoxManages read. */
+#define VIRTUALBOX_PASSWORD_FILE "teleporter-password"
+
 /* Everything that stands in the way, told to options->obstacle; the first fatal one's code. Nothing is touched. target NULL: the target is not
  * looked at. */
 int virtualbox_migrate_check(const virtualbox_scene *scene, virtualbox_conn *target, const char *folder,

@@ -4,6 +4,7 @@
 #include "plan.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ARRIVING_MS = 4000 };
 
@@ -65,15 +66,21 @@ int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc
     if (code < 0)
         return code;
     code = wait_arrived(conn, &vm, deadline, &state, &why);
-    if (code == 0 && (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED))
+    if (code == 0 && (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED)) {
+        VMC_AUTO_FREE char *password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, detail + 37);
+        unlink(password);
         return 0;
+    }
     if (code == 0) {
         code = virtualbox_power_off(conn, &vm, deadline, &why);
         code = code < 0 ? code : 0;
     }
-    if (code == 0) /* its disks are the source's */
-        code = virtualbox_say(conn, &vm, "removing the VM at the target", deadline, NULL, &why, "unregistervm", vm.id,
-                              NULL);
+    vboxmanage_machine *machine = NULL;
+    if (code == 0) { /* its disks are the source's */
+        (void)virtualbox_load(conn, &vm, deadline, &machine, NULL);
+        code = virtualbox_unregister(conn, &vm, machine, false, deadline, &why);
+    }
+    vboxmanage_machine_free(machine);
     code = gone_is_fine(code, &why, err);
     return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
 }

@@ -218,6 +218,9 @@ char *virtualbox_serial_console_path(const char *log_path);
 int virtualbox_serial_heal(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
                            const vmc_deadline *deadline, vmctl_error **err);
 
+/* unregistervm, with its disks or without; and its drives' media are let go of, as machine (NULL: none are known) shows them (remove.c). */
+int virtualbox_unregister(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine, bool disks,
+                          const vmc_deadline *deadline, vmctl_error **err);
 /* Starts it, from its saved memory where it has one. */
 int virtualbox_start_up(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
                         vmctl_error **err);

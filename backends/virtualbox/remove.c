@@ -179,6 +179,18 @@ static int power_off(const removal *r, vmctl_error **err) {
     return code < 0 ? code : 0;
 }
 
+int virtualbox_unregister(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine, bool disks,
+                          const vmc_deadline *deadline, vmctl_error **err) {
+    int code = virtualbox_say(conn, vm, "removing the VM", deadline, NULL, err, "unregistervm", vm->id,
+                              disks ? "--delete" : NULL, NULL);
+    /* The media of its drives stay in VBoxSVC's list; those that others have cannot be closed, and need not be. */
+    for (size_t i = 0; code == 0 && machine && i < machine->attachment_count; i++)
+        if (vmc_str_eq(machine->attachments[i].kind, "DVD") && *machine->attachments[i].medium)
+            virtualbox_say(conn, vm, "letting go of a medium", deadline, NULL, NULL, "closemedium", "dvd",
+                           machine->attachments[i].medium, NULL);
+    return code;
+}
+
 /* VirtualBox leaves what it does not know of: settings files that it copied before it wrote a newer version of them. With those the folder
  * goes; one that holds a disk, or anything else, stays. */
 static void remove_folder(const char *folder) {
@@ -227,8 +239,7 @@ static int remove_all(removal *r, vmctl_error **err) {
     if (code == 0)
         code = remove_files(r, err);
     if (code == 0)
-        code = virtualbox_say(r->conn, r->vm, "removing the VM", r->deadline, NULL, err, "unregistervm", r->vm->id,
-                              "--delete", NULL);
+        code = virtualbox_unregister(r->conn, r->vm, r->machine, true, r->deadline, err);
     for (size_t i = 0; code == 0 && i < r->going.count; i++)
         tell(r, "disk", r->going.items[i]);
     if (code == 0)

@@ -18,10 +18,13 @@ static int undo_vm(virtualbox_conn *conn, const char *detail, const vmc_deadline
     virtualbox_vm vm = {.name = (char *)vmc_path_basename(detail + 37)};
     memcpy(vm.id, detail, 36);
     vmctl_error *why = NULL;
+    vboxmanage_machine *machine = NULL;
     int code = virtualbox_power_off(conn, &vm, deadline, &why);
-    if (code >= 0)
-        code =
-            virtualbox_say(conn, &vm, "removing the VM", deadline, NULL, &why, "unregistervm", vm.id, "--delete", NULL);
+    if (code >= 0) {
+        (void)virtualbox_load(conn, &vm, deadline, &machine, NULL);
+        code = virtualbox_unregister(conn, &vm, machine, true, deadline, &why);
+    }
+    vboxmanage_machine_free(machine);
     if (code == VMCTL_E_NOT_FOUND) {
         vmctl_error_free(why);
         why = NULL;
