@@ -552,6 +552,21 @@ static void a_grown_disk_goes_back_and_forth(void **state) {
     snap(vm, "small");
     vmctl_spec *spec = spec_of("snap-l", "disks: [{name: root, image: %s, format: %s, size: 8MiB}]", ON_DISK);
     vmctl_apply_options apply = VMCTL_APPLY_OPTIONS_INIT;
+    if (profile->differencing) { /* images that others stand on have the size that they have */
+        FAILS(VMCTL_E_INVALID_STATE, vmctl_apply(conn, spec, &apply, NULL, &err));
+        assert_non_null(strstr(failure, "delete the snapshots of snap-l"));
+        MUST(vmctl_snapshot_delete(vm, "small", NULL, &err));
+        MUST(vmctl_apply(conn, spec, &apply, NULL, &err));
+        vmctl_spec_free(spec);
+        snap(vm, "large");
+        start(vm);
+        revert(vm, "large");
+        seen grown;
+        look(vm, &grown);
+        assert_int_equal(device(&grown, "root")->capacity, 8 << 20);
+        vmctl_vm_free(vm);
+        return;
+    }
     MUST(vmctl_apply(conn, spec, &apply, NULL, &err));
     vmctl_spec_free(spec);
     const char *const write[] = {"qemu-io", "-f", "qcow2", "-c", "write -P 7 6M 64k", path, NULL};
