@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LIST_MS = 60000, HEAD_BYTES = 512, HEAD_MS = 30000, OVERHEAD = 1 << 20 };
+enum { LIST_MS = 60000, HEAD_BYTES = 512, HEAD_MS = 30000, GONE_MS = 30000, OVERHEAD = 1 << 20 };
 
 #define MARK "vmctl.dev/upload" /* an annotation: which call made it */
 
@@ -70,8 +70,10 @@ static int tell_claim(cJSON **item, void *user) {
     const char *name = vmc_json_string(claim, "metadata.name", "");
     const cJSON *volume = vmc_json_key(l->volumes, name);
     const char *class = vmc_json_string(claim, "spec.storageClassName", NULL);
-    bool is_image = volume ? cJSON_IsTrue(volume) : is_filled_by_cdi(claim) && !is_owned_by(claim, "VirtualMachine");
-    if (!is_image || (l->pool && !vmc_str_eq(l->pool, class)))
+    bool is_left = is_filled_by_cdi(claim) && !is_owned_by(claim, "VirtualMachine") &&
+                   !is_owned_by(claim, "DataVolume"); /* whose data volume is gone goes after it */
+    bool is_image = volume ? cJSON_IsTrue(volume) : is_left;
+    if (!is_image || vmc_json_at(claim, "metadata.deletionTimestamp") || (l->pool && !vmc_str_eq(l->pool, class)))
         return 0;
     VMC_AUTO_FREE char *path = vmc_printf("%s/%s", vmc_json_string(claim, "metadata.namespace", ""), name);
     uint64_t given = kubevirt_quantity_of(vmc_json_at(claim, "status.capacity.storage"));
@@ -359,6 +361,42 @@ static int check_unused(kubevirt_conn *conn, const char *namespace_name, const c
     return VMCTL_E_BUSY;
 }
 
+static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
+    (void)user;
+    (void)err;
+    return object == NULL;
+}
+
+/* The claim goes after its data volume, by the cluster's own collector. */
+static int wait_gone(kubevirt_conn *conn, const char *namespace_name, const char *name, const vmc_deadline *deadline,
+                     vmctl_error **err) {
+    VMC_AUTO_FREE char *path = claim_path(namespace_name, name);
+    VMC_AUTO_FREE char *claims = claim_path(namespace_name, NULL);
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to go", name);
+    VMC_AUTO_JSON *now = NULL;
+    vmctl_error *why = NULL;
+    int code = kube_get(conn->client, path, deadline, &now, &why);
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    kubevirt_vm named = {.namespace_name = (char *)namespace_name, .name = (char *)name};
+    const kubevirt_waiting waiting = {.name = name,
+                                      .resource_version = vmc_json_string(now, "metadata.resourceVersion", NULL),
+                                      .doing = doing,
+                                      .settled = is_gone};
+    vmc_deadline soon = vmc_deadline_within(deadline, GONE_MS);
+    if (code == 0)
+        code = kubevirt_wait_in(conn, &named, claims, &waiting, &soon, &why);
+    if (code == VMCTL_E_TIMEOUT && vmc_deadline_left(deadline) != 0) { /* a pod still has it, of a copy for example */
+        vmc_note(deadline, VMCTL_NOTE_WARNING, "the claim %s is marked, and goes when no pod uses it any more", name);
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
 int kubevirt_image_delete(void *opaque, const char *given, const vmctl_call *call, vmctl_error **err) {
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ACT_MS);
@@ -381,5 +419,5 @@ int kubevirt_image_delete(void *opaque, const char *given, const vmctl_call *cal
         vmc_error_next(&why, "vmctl image list shows what there is");
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
-    return code;
+    return code < 0 ? code : wait_gone(conn, namespace_name, name, &deadline, err);
 }

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 10000, CLOSE_MS = 2000 };
+enum { LINGER_MS = 60000, CLOSE_MS = 2000 };
 
 typedef struct pump {
     websocket *ws;

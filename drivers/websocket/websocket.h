@@ -72,7 +72,7 @@ int websocket_end_error(const websocket *ws, const char *what, bool dropped_is_e
 /* Bytes both ways between the WebSocket and descriptors (`in` is read, `out` is written; they may be one socket) until either side
  * ends. Sockets may be blocking or not; a pipe or terminal of `out` is written in small pieces when it has room. The descriptors stay open.
  *   `in` ends and `out`'s reader is gone: the WebSocket is closed (1000).
- *   only `in` ends: bytes of the peer still go to `out`, until it is silent for ten seconds; then as above.
+ *   only `in` ends: bytes of the peer still go to `out`, until it is silent for a minute; then as above.
  *   the peer ends: what it sent goes to `out`, then 0 (websocket_end tells how it ended).
  * 0 for all of these; TIMEOUT and CANCELLED (without a Close frame). *moved (may be NULL): bytes from the peer. */
 int websocket_pump(websocket *ws, int in, int out, const vmc_deadline *deadline, uint64_t *moved, vmctl_error **err);
