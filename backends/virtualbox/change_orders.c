@@ -519,7 +519,7 @@ static int move_disk(virtualbox_changing *ch, virtualbox_step *step, const vboxm
             vmc_str_eq(ch->steps[i].name, step->name) && strcmp(ch->steps[i].list, "disks") == 0)
             return 0;
     step->made = true;
-    virtualbox_spot spot;
+    virtualbox_spot spot = {0};
     remove_disk(ch, at);
     int code = find_spot(ch, vmctl_node_string(want, "bus", "sata"), want, &spot, err);
     if (code < 0)

@@ -241,7 +241,7 @@ static int look(console *c, const vmc_deadline *deadline, vboxmanage_machine **m
                               c->vm->id, "--machinereadable", NULL);
     if (code == 0)
         code = virtualbox_load(c->conn, c->vm, deadline, machine, err);
-    if (code < 0)
+    if (code < 0 || !*machine)
         return code;
     VBOXMANAGE_AUTO_PROPERTIES now = {0};
     vboxmanage_parse_properties(text, &now);
@@ -301,17 +301,17 @@ int virtualbox_console_open(void *opaque, void *handle, const vmctl_console_opti
         .conn = conn, .vm = virtualbox_vm_new(vm->id, vm->name), .person = -1, .port = -1, .log = -1, .lock = -1};
     int pair[2] = {-1, -1};
     int code = look(c, &deadline, &machine, &state, err);
-    if (code == 0)
+    if (code == 0 && machine)
         code = virtualbox_console_check(vm, machine, state, options->device, err);
     bool taken = false;
-    if (code == 0) {
+    if (code == 0 && machine) {
         bool take_over = options->force && !vmc_str_eq(machine->serial_mode, "RawFile");
         code = take_over ? 0 : take_lock(c, machine->folder, false, &deadline, err);
     }
     if (code == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         code = vmc_error_errno(err, errno, "cannot make a socket pair");
     c->person = pair[0];
-    if (code == 0) {
+    if (code == 0 && machine) {
         code = open_port(c, machine, options->force, &deadline, err);
         taken = code < 0 && c->log_path && vmc_str_eq(machine->serial_mode, "RawFile");
     }

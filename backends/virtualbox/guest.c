@@ -327,9 +327,9 @@ int virtualbox_guest_copy_out(void *opaque, void *handle, const char *guest, con
     code = copy_call(conn, vm, &l, "copyfrom", guest, first, &deadline, err);
     if (code == 0 && standard)
         code = to_standard_output(first, err);
-    else if (code == 0 && rename(first, target) < 0)
+    else if (code == 0 && first && target && rename(first, target) < 0)
         code = vmc_error_errno(err, errno, "cannot put %s in its place", target);
-    if (code < 0 || standard)
+    if (first && (code < 0 || standard))
         unlink(first);
     return code;
 }

@@ -42,8 +42,6 @@ int virtualbox_life_check(const virtualbox_vm *vm, vmctl_slot slot, vmctl_state 
         break;
     case VMCTL_SLOT_pause:
     case VMCTL_SLOT_save:
-        can = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
-        break;
     case VMCTL_SLOT_resume:
         can = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
         break;

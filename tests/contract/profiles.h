@@ -81,6 +81,7 @@ static const contract_mark virtualbox_marks[] = {
     {"tpm", "<TrustedPlatformModule type=\"v2_0\""},
     {"vnc", "VRDEExtPack=\"VNC\""},
     {"managed", "vmctl.marker"},
+    {"maximum cpus", "<CPU count=\"4\" hotplug=\"true\">"},
     {"pc", NULL},
     {"q35", "<Chipset type=\"ICH9\""},
     {NULL, NULL},
