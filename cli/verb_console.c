@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ESCAPE = 0x1d /* ^] */, WINDOW = 16384, CHUNK = 4096 };
+enum { ESCAPE = 0x1d /* ^] */, WINDOW = 16384, CHUNK = 65536 };
 
 typedef struct session {
     cli *c;
@@ -59,7 +59,8 @@ static bool write_all(const char *bytes, size_t length) {
 /* 1: go on, 0: the other side ended, -1: standard output failed (errno). */
 static int take_output(session *s) {
     char bytes[CHUNK];
-    ssize_t n = read(vmctl_stream_fd(s->stream), bytes, sizeof bytes);
+    /* the window that is searched holds several of the small ones */
+    ssize_t n = read(vmctl_stream_fd(s->stream), bytes, s->pattern ? WINDOW / 4 : sizeof bytes);
 
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 1 : 0;
