@@ -29,7 +29,6 @@ char *virtualbox_nic_place(unsigned slot);
 
 /* The spec that the settings show, and with what the marker keeps. cJSON_Delete. */
 cJSON *virtualbox_machine_json(const vboxmanage_machine *machine, const cJSON *marker, bool with_kept);
-int virtualbox_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err);
 
 /* vm.yaml's word for a network's mode ("nat"), NULL: none; and the mode of a word. */
 const char *virtualbox_nic_type(const vboxmanage_nic *nic, const cJSON *marker);

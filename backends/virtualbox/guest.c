@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { ASK_MS = 60000, COPY_MS = 3600000, MOST_INPUT = 64 << 20, GUEST_PATH = 4096 };
@@ -49,15 +50,17 @@ static int check(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadl
 
 /* --- who --------------------------------------------------------------------------------------------------------------------- */
 
-/* The password in a file of its own, in the VM's folder, which VBoxManage reaches; gone with the login. */
+/* The password is in no file of any disk: VBoxManage reads it from this process's memory, by a descriptor of it. The folder, in the VM's own, which
+ * VBoxManage reaches wherever it is confined to, is for what is piped. */
 typedef struct login {
     const char *user;
+    int memory;
     char *folder, *file;
 } login;
 
 static void login_end(login *l) {
     if (l->file)
-        unlink(l->file);
+        close(l->memory);
     if (l->folder)
         rmdir(l->folder);
     free(l->file);
@@ -100,8 +103,12 @@ static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc
         }
     }
     if (code == 0) {
-        l->file = vmc_printf("%s/password", l->folder);
-        code = vmc_file_write(l->file, password, strlen(password), 0600, err);
+        l->memory = memfd_create("password", MFD_CLOEXEC);
+        ssize_t length = (ssize_t)strlen(password);
+        if (l->memory < 0 || write(l->memory, password, (size_t)length) != length)
+            code = vmc_error_errno(err, errno, "cannot keep the password for VBoxManage");
+        if (l->memory >= 0)
+            l->file = vmc_printf("/proc/%ld/fd/%d", (long)getpid(), l->memory);
     }
     vboxmanage_machine_free(machine);
     vmc_wipe_free(password);

@@ -6,82 +6,14 @@
 #include <string.h>
 #include <time.h>
 
-void virtualbox_json_free(cJSON **json) {
-    cJSON_Delete(*json);
-    *json = NULL;
-}
-
-const cJSON *virtualbox_json_get(const cJSON *json, const char *key) {
-    return json ? cJSON_GetObjectItemCaseSensitive(json, key) : NULL;
-}
-
 const char *virtualbox_json_string(const cJSON *json, const char *key, const char *fallback) {
-    const cJSON *value = virtualbox_json_get(json, key);
-    return cJSON_IsString(value) ? value->valuestring : fallback;
-}
-
-void virtualbox_json_put(cJSON *json, const char *key, cJSON *value) {
-    cJSON_DeleteItemFromObjectCaseSensitive(json, key);
-    if (value)
-        cJSON_AddItemToObject(json, key, value);
+    const char *value = vmc_json_key_string(json, key);
+    return value ? value : fallback;
 }
 
 static cJSON *ensure(cJSON *json, const char *key) {
     cJSON *map = cJSON_GetObjectItemCaseSensitive(json, key);
     return map ? map : cJSON_AddObjectToObject(json, key);
-}
-
-/* --- the spec as JSON ------------------------------------------------------------------------------------------ */
-
-static cJSON *text_json(char *text) {
-    cJSON *json = cJSON_CreateString(text);
-    free(text);
-    return json;
-}
-
-/* Sizes come in bytes and durations in milliseconds; vm.yaml wants their unit. */
-static cJSON *integer_json(const vmctl_node *node) {
-    VMC_AUTO_FREE char *path = vmctl_node_path(node);
-    int64_t value = vmctl_node_integer(node, NULL, 0);
-    if (vmc_ends_with(path, ".size") || vmc_ends_with(path, "memory.max"))
-        return text_json(vmc_format_size(value));
-    if (vmc_str_eq(path, "lifetime"))
-        return text_json(vmc_format_duration(value));
-    return cJSON_CreateNumber((double)value);
-}
-
-cJSON *virtualbox_json_of_node(const vmctl_node *node) {
-    /* A device is told apart by its name even where that was filled in. */
-    if (!node || (vmctl_node_is_default(node) && !vmc_str_eq(vmctl_node_key(node), "name")))
-        return NULL;
-    cJSON *json = NULL;
-    switch (vmctl_node_kind(node)) {
-    case VMCTL_KIND_BOOLEAN:
-        return cJSON_CreateBool(vmctl_node_boolean(node, NULL, false));
-    case VMCTL_KIND_INTEGER:
-        return integer_json(node);
-    case VMCTL_KIND_LIST:
-        json = cJSON_CreateArray();
-        for (size_t i = 0; i < vmctl_node_count(node); i++) {
-            cJSON *item = virtualbox_json_of_node(vmctl_node_at(node, i));
-            if (item)
-                cJSON_AddItemToArray(json, item);
-        }
-        return json;
-    case VMCTL_KIND_MAP:
-        json = cJSON_CreateObject();
-        for (size_t i = 0; i < vmctl_node_count(node); i++) {
-            const vmctl_node *child = vmctl_node_at(node, i);
-            cJSON *value = virtualbox_json_of_node(child);
-            if (value)
-                cJSON_AddItemToObject(json, vmctl_node_key(child), value);
-        }
-        return json;
-    case VMCTL_KIND_NULL:
-        return cJSON_CreateNull();
-    default:
-        return cJSON_CreateString(vmctl_node_string(node, NULL, ""));
-    }
 }
 
 /* --- the marker ------------------------------------------------------------------------------------------------ */
@@ -180,106 +112,10 @@ bool virtualbox_marker_owns(const cJSON *marker, const vboxmanage_machine *machi
     return false;
 }
 
-/* --- keys that VirtualBox does not show ------------------------------------------------------------------------ */
-
-static bool is_items(const char *key) {
-    return strcmp(key, "disks") == 0 || strcmp(key, "networks") == 0 || strcmp(key, "shares") == 0;
-}
-
-static cJSON *item_of(const cJSON *list, const char *name) {
-    cJSON *item;
-    cJSON_ArrayForEach(item, list) {
-        if (vmc_str_eq(virtualbox_json_string(item, "name", NULL), name))
-            return item;
-    }
-    return NULL;
-}
-
-/* What has its own place, is not the VM's, or may hold a secret. */
-static bool is_left_out(const char *path) {
-    static const char *const paths[] = {"name",
-                                        "backend",
-                                        "context",
-                                        "labels",
-                                        "count",
-                                        "autostart",
-                                        "lifetime",
-                                        "description",
-                                        "cloudInit/userData/inline",
-                                        "cloudInit/networkData/inline"};
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-        if (strcmp(paths[i], path) == 0)
-            return true;
-    return vmc_ends_with(path, "/name");
-}
-
-static void keep_value(cJSON *keys, const char *path, const cJSON *shown, const cJSON *want) {
-    if (is_left_out(path) || cJSON_Compare(shown, want, true))
-        return;
-    cJSON *kept = cJSON_CreateObject();
-    cJSON_AddItemToObject(kept, "value", cJSON_Duplicate(want, true));
-    if (shown)
-        cJSON_AddItemToObject(kept, "was", cJSON_Duplicate(shown, true));
-    virtualbox_json_put(keys, path, kept);
-}
-
-static void keep_map(cJSON *keys, const char *path, const cJSON *shown, const cJSON *want) {
-    const cJSON *value;
-    cJSON_ArrayForEach(value, want) {
-        VMC_AUTO_FREE char *below = vmc_printf("%s%s%s", path, *path ? "/" : "", value->string);
-        const cJSON *same = virtualbox_json_get(shown, value->string);
-        if (!*path && is_items(value->string)) {
-            const cJSON *item;
-            cJSON_ArrayForEach(item, value) {
-                const char *name = virtualbox_json_string(item, "name", "");
-                const cJSON *twin = item_of(same, name);
-                VMC_AUTO_FREE char *inside = vmc_printf("%s/%s", below, name);
-                if (twin)
-                    keep_map(keys, inside, twin, item);
-            }
-        } else if (cJSON_IsObject(value) && !is_left_out(below)) {
-            keep_map(keys, below, cJSON_IsObject(same) ? same : NULL, value);
-        } else {
-            keep_value(keys, below, same, value);
-        }
-    }
-}
-
 void virtualbox_marker_keep(cJSON *marker, const cJSON *shown, const cJSON *want) {
-    cJSON *keys = cJSON_CreateObject();
-    keep_map(keys, "", shown, want);
-    virtualbox_json_put(marker, "keys", keys);
-}
-
-static void put_back(cJSON *json, const char *path, const cJSON *kept) {
-    cJSON *map = json;
-    const char *step = path;
-    const char *slash;
-    while ((slash = strchr(step, '/'))) {
-        VMC_AUTO_FREE char *key = vmc_strndup(step, (size_t)(slash - step));
-        cJSON *child = cJSON_IsArray(map) ? item_of(map, key) : cJSON_GetObjectItemCaseSensitive(map, key);
-        if (!child && cJSON_IsObject(map) && !(map == json && is_items(key)))
-            child = cJSON_AddObjectToObject(map, key);
-        if (!child)
-            return; /* the device is gone */
-        map = child;
-        step = slash + 1;
-    }
-    if (!cJSON_IsObject(map))
-        return;
-    const cJSON *shown = virtualbox_json_get(map, step);
-    const cJSON *was = virtualbox_json_get(kept, "was");
-    if (was ? !cJSON_Compare(shown, was, true) : shown != NULL)
-        return; /* changed since: what VirtualBox shows is right */
-    const cJSON *value = virtualbox_json_get(kept, "value");
-    if (value)
-        virtualbox_json_put(map, step, cJSON_Duplicate(value, true));
+    virtualbox_json_put(marker, "keys", vmc_kept_of(shown, want));
 }
 
 void virtualbox_marker_restore(const cJSON *marker, cJSON *shown) {
-    const cJSON *kept;
-    cJSON_ArrayForEach(kept, virtualbox_json_get(marker, "keys")) {
-        if (kept->string && cJSON_IsObject(kept))
-            put_back(shown, kept->string, kept);
-    }
+    vmc_kept_restore(virtualbox_json_get(marker, "keys"), shown);
 }

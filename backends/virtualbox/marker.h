@@ -11,20 +11,22 @@
 #ifndef VMC_VIRTUALBOX_MARKER_H
 #define VMC_VIRTUALBOX_MARKER_H
 
+#include "backends/shared/json.h"
 #include "drivers/vboxmanage/settings.h"
 #include <cjson/cJSON.h>
 #include <vmctl/backend.h>
 
 #define VIRTUALBOX_MARKER "vmctl.marker"
 
-void virtualbox_json_free(cJSON **json);
-#define VIRTUALBOX_AUTO_JSON vmc_cleanup(virtualbox_json_free) cJSON
+/* As this backend calls what all have (backends/shared/json.h). */
+#define virtualbox_json_free    vmc_json_free
+#define VIRTUALBOX_AUTO_JSON    VMC_AUTO_JSON
+#define virtualbox_json_get     vmc_json_key
+#define virtualbox_json_put     vmc_json_put
+#define virtualbox_json_of_node vmc_json_of_node
+#define virtualbox_json_to_spec vmc_json_to_spec
+/* Of one key, which may have dots in it. */
 const char *virtualbox_json_string(const cJSON *json, const char *key, const char *fallback);
-const cJSON *virtualbox_json_get(const cJSON *json, const char *key);
-/* Replaces; value NULL removes. */
-void virtualbox_json_put(cJSON *json, const char *key, cJSON *value);
-/* The value as JSON: sizes and durations as vm.yaml writes them. NULL: a default that nobody wrote. */
-cJSON *virtualbox_json_of_node(const vmctl_node *node);
 
 /* The VM's marker; an empty object where it has none. Never NULL; cJSON_Delete. */
 cJSON *virtualbox_marker_read(const vboxmanage_machine *machine);

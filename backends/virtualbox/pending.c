@@ -74,15 +74,6 @@ static bool is_list(const char *word, size_t length) {
     return false;
 }
 
-static cJSON *item_of(const cJSON *list, const char *name) {
-    cJSON *item;
-    cJSON_ArrayForEach(item, list) {
-        if (vmc_str_eq(virtualbox_json_string(item, "name", NULL), name))
-            return item;
-    }
-    return NULL;
-}
-
 /* "disks.root.size" of a device; a name may have dots, a key has none. */
 static void lay_item(cJSON *spec, vmctl_change_action action, const char *path, cJSON *value) {
     size_t length = strcspn(path, ".");
@@ -93,7 +84,7 @@ static void lay_item(cJSON *spec, vmctl_change_action action, const char *path, 
     const char *last = action == VMCTL_CHANGE_SET ? strrchr(path + length + 1, '.') : NULL;
     VMC_AUTO_FREE char *name =
         last ? vmc_strndup(path + length + 1, (size_t)(last - path - length - 1)) : vmc_strdup(path + length + 1);
-    cJSON *item = item_of(list, name);
+    cJSON *item = vmc_json_item(list, name);
     if (action == VMCTL_CHANGE_ADD && value) {
         cJSON_AddItemToArray(list, value);
     } else if (action == VMCTL_CHANGE_REMOVE && item) {
