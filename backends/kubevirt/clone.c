@@ -101,11 +101,15 @@ int kubevirt_clone(void *opaque, void *handle, const char *name, const vmctl_clo
     VMC_AUTO_JSON *object = new_clone(vm, version, object_name, name, snapshot);
     VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s", vm->namespace_name, name, own);
     code = vmc_journal_add(journal, "clone", detail, NULL, err);
+    VMC_AUTO_JSON *began = NULL;
     if (code == 0)
-        code = kube_create(conn->client, path, object, NULL, &deadline, NULL, err);
+        code = kube_create(conn->client, path, object, NULL, &deadline, &began, err);
     if (code < 0)
         return code;
-    const kubevirt_waiting waiting = {.name = object_name, .doing = "waiting for the clone", .settled = is_done};
+    const kubevirt_waiting waiting = {.name = object_name,
+                                      .resource_version = vmc_json_string(began, "metadata.resourceVersion", NULL),
+                                      .doing = "waiting for the clone",
+                                      .settled = is_done};
     cJSON *made = NULL;
     code = kubevirt_wait_in(conn, vm, path, &waiting, &deadline, err);
     if (code == 0)

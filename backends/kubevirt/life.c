@@ -34,11 +34,13 @@ static int is_running(const cJSON *object, void *user, vmctl_error **err) {
     return state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_MIGRATING;
 }
 
-int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const char *stale,
+int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const cJSON *before,
                           const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *stale = before ? kubevirt_fault(before, NULL) : NULL;
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to %s", vm->name, paused ? "be paused" : "run");
     const kubevirt_waiting waiting = {.plural = "virtualmachines",
                                       .name = vm->name,
+                                      .resource_version = vmc_json_string(before, "metadata.resourceVersion", NULL),
                                       .doing = doing,
                                       .settled = is_running,
                                       .user = &paused,
@@ -53,10 +55,14 @@ static int is_stopped(const cJSON *object, void *user, vmctl_error **err) {
     return object && strcmp(vmc_json_string(object, "status.printableStatus", ""), "Stopped") == 0;
 }
 
-static int wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+static int wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
+                        vmctl_error **err) {
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to stop", vm->name);
-    const kubevirt_waiting waiting = {
-        .plural = "virtualmachines", .name = vm->name, .doing = doing, .settled = is_stopped};
+    const kubevirt_waiting waiting = {.plural = "virtualmachines",
+                                      .name = vm->name,
+                                      .resource_version = vmc_json_string(before, "metadata.resourceVersion", NULL),
+                                      .doing = doing,
+                                      .settled = is_stopped};
     return kubevirt_wait(conn, vm, &waiting, deadline, err);
 }
 
@@ -153,13 +159,12 @@ static int start(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const vmc_de
         told(vm, state, deadline);
         return 0;
     }
-    VMC_AUTO_FREE char *stale = kubevirt_fault(now, NULL);
     code = ask_to_start(conn, vm, now, paused, deadline, err);
     if (code == 1) {
         told(vm, VMCTL_STATE_RUNNING, deadline);
         return 0;
     }
-    return code < 0 ? code : kubevirt_wait_running(conn, vm, paused, stale, deadline, err);
+    return code < 0 ? code : kubevirt_wait_running(conn, vm, paused, now, deadline, err);
 }
 
 int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err) {
@@ -236,7 +241,8 @@ static int stop(kubevirt_conn *conn, kubevirt_vm *vm, const vmctl_stop_options *
                  strategy);
     if (code < 0 || options->no_wait)
         return code;
-    code = wait_stopped(conn, vm, deadline, err);
+    /* Of one that says "Stopped" already the instance is yet to go. */
+    code = wait_stopped(conn, vm, state == VMCTL_STATE_STOPPED ? NULL : now, deadline, err);
     if (code == VMCTL_E_TIMEOUT)
         vmc_error_next(err, "vmctl stop --force %s powers it off", vm->name);
     return code;
@@ -254,7 +260,7 @@ int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl
 
 int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
     int code = ask_to_stop(conn, vm, 0, deadline, err);
-    return code < 0 ? code : code == 1 ? 0 : wait_stopped(conn, vm, deadline, err);
+    return code < 0 ? code : code == 1 ? 0 : wait_stopped(conn, vm, NULL, deadline, err);
 }
 
 /* --- restart ----------------------------------------------------------------------------------------------------------- */
@@ -273,14 +279,15 @@ static int is_another_or_gone(const cJSON *object, void *user, vmctl_error **err
     return 1;
 }
 
-static int wait_restarted(kubevirt_conn *conn, kubevirt_vm *vm, const char *uid, const vmc_deadline *deadline,
+static int wait_restarted(kubevirt_conn *conn, kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
                           vmctl_error **err) {
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to begin anew", vm->name);
     const kubevirt_waiting waiting = {.plural = "virtualmachineinstances",
                                       .name = vm->name,
+                                      .resource_version = vmc_json_string(before, "metadata.resourceVersion", NULL),
                                       .doing = doing,
                                       .settled = is_another_or_gone,
-                                      .user = (void *)uid};
+                                      .user = (void *)vmc_json_string(before, "metadata.uid", "")};
     int code = kubevirt_wait(conn, vm, &waiting, deadline, err);
     /* The old one is gone: from here on the VM tells, its faults too. */
     return code < 0 ? code : kubevirt_wait_running(conn, vm, false, NULL, deadline, err);
@@ -311,5 +318,5 @@ int kubevirt_restart(void *opaque, void *handle, const vmctl_stop_options *optio
     if (options->force)
         cJSON_AddNumberToObject(body, "gracePeriodSeconds", 0);
     code = kubevirt_act(conn, vm, "virtualmachines", "restart", body, NULL, &deadline, err);
-    return code < 0 ? code : wait_restarted(conn, vm, vmc_json_string(vmi, "metadata.uid", ""), &deadline, err);
+    return code < 0 ? code : wait_restarted(conn, vm, vmi, &deadline, err);
 }

@@ -148,7 +148,10 @@ static int move(kubevirt_conn *conn, const kubevirt_vm *vm, const char *host, co
     if (code < 0)
         return code;
     const char *name = vmc_json_string(made, "metadata.name", "");
-    const kubevirt_waiting waiting = {.name = name, .doing = "migrating", .settled = is_moved};
+    const kubevirt_waiting waiting = {.name = name,
+                                      .resource_version = vmc_json_string(made, "metadata.resourceVersion", NULL),
+                                      .doing = "migrating",
+                                      .settled = is_moved};
     code = kubevirt_wait_in(conn, vm, path, &waiting, deadline, err);
     if (code != VMCTL_E_TIMEOUT && code != VMCTL_E_CANCELLED)
         return code;

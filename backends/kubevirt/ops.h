@@ -90,11 +90,13 @@ void kubevirt_add_warnings(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc
 typedef struct kubevirt_waiting {
     const char *plural; /* "virtualmachines" */
     const char *name;
-    const char *resource_version; /* NULL: what is there now counts as well */
-    const char *doing;            /* "waiting for web-1 to run" */
+    const char
+        *resource_version; /* what happened after it; NULL: what is there now counts as well, for one request more */
+    const char *doing;     /* "waiting for web-1 to run" */
     /* 1: reached; 0: not yet; negative: it never will, and *err says why. object NULL: it is gone. */
     int (*settled)(const cJSON *object, void *user, vmctl_error **err);
     void *user;
+    bool awaited;      /* it need not be there yet */
     bool fail_fast;    /* of VMs: a fault (state.h) ends the wait */
     const char *stale; /* a fault that was there before: it ends the wait only when it stays; NULL */
 } kubevirt_waiting;
@@ -117,8 +119,8 @@ int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, int snapshots, uns
 
 /* Powers off at once and waits. 0 too where it does not run. */
 int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
-/* Waits until it runs. stale: see kubevirt_waiting. */
-int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const char *stale,
+/* Waits until it runs. before: the object before it was asked to, which did not run; NULL: what is there now counts. */
+int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const cJSON *before,
                           const vmc_deadline *deadline, vmctl_error **err);
 
 /* snapshot.c: the name of the object that is this snapshot of the VM (free); whether one can be taken (only looks). */

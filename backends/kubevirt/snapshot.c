@@ -217,24 +217,22 @@ static void warn_excluded(const cJSON *snapshot, const vmc_deadline *deadline) {
 
 /* The name is the VM's owner's; where another VM has an object of that name, this one's gets the VM's name before it. */
 static int post(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *name, cJSON *object,
-                const vmc_deadline *deadline, char **made, vmctl_error **err) {
+                const vmc_deadline *deadline, cJSON **made, vmctl_error **err) {
     VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
     vmctl_error *why = NULL;
-    int code = kubevirt_is_label_name(name) ? kube_create(conn->client, path, object, NULL, deadline, NULL, &why)
+    int code = kubevirt_is_label_name(name) ? kube_create(conn->client, path, object, NULL, deadline, made, &why)
                                             : VMCTL_E_ALREADY_EXISTS;
-    *made = vmc_strdup(name);
     if (code == VMCTL_E_ALREADY_EXISTS) {
         vmctl_error_free(why);
         why = NULL;
-        free(*made);
         VMC_AUTO_FREE char *label = kubevirt_label_value(name);
-        *made = vmc_printf("%.*s-%s", (int)(NAME_LIMIT - 9), vm->name, label);
-        for (char *c = *made; *c; c++)
+        VMC_AUTO_FREE char *own = vmc_printf("%.*s-%s", (int)(NAME_LIMIT - 9), vm->name, label);
+        for (char *c = own; *c; c++)
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c == '_' || *c == '.' ? '-' : *c;
         cJSON *metadata = vmc_json_map(object, "metadata");
-        vmc_json_put(metadata, "name", cJSON_CreateString(*made));
+        vmc_json_put(metadata, "name", cJSON_CreateString(own));
         vmc_json_put(vmc_json_map(metadata, "annotations"), NAME_KEY, cJSON_CreateString(name));
-        code = kube_create(conn->client, path, object, NULL, deadline, NULL, &why);
+        code = kube_create(conn->client, path, object, NULL, deadline, made, &why);
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
     return code;
@@ -280,15 +278,18 @@ int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const
                      cJSON_CreateString(options->description));
     VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s %s", vm->namespace_name, vm->name, vm->uid, name);
     code = vmc_journal_add(journal, "snapshot", detail, NULL, err);
-    VMC_AUTO_FREE char *made = NULL;
+    VMC_AUTO_JSON *made = NULL;
     if (code == 0)
         code = post(conn, vm, version, name, object, &deadline, &made, err);
     if (code < 0)
         return code;
     VMC_AUTO_JSON *taken = NULL;
     VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
-    const kubevirt_waiting waiting = {
-        .name = made, .doing = "waiting for the snapshot", .settled = is_taken, .user = &taken};
+    const kubevirt_waiting waiting = {.name = vmc_json_string(made, "metadata.name", ""),
+                                      .resource_version = vmc_json_string(made, "metadata.resourceVersion", NULL),
+                                      .doing = "waiting for the snapshot",
+                                      .settled = is_taken,
+                                      .user = &taken};
     code = kubevirt_wait_in(conn, vm, path, &waiting, &deadline, err);
     if (code < 0)
         return code;
@@ -380,10 +381,14 @@ static int restore(kubevirt_conn *conn, const kubevirt_vm *vm, const char *versi
     cJSON_AddStringToObject(vmc_json_map(object, "spec"), "virtualMachineSnapshotName", snapshot);
     if (running)
         cJSON_AddStringToObject(vmc_json_map(object, "spec"), "targetReadinessPolicy", "StopTarget");
-    int code = kube_create(conn->client, path, object, NULL, deadline, NULL, err);
+    VMC_AUTO_JSON *made = NULL;
+    int code = kube_create(conn->client, path, object, NULL, deadline, &made, err);
     if (code < 0)
         return code;
-    const kubevirt_waiting waiting = {.name = name, .doing = "waiting for the restore", .settled = is_restored};
+    const kubevirt_waiting waiting = {.name = name,
+                                      .resource_version = vmc_json_string(made, "metadata.resourceVersion", NULL),
+                                      .doing = "waiting for the restore",
+                                      .settled = is_restored};
     code = kubevirt_wait_in(conn, vm, path, &waiting, deadline, err);
     /* Done or not, it is no use to anybody any more; one that has not begun is called off by this. */
     VMC_AUTO_FREE char *own = collection(vm, version, "virtualmachinerestores", name);

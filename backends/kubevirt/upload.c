@@ -75,7 +75,8 @@ static int await(kubevirt_conn *conn, const kubevirt_volume *volume, const char 
     awaiting a = {.phase = phase};
     VMC_AUTO_FREE char *collection =
         kube_path(KUBEVIRT_CDI, "v1beta1", volume->namespace_name, "datavolumes", NULL, NULL);
-    const kubevirt_waiting waiting = {.name = volume->name, .doing = doing, .settled = settled, .user = &a};
+    const kubevirt_waiting waiting = {
+        .name = volume->name, .doing = doing, .settled = settled, .user = &a, .awaited = true};
     return kubevirt_wait_in(conn, &named, collection, &waiting, deadline, err);
 }
 

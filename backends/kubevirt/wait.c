@@ -7,6 +7,7 @@
 enum { PATIENCE_MS = 10000 }; /* for a fault of before that virt-controller takes back, or one that passes by itself */
 
 typedef struct watch {
+    bool seen; /* it was there once */
     const kubevirt_vm *vm;
     const kubevirt_waiting *waiting;
     const vmc_deadline *deadline;
@@ -60,11 +61,12 @@ static int on_event(kube_event event, cJSON **object, void *user) {
     watch *w = user;
     const kubevirt_waiting *waiting = w->waiting;
     /* All that is there has been told: it went while the watch was interrupted, before anything was heard of it. */
-    bool missed = event == KUBE_SYNCED && !w->there;
+    bool missed = event == KUBE_SYNCED && !w->there && (w->seen || !waiting->awaited);
     if (event == KUBE_SYNCED && !missed)
         return 0;
     bool gone = missed || event == KUBE_DELETED;
     w->there = !gone;
+    w->seen |= !gone;
     int code = waiting->settled(gone ? NULL : *object, waiting->user, &w->why);
     if (code != 0)
         return w->outcome = code;
@@ -106,7 +108,10 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
     watch w = {.vm = vm, .waiting = waiting, .deadline = deadline, .stale = waiting->stale, .patient = waiting->stale};
     VMC_AUTO_FREE char *selector = vmc_printf("metadata.name=%s", waiting->name);
     const char *const query[] = {"fieldSelector", selector, NULL};
-    const kube_watch_options options = {.query = query, .resource_version = waiting->resource_version, .brief = true};
+    const kube_watch_options options = {.query = query,
+                                        .resource_version = waiting->resource_version,
+                                        .list_first = !waiting->resource_version,
+                                        .brief = true};
     vmctl_error *why = NULL;
     int code = run(conn, collection, &options, &w, &why);
     if (w.outcome < 0) {
