@@ -1,6 +1,7 @@
 /* Deleting a VM: what its data volume templates made goes with it, unless it shall stay. */
 #include "ops.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* --- disks ------------------------------------------------------------------------------------------------------------- */
@@ -33,26 +34,75 @@ static int disown(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, 
     return ignore_missing(kube_patch(conn->client, path, patch, NULL, deadline, NULL, &why), &why, err);
 }
 
-static int keep_templates(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *object, const vmc_deadline *deadline,
+/* Templates of the VM and who uses what they made besides it: others[i] NULL for nobody. */
+typedef struct shared_disks {
+    const kubevirt_vm *vm;
+    const cJSON *templates;
+    char **others;
+    int count;
+} shared_disks;
+
+static void shared_free(shared_disks *s) {
+    for (int i = 0; i < s->count; i++)
+        free(s->others[i]);
+    free(s->others);
+}
+#define AUTO_SHARED vmc_cleanup(shared_free) shared_disks
+
+static int note_users(cJSON **item, void *user) {
+    shared_disks *s = user;
+    const cJSON *volume;
+    const char *name = vmc_json_string(*item, "metadata.name", "");
+    if (strcmp(name, s->vm->name) == 0)
+        return 0;
+    cJSON_ArrayForEach(volume, vmc_json_at(*item, "spec.template.spec.volumes")) {
+        const char *claim =
+            vmc_json_string(volume, "persistentVolumeClaim.claimName", vmc_json_string(volume, "dataVolume.name", ""));
+        for (int i = 0; i < s->count; i++) {
+            const cJSON *template = cJSON_GetArrayItem(s->templates, i);
+            if (!s->others[i] && strcmp(vmc_json_string(template, "metadata.name", ""), claim) == 0)
+                s->others[i] = vmc_strdup(name);
+        }
+    }
+    return 0;
+}
+
+/* Asks for the VMs of the namespace only where the VM brought disks with it. */
+static int find_shared(kubevirt_conn *conn, shared_disks *s, const vmc_deadline *deadline, vmctl_error **err) {
+    s->count = cJSON_GetArraySize(s->templates);
+    s->others = vmc_alloc(((size_t)s->count + 1) * sizeof *s->others);
+    if (!s->count)
+        return 0;
+    VMC_AUTO_FREE char *collection = kubevirt_collection("virtualmachines", s->vm->namespace_name);
+    return kube_list(conn->client, collection, NULL, deadline, note_users, s, err);
+}
+
+/* all: every disk that the VM brought with it stays, else those that others use. */
+static int keep_templates(kubevirt_conn *conn, const shared_disks *s, bool all, const vmc_deadline *deadline,
                           vmctl_error **err) {
-    const cJSON *template;
     int code = 0;
-    cJSON_ArrayForEach(template, vmc_json_at(object, "spec.dataVolumeTemplates")) {
-        const char *name = vmc_json_string(template, "metadata.name", "");
-        if (code == 0)
-            code = disown(conn, vm, name, deadline, err);
-        if (code == 0)
-            vmc_note(deadline, VMCTL_NOTE_INFO, "the disk %s/%s stays", vm->namespace_name, name);
+    for (int i = 0; code == 0 && i < s->count; i++) {
+        const char *name = vmc_json_string(cJSON_GetArrayItem(s->templates, i), "metadata.name", "");
+        if (!all && !s->others[i])
+            continue;
+        code = disown(conn, s->vm, name, deadline, err);
+        if (code == 0 && s->others[i])
+            vmc_note(deadline, VMCTL_NOTE_WARNING, "disk %s/%s stays: %s uses it too", s->vm->namespace_name, name,
+                     s->others[i]);
+        else if (code == 0)
+            vmc_note(deadline, VMCTL_NOTE_INFO, "the disk %s/%s stays", s->vm->namespace_name, name);
     }
     return code;
 }
 
 /* The garbage collector would do it some time later; then a VM of that name could not be made anew at once. */
-static int remove_templates(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *object,
-                            const vmctl_delete_options *options, const vmc_deadline *deadline, vmctl_error **err) {
-    const cJSON *template;
-    cJSON_ArrayForEach(template, vmc_json_at(object, "spec.dataVolumeTemplates")) {
-        const char *name = vmc_json_string(template, "metadata.name", "");
+static int remove_templates(kubevirt_conn *conn, const shared_disks *s, const vmctl_delete_options *options,
+                            const vmc_deadline *deadline, vmctl_error **err) {
+    const kubevirt_vm *vm = s->vm;
+    for (int i = 0; i < s->count; i++) {
+        const char *name = vmc_json_string(cJSON_GetArrayItem(s->templates, i), "metadata.name", "");
+        if (s->others[i])
+            continue;
         VMC_AUTO_FREE char *path = data_volume_path(vm, name);
         VMC_AUTO_FREE char *shown = vmc_printf("%s/%s", vm->namespace_name, name);
         vmctl_error *why = NULL;
@@ -228,12 +278,15 @@ int kubevirt_remove(void *opaque, void *handle, const vmctl_delete_options *opti
         code = kubevirt_power_off(conn, vm, &deadline, err);
     bool own = is_managed(object) || options->disks == VMCTL_DELETE_ALL_DISKS;
     bool keep = options->disks == VMCTL_DELETE_KEEP_DISKS || !own;
-    if (code == 0 && keep)
-        code = keep_templates(conn, vm, object, &deadline, err);
+    AUTO_SHARED shared = {.vm = vm, .templates = vmc_json_at(object, "spec.dataVolumeTemplates")};
+    if (code == 0)
+        code = find_shared(conn, &shared, &deadline, err);
+    if (code == 0)
+        code = keep_templates(conn, &shared, keep, &deadline, err);
     if (code == 0)
         code = delete_vm(conn, vm, &deadline, err);
     if (code == 0 && !keep)
-        code = remove_templates(conn, vm, object, options, &deadline, err);
+        code = remove_templates(conn, &shared, options, &deadline, err);
     if (code == 0 && options->disks == VMCTL_DELETE_ALL_DISKS)
         code = remove_claims(conn, vm, object, options, &deadline, err);
     if (code == 0 && is_managed(object))

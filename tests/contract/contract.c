@@ -85,12 +85,15 @@ static void connect_endpoint(void) {
 static int warm_up(void **state) {
     (void)state;
     MUST(vmctl_host_info(conn, NULL, tell_versions, NULL, &err));
+    char *before = world();
     vmctl_vm *vm = make("contract-warm-up", "%s", "networks: [{name: out, type: nat}]");
     start(vm);
     vmctl_delete_options gone = VMCTL_DELETE_OPTIONS_INIT;
     gone.force = true;
     MUST(vmctl_vm_delete(vm, &gone, &err));
     vmctl_vm_free(vm);
+    free(world_after(before));
+    free(before);
     if (chosen && chosen->begin)
         chosen->begin();
     return 0;

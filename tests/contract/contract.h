@@ -74,6 +74,15 @@ typedef struct contract_profile {
     bool plugs_nics;     /* a NIC comes to a VM that runs at once, else at its next start */
     bool counts_traffic; /* bytes of disks and networks are among the counters */
     bool has_bridges;    /* VMs on bridges and networks of the hypervisor start on the machines of these tests */
+    const char
+        *nics; /* YAML of cards a (with 52:54:00:12:34:56), b (an e1000) and c (link down); NULL: of nat and user */
+    bool only_q35;
+    bool collects_later;   /* what belonged to a VM goes some moments after it */
+    bool cluster;          /* the endpoint is many hosts: it has no CPUs or room of its own */
+    bool console_is_taken; /* a second console cuts the first one off, and nobody can know beforehand */
+    bool log_goes;         /* the serial log goes with the run that wrote it: each start has its own */
+    bool state_lags;       /* what a VM says of itself comes some moments after what was done to it */
+    bool stop_stays;       /* a stop that was asked for is not taken back when the wait for it ends */
     const char *const
         *untried; /* features whose tests run and show only part of them here; NULL-terminated. NULL: none */
     const contract_mark
@@ -112,6 +121,8 @@ vmctl_vm *make_started(const char *name, const char *format, ...) VMCTL_PRINTF(2
 void start(vmctl_vm *vm);
 void force_off(vmctl_vm *vm);
 vmctl_state state_of(vmctl_vm *vm);
+/* The state, which ought to be this one: given some time where the backend's hypervisor tells it later. */
+vmctl_state state_after(vmctl_vm *vm, vmctl_state wanted);
 
 /* What the guest printed: the number of its last whole line (0: none) and how often it booted. */
 typedef struct printed {
@@ -166,6 +177,8 @@ char *native_of(vmctl_vm *vm);
 
 /* Everything that could be left behind, as sorted text: VMs, images, files. Caller frees. */
 char *world(void);
+/* The same, which ought to be as it was: given some time where the backend's hypervisor collects what is left by itself. */
+char *world_after(const char *before);
 
 /* A private file of this content in the test's folder; the path is valid until the program ends. */
 const char *scratch_file(const char *name, const void *bytes, size_t length);

@@ -110,7 +110,7 @@ static void a_volume_is_used_in_place_and_stays(void **state) {
     gone.force = true;
     MUST(vmctl_vm_delete(vm, &gone, &err));
     vmctl_vm_free(vm);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);

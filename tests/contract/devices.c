@@ -115,7 +115,7 @@ static void a_missing_network_is_not_found(void **state) {
     FAILS(VMCTL_E_NOT_FOUND, vmctl_create(conn, spec, &options, NULL, &err));
     assert_non_null(strstr(failure, "nowhere"));
     vmctl_spec_free(spec);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -123,9 +123,11 @@ static void a_missing_network_is_not_found(void **state) {
 
 static void several_nics_with_models_and_macs(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("net-h", "%s",
-                                "networks: [{name: a, type: nat, mac: \"52:54:00:12:34:56\"}, "
-                                "{name: b, type: user, model: e1000}, {name: c, type: user, link: down}]");
+    vmctl_vm *vm =
+        make_started("net-h", "%s",
+                     profile->nics ? profile->nics
+                                   : "networks: [{name: a, type: nat, mac: \"52:54:00:12:34:56\"}, "
+                                     "{name: b, type: user, model: e1000}, {name: c, type: user, link: down}]");
     wait_line(vm, 1);
     assert_true(native_shows(vm, "mac"));
     assert_true(native_shows(vm, "nic e1000"));
@@ -184,13 +186,16 @@ static void tpm_runs(void **state) {
 
 static void machine_types(void **state) {
     (void)state;
-    vmctl_vm *pc = make_started("mc-a", "%s", "machine: pc"), *q35 = make_started("mc-b", "%s", "machine: q35");
-    wait_line(pc, 1);
+    vmctl_vm *q35 = make_started("mc-b", "%s", "machine: q35");
     wait_line(q35, 1);
-    assert_true(native_shows(pc, "pc"));
     assert_true(native_shows(q35, "q35"));
-    vmctl_vm_free(pc);
     vmctl_vm_free(q35);
+    if (profile->only_q35)
+        return;
+    vmctl_vm *pc = make_started("mc-a", "%s", "machine: pc");
+    wait_line(pc, 1);
+    assert_true(native_shows(pc, "pc"));
+    vmctl_vm_free(pc);
 }
 
 static void cpu_topology(void **state) {

@@ -17,7 +17,7 @@ static void a_taken_name(void **state) {
     char *before = world();
     FAILS(VMCTL_E_ALREADY_EXISTS, create_only(spec_of("er-a", "%s", ""), NULL));
     assert_non_null(strstr(failure, "er-a"));
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -59,7 +59,7 @@ static void an_unsupported_key_names_its_line(void **state) {
     char *before = world();
     FAILS(VMCTL_E_UNSUPPORTED, create_only(spec_of("er-e", "memory: 32MiB\n%s", profile->bad_key), NULL));
     assert_non_null(strstr(failure, "contract.yaml:3"));
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -84,7 +84,7 @@ static void a_dry_run_makes_nothing(void **state) {
     MUST(create_only(spec_of("er-g", "%s", ""), &options));
     FAILS(VMCTL_E_NOT_FOUND,
           create_only(spec_of("er-g", "%s", "disks: [{name: root, image: /nowhere/at-all.img}]"), &options));
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -122,7 +122,7 @@ static void cancelled_anywhere_leaves_nothing(void **state) {
         }
         FAILS(VMCTL_E_CANCELLED, rc);
         cancelled++;
-        char *after = world();
+        char *after = world_after(before);
         assert_string_equal(before, after);
         free(after);
     }
@@ -152,7 +152,7 @@ static void a_deadline_that_cannot_be_met(void **state) {
     int64_t began = now_ms();
     FAILS(VMCTL_E_TIMEOUT, create_only(spec_of("er-j", "%s", ""), &options));
     assert_true(now_ms() - began < 10000);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);

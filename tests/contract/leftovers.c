@@ -84,6 +84,17 @@ char *world(void) {
     return result.bytes;
 }
 
+char *world_after(const char *before) {
+    int64_t until = now_ms() + (profile->collects_later ? 20000 : 0);
+    char *after = world();
+    while (strcmp(before, after) != 0 && now_ms() < until) {
+        free(after);
+        sleep_ms(50);
+        after = world();
+    }
+    return after;
+}
+
 /* Prints the lines of one text that the other does not have. */
 static int print_missing(const char *what, const char *from, const char *in) {
     int count = 0;
@@ -144,7 +155,7 @@ int clean_up(const char *before) {
     size_t left = delete_vms(before);
     for (size_t again = left; again && (again = delete_vms(before)) < left; left = again)
         ; /* linked clones first, then what they stood on */
-    char *after = world();
+    char *after = world_after(before);
     int differences = print_missing("left behind", after, before) + print_missing("lost", before, after);
     free(after);
     return differences ? -1 : 0;

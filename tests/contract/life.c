@@ -76,9 +76,11 @@ static void stop_by_force(void **state) {
     wait_line(vm, 1);
     force_off(vm);
     assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
-    int last = printed_by(vm).line;
-    sleep_ms(500);
-    assert_int_equal(printed_by(vm).line, last);
+    if (!profile->log_goes) {
+        int last = printed_by(vm).line;
+        sleep_ms(500);
+        assert_int_equal(printed_by(vm).line, last);
+    }
     vmctl_vm_free(vm);
 }
 
@@ -99,7 +101,8 @@ static void stop_powers_off_after_the_grace(void **state) {
     int64_t took = now_ms() - began;
     assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
     assert_in_range(took, 1400, 15000);
-    assert_int_not_equal(heard.count, 0);
+    if (!profile->stop_stays) /* there the cluster ends it, and does not say by which of the two */
+        assert_int_not_equal(heard.count, 0);
     vmctl_vm_free(vm);
 }
 
@@ -113,7 +116,7 @@ static void stop_without_power_off_times_out(void **state) {
     options.call = &call;
     options.grace_ms = -1;
     FAILS(VMCTL_E_TIMEOUT, vmctl_vm_stop(vm, &options, &err));
-    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    assert_int_equal(state_of(vm), profile->stop_stays ? VMCTL_STATE_STOPPING : VMCTL_STATE_RUNNING);
     wait_line(vm, line + 2);
     vmctl_vm_free(vm);
 }
@@ -140,9 +143,9 @@ static void restart_is_a_new_boot(void **state) {
     options.force = true;
     MUST(vmctl_vm_restart(vm, &options, &err));
     int64_t until = now_ms() + 20000;
-    while (printed_by(vm).boots < 2 && now_ms() < until)
+    while (!profile->log_goes && printed_by(vm).boots < 2 && now_ms() < until)
         sleep_ms(100);
-    assert_int_equal(wait_line(vm, 1).boots, 2);
+    assert_int_equal(wait_line(vm, 1).boots, profile->log_goes ? 1 : 2);
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     vmctl_vm_free(vm);
 }
@@ -176,7 +179,7 @@ static void pause_stops_the_count(void **state) {
     vmctl_vm *vm = make_started("life-m", "%s", "");
     wait_line(vm, 2);
     MUST(vmctl_vm_pause(vm, NULL, &err));
-    assert_int_equal(state_of(vm), VMCTL_STATE_PAUSED);
+    assert_int_equal(state_after(vm, VMCTL_STATE_PAUSED), VMCTL_STATE_PAUSED);
     sleep_ms(200);
     int line = printed_by(vm).line;
     sleep_ms(1000);
@@ -192,7 +195,7 @@ static void resume_goes_on_where_it_was(void **state) {
     sleep_ms(200);
     int line = printed_by(vm).line;
     MUST(vmctl_vm_resume(vm, NULL, &err));
-    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    assert_int_equal(state_after(vm, VMCTL_STATE_RUNNING), VMCTL_STATE_RUNNING);
     assert_int_equal(wait_line(vm, line + 2).boots, 1);
     vmctl_vm_free(vm);
 }
@@ -307,7 +310,7 @@ static void delete_leaves_nothing(void **state) {
     MUST(vmctl_vm_delete(vm, &options, &err));
     vmctl_vm_free(vm);
     assert_int_equal(removed.count, 2);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -353,7 +356,7 @@ static void delete_leaves_disks_that_others_use(void **state) {
     vmctl_vm_free(other);
     drop_disk(root);
     drop_disk(data);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -376,7 +379,7 @@ static void a_failing_start_undoes_the_create(void **state) {
     err = NULL;
     vmctl_spec_free(spec);
     assert_int_equal(listed("life-x"), 0);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);

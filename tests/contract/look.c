@@ -78,6 +78,17 @@ static void lookup_by_name_and_id(void **state) {
     vmctl_vm_free(vm);
 }
 
+/* Leaves of a document what is a person's to say, where its owner tells in it at any time what is going on as well. */
+static void drop_told(char *native) {
+    char *spec = profile->state_lags ? strstr(native, "\n\t\"spec\":") : NULL;
+    if (!spec)
+        return;
+    memmove(native, spec, strlen(spec) + 1);
+    char *status = strstr(native, ",\n\t\"status\":"), *end = strstr(native, "\n}");
+    if (status || end)
+        *(status ? status : end) = '\0';
+}
+
 /* What get -o spec gives leads nowhere when it is applied: the native document stays byte for byte. */
 static void spec_round_trip(void **state) {
     (void)state;
@@ -108,6 +119,8 @@ static void spec_round_trip(void **state) {
             vmctl_spec_free(made_of);
         }
         MUST(vmctl_vm_native(vm, NULL, &after, &err));
+        drop_told(before);
+        drop_told(after);
         assert_string_equal(before, after);
 
         /* The text of the spec is the spec: read back and applied, again no change. */
@@ -139,7 +152,7 @@ static void render_sends_nothing(void **state) {
     assert_non_null(strstr(native, "rn-a"));
     assert_non_null(strstr(native, "rendered only"));
     vmctl_string_free(native);
-    char *after = world();
+    char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -376,7 +389,8 @@ static void console_has_one_reader(void **state) {
     vmctl_vm *vm = make_started("co-b", "%s", "");
     vmctl_stream *first = NULL, *second = NULL;
     MUST(vmctl_console_open(vm, NULL, &first, &err));
-    FAILS(VMCTL_E_BUSY, vmctl_console_open(vm, NULL, &second, &err));
+    if (!profile->console_is_taken)
+        FAILS(VMCTL_E_BUSY, vmctl_console_open(vm, NULL, &second, &err));
     vmctl_console_options options = VMCTL_CONSOLE_OPTIONS_INIT;
     options.force = true;
     MUST(vmctl_console_open(vm, &options, &second, &err));
@@ -442,7 +456,8 @@ static void logs_can_be_cut_and_followed(void **state) {
 static int take_host(const vmctl_host *host, void *user) {
     tally *to = user;
     to->count++;
-    if (host->hypervisor && host->hypervisor_version && host->arch && host->cpus > 0 && host->memory_mib > 0)
+    bool sized = profile->cluster || (host->arch && host->cpus > 0 && host->memory_mib > 0);
+    if (host->hypervisor && host->hypervisor_version && sized)
         to->present++;
     snprintf(to->names, sizeof to->names, "%s", host->accel ? host->accel : "");
     return 0;
@@ -461,7 +476,8 @@ static void host_facts(void **state) {
 }
 
 static int take_pool(const vmctl_pool *pool, void *user) {
-    if (pool->is_default && pool->active && pool->capacity_bytes > pool->available_bytes)
+    bool sized = profile->cluster || pool->capacity_bytes > pool->available_bytes;
+    if (pool->is_default && pool->active && sized)
         ++*(int *)user;
     return 0;
 }

@@ -123,6 +123,62 @@ static const contract_mark virtualbox_refused[] = {
     {NULL, NULL},
 };
 
+/* KubeVirt: the VirtualMachine as JSON. NULL: what is the default is not in it. */
+static const contract_mark kubevirt_marks[] = {
+    {"bus virtio", "\"virtio\""},
+    {"bus scsi", "\"scsi\""},
+    {"bus sata", "\"sata\""},
+    {"bus usb", "\"usb\""},
+    {"cdrom", "\"cdrom\""},
+    {"cache none", "\"none\""},
+    {"serial number", "disk-4711"},
+    {"shareable", "\"shareable\""},
+    {"nat", "\"masquerade\""},
+    {"mac", "52:54:00:12:34:56"},
+    {"nic e1000", "\"e1000\""},
+    {"link down", "\"down\""},
+    {"secure boot", "\"secureBoot\""},
+    {"tpm", "\"tpm\""},
+    {"agent channel", NULL},
+    {"vnc", "\"autoattachGraphicsDevice\""},
+    {"rng", "\"rng\""},
+    {"watchdog", "\"watchdog\""},
+    {"watchdog reset", "\"reset\""},
+    {"topology", "\"sockets\""},
+    {"cores", "\"cores\""},
+    {"maximum cpus", "\"maxSockets\""},
+    {"managed", "vmctl"},
+    {"q35", "\"q35\""},
+    {NULL, NULL},
+};
+
+static const char *const kubevirt_variants[] = {
+    "",
+    "cpus: {count: 2, sockets: 1, cores: 2, threads: 1}\nmemory: 128MiB\nmachine: q35",
+    "networks: [{name: a, type: pod, mac: \"52:54:00:12:34:56\"}]\nrng: true\nwatchdog: reset",
+    "display: {type: vnc}\nlabels: {a: b}\ndescription: words with <angles> & \\\"quotes\\\"",
+    NULL,
+};
+
+static const contract_mark kubevirt_refused[] = {
+    {"boot.kernel", "boot: {kernel: /etc/hostname}"},
+    {"storage.backing", "disks: [{name: root, backing: /etc/hostname}]"},
+    {"storage.format", "disks: [{name: root, size: 64MiB, format: raw}]"},
+    {"storage.bus.ide", "disks: [{name: root, size: 64MiB, bus: ide}]"},
+    {"storage.bus.nvme", "disks: [{name: root, size: 64MiB, bus: nvme}]"},
+    {"network.user", "networks: [{name: a, type: user}]"},
+    {"network.bridge", "networks: [{name: lan, type: bridge, source: ct0}]"},
+    {"network.forward", "networks: [{name: a, type: nat, forward: [\"20222:22\"]}]"},
+    {"network.network", "networks: [{name: a, type: network, source: default}]"},
+    {"accel.tcg", "accel: tcg"},
+    {"accel.kvm", "accel: kvm"},
+    {"display.address", "display: {type: vnc, listen: 127.0.0.1}"},
+    {"display.spice", "display: {type: spice}"},
+    {"share.virtiofs", "shares: [{name: src, path: /tmp, type: virtiofs}]"},
+    {"share.9p", "shares: [{name: src, path: /tmp, type: 9p}]"},
+    {NULL, NULL},
+};
+
 static const contract_profile profiles[] = {
     {
         .backend = "libvirt",
@@ -168,6 +224,31 @@ static const contract_profile profiles[] = {
         .differencing = true,
         .untried = (const char *const[]){"network.bridge", "network.network", "firmware.secureboot", NULL},
         .refused = virtualbox_refused,
+    },
+    {
+        .backend = "kubevirt",
+        .buses = (const char *const[]){"virtio", "scsi", "sata", "usb", NULL},
+        .folders = (const char *const[]){"$WORLD/home", NULL},
+        .marks = kubevirt_marks,
+        .bad_start = "placement: {nodeSelector: {no-node: has-it}}",
+        .bad_key = "boot: {kernel: /etc/hostname}",
+        .bad_uri = "kubevirt:///default?kubeconfig=/nowhere/config",
+        .bad_uri_code = VMCTL_E_NOT_FOUND,
+        .formats = (const char *const[]){"raw", NULL},
+        .agent = "guestAgent: true",
+        .variants = kubevirt_variants,
+        .starts_paused = true,
+        .rounds = 5,
+        .refused = kubevirt_refused,
+        .nics = "networks: [{name: a, type: pod, mac: \"52:54:00:12:34:56\"}, {name: b, type: multus, source: one, "
+                "model: e1000}, {name: c, type: multus, source: two, link: down}]",
+        .only_q35 = true,
+        .collects_later = true,
+        .cluster = true,
+        .console_is_taken = true,
+        .log_goes = true,
+        .stop_stays = true,
+        .state_lags = true,
     },
 };
 #define PROFILES (sizeof profiles / sizeof profiles[0])

@@ -67,7 +67,7 @@ static const struct {
     {"image_upload", "image.upload"},     {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
     {"snapshot_list", "snapshot.list"},   {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
     {"send_keys", "display.keys"},        {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
-    {"image_download", "image.download"},
+    {"image_download", "image.download"}, {"save", "lifecycle.save"},         {"rename", "lifecycle.rename"},
 };
 
 static int call_slot(const char *slot, vmctl_vm *vm) {
@@ -94,6 +94,10 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
         return vmctl_screenshot(vm, "/nowhere/shot.png", NULL, &err);
     if (strcmp(slot, "send_keys") == 0)
         return vmctl_send_keys(vm, keys, 1, NULL, &err);
+    if (strcmp(slot, "save") == 0)
+        return vmctl_vm_save(vm, NULL, &err);
+    if (strcmp(slot, "rename") == 0)
+        return vmctl_vm_rename(vm, "other", NULL, &err);
     if (strcmp(slot, "clone") == 0)
         return vmctl_vm_clone(vm, "other", NULL, NULL, &err);
     if (strcmp(slot, "change") == 0) {

@@ -159,6 +159,16 @@ vmctl_state state_of(vmctl_vm *vm) {
     return facts.state;
 }
 
+vmctl_state state_after(vmctl_vm *vm, vmctl_state wanted) {
+    int64_t until = now_ms() + (profile->state_lags ? 20000 : 0);
+    vmctl_state state = state_of(vm);
+    while (state != wanted && now_ms() < until) {
+        sleep_ms(50);
+        state = state_of(vm);
+    }
+    return state;
+}
+
 static int count_one(const vmctl_vm_info *info, void *user) {
     (void)info;
     ++*(int *)user;

@@ -5,9 +5,10 @@ What goes wrong in a cluster goes wrong here for the same reasons, so that tests
   an image whose name has "/missing" cannot be pulled; one with "/crashes" boots a guest that dies at once
   more memory or CPUs than a node has, a node selector that no node matches: Unschedulable
   a claim that is not there; a source URL whose host ends with ".invalid" (the import fails) or has "/slow" (it stays at 42 %)
+  the boot sector of the tests, uploaded, is a guest without an agent that no power button stops: it takes its whole grace period
   a GPU that the KubeVirt CR does not permit; an instance type that is not there
-An annotation of the instance, vmctl.test/guest, is what the guest does of itself: "shutdown" or "crash"; vmctl.test/grace on a VM: the
-guest does not listen to a shutdown, it takes the whole grace period.
+An annotation of the instance, vmctl.test/guest, is what the guest does of itself: "shutdown" or "crash"; vmctl.test/grace on a VM: no power
+button stops it either.
 """
 
 import copy
@@ -79,8 +80,8 @@ def run_strategy(vm):
 
 
 class Controller:
-    def __init__(self, api):
-        self.api = api
+    def __init__(self, api, folder):
+        self.api, self.folder = api, folder
         self.objects = {kind: {} for kind in WATCHED}
         self.queue, self.later, self.numbers = queue.Queue(), [], itertools.count()
         self.synced, self.ready = set(), threading.Event()
@@ -153,7 +154,7 @@ class Controller:
         heapq.heappush(self.later, (time.monotonic() + seconds, next(self.numbers), (kind, key)))
 
     def work(self):
-        looks = {VM: self.vm, VMI: self.vmi, VMIM: self.migration, SNAPSHOT: self.snapshot, RESTORE: self.restore, CLONE: self.clone, DV: self.disk}
+        looks = {VM: self.vm, VMI: self.vmi, VMIM: self.migration, SNAPSHOT: self.snapshot, RESTORE: self.restore, CLONE: self.clone, DV: self.disk, PVC: self.claim}
         while True:
             wait = max(0, self.later[0][0] - time.monotonic()) if self.later else None
             items = []
@@ -353,6 +354,7 @@ class Controller:
             "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "spec": spec,
             "metadata": {"name": metadata["name"], "namespace": key[0], "labels": (template.get("metadata") or {}).get("labels") or {},
                          "annotations": {**((template.get("metadata") or {}).get("annotations") or {}),
+                                         **({"vmctl.test/grace": "", "vmctl.test/agent": "no"} if self.deaf(key, spec) else {}),
                                          "kubevirt.io/vm-generation": str(metadata["generation"]), "kubevirt.io/latest-observed-api-version": "v1",
                                          "kubevirt.io/storage-observed-api-version": "v1"},
                          "finalizers": [FINALIZER, VMI_FINALIZER], "ownerReferences": [owner(vm, "VirtualMachine", "kubevirt.io/v1")]}})
@@ -806,6 +808,14 @@ class Controller:
 
     ending, shorter = {}, {}
 
+    def deaf(self, key, spec):
+        """The boot sector of the tests (guest.py), by what was uploaded or by its image's name: no agent, and no power button."""
+        for claim in claims(spec):
+            disk = self.folder / "uploads" / key[0] / claim
+            if disk.exists() and b"vmctl guest: " in disk.read_bytes()[:512]:
+                return True
+        return any("/counter" in (v.get("containerDisk") or {}).get("image", "") for v in spec.get("volumes") or [])
+
     def shorten(self, key, uid, seconds):
         """Of an instance that ends, or will: no longer than so many seconds from now."""
         self.shorter[uid] = time.monotonic() + seconds
@@ -1088,6 +1098,13 @@ class Controller:
             return to("ImportInProgress", "42.00%", "", "Pod is running", "True")
         return to("Succeeded", "100.0%")
 
+    def claim(self, key, claim):
+        """kube-controller-manager keeps a claim that is in use; the others may go."""
+        guard = "kubernetes.io/pvc-protection"
+        if claim["metadata"].get("deletionTimestamp") and guard in claim["metadata"].get("finalizers", []) and \
+                not any(key[1] in claims(vmi["spec"]) for vmi in self.all(VMI, key[0])):
+            self.api.patch(path(PVC, *key), {"metadata": {"finalizers": [f for f in claim["metadata"]["finalizers"] if f != guard] or None}})
+
     # --- what the cluster collects ---------------------------------------------------------------------------------------
 
     def collect(self, kind, thing):
@@ -1103,6 +1120,8 @@ class Controller:
                         if refused.code != 404:
                             raise
         if kind == VMI:
+            for name in claims(thing["spec"]):
+                self.queue.put((PVC, (namespace, name)))
             for known in (self.pods, self.ending, self.shorter):
                 known.pop(uid, None)
 

@@ -9,13 +9,16 @@ LINES_A_SECOND = 9.1  # every second tick of the BIOS's clock
 
 
 class Guest:
-    def __init__(self, now=time.monotonic):
+    def __init__(self, paused=False, now=time.monotonic):
         self.now = now
         self.change = threading.Condition()
         self.log = bytearray()
         self.line, self.began, self.paused_at, self.over = 0, now(), None, False
         self.reader = None  # of the console: a newer one takes it from the older
         self.boot()
+        if paused:  # before its first instruction
+            self.log.clear()
+            self.paused_at = self.began
 
     def boot(self):
         with self.change:
@@ -28,7 +31,9 @@ class Guest:
     def advance(self):
         """Prints what it has come to; with the lock held."""
         until = self.paused_at if self.paused_at is not None else self.now()
-        due = int((until - self.began) * LINES_A_SECOND) + 1
+        if not self.log and self.paused_at is None:
+            self.log += BANNER
+        due = 0 if not self.log else int((until - self.began) * LINES_A_SECOND) + 1
         while self.line < due and not self.over:
             self.line += 1
             self.log += b"vmctl guest: line %d\r\n" % self.line
@@ -36,8 +41,8 @@ class Guest:
     def pause(self, on):
         with self.change:
             if on and self.paused_at is None:
-                self.advance()
                 self.paused_at = self.now()
+                self.advance()
             elif not on and self.paused_at is not None:
                 self.began += self.now() - self.paused_at
                 self.paused_at = None
@@ -92,9 +97,7 @@ class Guests:
     def start(self, uid, paused=False):
         with self.lock:
             if uid not in self.by_uid:
-                self.by_uid[uid] = Guest()
-                if paused:
-                    self.by_uid[uid].pause(True)
+                self.by_uid[uid] = Guest(paused)
 
     def pause(self, uid, on):
         guest = self.of(uid)

@@ -19,7 +19,7 @@ from objects import KUBELET_PORT, UPLOAD_PROXY_PORT, VIRT_API_PORT
 def main():
     server, certs, folder = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     api = kube.Api(server, str(certs / "ca.crt"), cert=(str(certs / "controller.crt"), str(certs / "controller.key")), agent="virt-controller")
-    controller, tokens = Controller(api), virt_api.Tokens()
+    controller, tokens = Controller(api, folder), virt_api.Tokens()
     virt_api.Handler.api, virt_api.Handler.controller, virt_api.Handler.tokens = api, controller, tokens
     virt_api.UploadProxy.api, virt_api.UploadProxy.tokens, virt_api.UploadProxy.folder = api, tokens, folder
     virt_api.Kubelet.controller = controller
