@@ -264,7 +264,7 @@ static int write_seed(const cloning *c, const char *source, const char *path, vm
 static int own_medium(const cloning *c, const vboxmanage_attachment *drive, vmctl_error **err) {
     const vboxmanage_medium *medium = vboxmanage_medium_of(c->machine, drive->medium);
     VMC_AUTO_FREE char *folder = medium ? vmc_path_dirname(medium->location) : NULL;
-    if (!vmc_str_eq(folder, c->scene.machine->folder))
+    if (!medium || !vmc_str_eq(folder, c->scene.machine->folder))
         return 0;
     VMC_AUTO_FREE char *place = virtualbox_place(drive);
     VMC_AUTO_FREE char *path = vmc_printf("%s/%s", c->folder, vmc_path_basename(medium->location));

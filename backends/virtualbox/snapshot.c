@@ -232,8 +232,8 @@ int virtualbox_snapshot_rename(void *conn, void *vm, const char *name, const cha
     int code = virtualbox_load(conn, vm, &deadline, &scene.machine, err);
     const vboxmanage_snapshot *snapshot = code == 0 ? virtualbox_snapshot_find(scene.machine, name, err) : NULL;
     if (code == 0 && !snapshot)
-        code = *err ? vmctl_error_code(*err) : VMCTL_E_NOT_FOUND;
-    if (code == 0 && strcmp(snapshot->name, new_name) != 0) {
+        code = err && *err ? vmctl_error_code(*err) : VMCTL_E_NOT_FOUND;
+    if (code == 0 && snapshot && strcmp(snapshot->name, new_name) != 0) {
         code = virtualbox_snapshot_check_name(&scene, new_name, err);
         VMC_AUTO_FREE char *option = vmc_printf("--name=%s", new_name);
         if (code == 0)

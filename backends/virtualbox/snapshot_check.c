@@ -29,7 +29,7 @@ bool virtualbox_snapshot_leaves(const vboxmanage_machine *machine, const vboxman
 
 static const char *type_of(const vboxmanage_machine *machine, const vboxmanage_attachment *attachment) {
     const vboxmanage_medium *base = vboxmanage_base_of(machine, vboxmanage_medium_of(machine, attachment->medium));
-    return vmc_str_eq(base->type, "Shareable") ? "shared with other VMs" : "written through";
+    return base && vmc_str_eq(base->type, "Shareable") ? "shared with other VMs" : "written through";
 }
 
 /* The first disk that a snapshot would leave out and that is written to; NULL: there is none. */
@@ -37,7 +37,7 @@ static const vboxmanage_attachment *left_out(const vboxmanage_machine *machine, 
                                              size_t count) {
     for (size_t i = 0; i < count; i++) {
         const vboxmanage_medium *base = vboxmanage_base_of(machine, vboxmanage_medium_of(machine, list[i].medium));
-        if (virtualbox_snapshot_leaves(machine, &list[i]) && !vmc_str_eq(base->type, "Readonly"))
+        if (base && virtualbox_snapshot_leaves(machine, &list[i]) && !vmc_str_eq(base->type, "Readonly"))
             return &list[i];
     }
     return NULL;
