@@ -116,7 +116,7 @@ static void test_in_a_pod(void **state) {
     assert_int_equal(kube_config_in_pod(pod, &none, NULL), 0);
     assert_null(none); /* no token */
     VMC_AUTO_FREE char *token = lab_write(pod, "token", "t");
-    VMC_AUTO_FREE char *space = lab_write(pod, "namespace", "apps\n");
+    free(lab_write(pod, "namespace", "apps\n"));
     KUBE_AUTO_CONFIG *config = NULL;
     assert_int_equal(kube_config_in_pod(pod, &config, NULL), 0);
     assert_string_equal(kube_config_server(config), "https://[fd00::1]:443");
