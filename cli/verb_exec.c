@@ -128,6 +128,8 @@ const cli_verb cli_verb_exec = {
         "command in the guest too. With --env it gets only these variables and a PATH. Where there is no agent, ssh "
         "does "
         "it.\n"
+        "On VirtualBox the agent is Guest Additions: VMCTL_GUEST_USER and VMCTL_GUEST_PASSWORD_FILE name the guest's "
+        "user.\n"
         "\n"
         "  vmctl exec web-1 -- uname -r\n"
         "  vmctl exec web-1 --stdin -- sh -c 'cat >/etc/motd' < motd",
