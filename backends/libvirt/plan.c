@@ -3,6 +3,7 @@
 
 #include "cloud_init.h"
 #include "drivers/seed_iso/seed_iso.h"
+#include "host_check.h"
 #include "networks.h"
 #include "refuse.h"
 #include "rpc.h"
@@ -233,6 +234,8 @@ int libvirt_plan_vm(libvirt_conn *conn, const vmctl_spec *spec, const vmctl_mark
     if (code == 0 && !native) {
         code = libvirt_plan_host(conn, vmctl_node_string(root, "arch", NULL), vmctl_node_string(root, "accel", NULL),
                                  deadline, &plan->host, &plan->foreign, err);
+        if (code == 0 && !predict && !conn->test_driver)
+            code = libvirt_host_check(conn, root, deadline, err);
         const libvirt_capabilities *own = NULL;
         if (code == 0 && !conn->test_driver && !conn->session &&
             libvirt_capabilities_get(conn, deadline, &own, NULL) == 0)

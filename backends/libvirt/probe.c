@@ -1,6 +1,7 @@
 /* backends/libvirt/probe.c - the slot `probe`: asks once for what the wanted features need, and tells about each. */
 #include "probe.h"
 
+#include "host_check.h"
 #include "ops.h"
 #include "rpc.h"
 #include <stdlib.h>
@@ -72,20 +73,9 @@ const char *libvirt_asked_offers(libvirt_asked *asked, libvirt_answer *out) {
     return host ? host->document : NULL;
 }
 
-/* out: the host's capabilities */
-static int work_capabilities(libvirt_rpc *rpc) {
-    rpc->out = virConnectGetCapabilities(rpc->virt);
-    return rpc->out ? 0 : -1;
-}
-
 const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *out) {
-    if (!asked->capabilities.done) {
-        LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(asked->conn);
-        if (libvirt_rpc_run(asked->conn, asked->deadline, "asking what the host is", work_capabilities, rpc,
-                            &asked->capabilities.why) == 0)
-            libvirt_xml_parse(rpc->out, "libvirt's capabilities", "capabilities", VMCTL_E_INTERNAL,
-                              &asked->capabilities.doc, NULL, &asked->capabilities.why);
-    }
+    if (!asked->capabilities.done)
+        libvirt_host_capabilities(asked->conn, asked->deadline, &asked->capabilities.doc, &asked->capabilities.why);
     asked->capabilities.done = true;
     if (!asked->capabilities.doc)
         cannot_tell(out, asked->capabilities.why);

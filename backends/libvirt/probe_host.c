@@ -1,4 +1,5 @@
 /* backends/libvirt/probe_host.c - what the endpoint's host has. Sources: libvirt's formatcaps.html and formatdomaincaps.html. */
+#include "host_check.h"
 #include "networks.h"
 #include "pool.h"
 #include "probe.h"
@@ -230,21 +231,11 @@ static void ask_tdx(libvirt_asked *asked, libvirt_answer *out) {
 
 static void ask_hugepages(libvirt_asked *asked, libvirt_answer *out) {
     const xmlNode *root = libvirt_asked_capabilities(asked, out);
+    vmctl_error *why = NULL;
     if (!root)
         return;
-    LIBVIRT_XML_EACH(cell, libvirt_xml_find(root, "host/topology/cells"), "cell") {
-        LIBVIRT_XML_EACH(pages, cell, "pages") {
-            unsigned long long size = 0, count = 0;
-            VMC_AUTO_FREE char *text = libvirt_xml_content(pages);
-            if (libvirt_xml_number(libvirt_xml_attr(pages, "size"), &size) && size > 4 &&
-                libvirt_xml_number(text, &count) && count > 0) {
-                libvirt_answer_yes(out);
-                return;
-            }
-        }
-    }
-    libvirt_answer_say(out, VMCTL_LEVEL_NO, "the host has no huge pages reserved");
-    libvirt_answer_remedy(out, "sysctl vm.nr_hugepages=N there, N pages of 2 MiB");
+    int code = libvirt_hugepages_check(root, &why);
+    libvirt_answer_check(out, code, why);
 }
 
 /* --- GPUs ------------------------------------------------------------------------------------------------------------ */
@@ -262,26 +253,16 @@ static void ask_iommu(libvirt_asked *asked, libvirt_answer *out) {
                           "enable VT-d or AMD-Vi in its firmware, and boot it with intel_iommu=on (or amd_iommu=on)");
 }
 
-static bool has_render_node(void) {
-    DIR *dir = opendir("/dev/dri");
-    bool found = false;
-    for (struct dirent *entry; dir && !found && (entry = readdir(dir));)
-        found = vmc_starts_with(entry->d_name, "renderD");
-    if (dir)
-        closedir(dir);
-    return found;
-}
-
 static void ask_opengl(libvirt_asked *asked, libvirt_answer *out) {
+    vmctl_error *why = NULL;
     if (!asked->conn->local) {
-        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN,
-                           "whether that host has a render node cannot be seen from here; ls /dev/dri there would");
-    } else if (has_render_node()) {
-        libvirt_answer_yes(out);
-    } else {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "the host has no render node (/dev/dri/renderD*)");
-        libvirt_answer_remedy(out, "a GPU with a driver of the host is needed; display.gl: false does without");
+        libvirt_answer_say(
+            out, VMCTL_LEVEL_UNKNOWN,
+            "whether that host has a render node cannot be seen from here; ls /dev/dri there would answer");
+        return;
     }
+    int code = libvirt_render_check(asked->conn, &why);
+    libvirt_answer_check(out, code, why);
 }
 
 /* --- networks and storage ---------------------------------------------------------------------------------------------- */
@@ -367,7 +348,7 @@ static void ask_bridge(libvirt_asked *asked, libvirt_answer *out) {
     if (!asked->conn->local) {
         libvirt_answer_say(
             out, VMCTL_LEVEL_UNKNOWN,
-            "which bridges that host has cannot be seen from here; ip link show type bridge there would");
+            "which bridges that host has cannot be seen from here; ip link show type bridge there would answer");
     } else if (asked->conn->session && !has_bridge_helper()) {
         libvirt_answer_say(out, VMCTL_LEVEL_NO,
                            "qemu-bridge-helper is not set-user-ID root, so a session cannot use bridges");

@@ -129,6 +129,21 @@ class Enforced(harness.Case):
             return None
         return f"{said}the refusal: {error['code']}: {error['message']} | {error.get('next')}"
 
+    def test_what_the_host_lacks_is_refused(self):
+        """A VM that the host has something missing for is not made: in the words of caps --here."""
+        here = {e["feature"]: e["here"] for e in self.json(vmctl("caps", "--here", "-o", "json")) if "here" in e}
+        keys = {"accel.kvm": "accel=kvm", "memory.hugepages": "memory.hugepages=true", "display.opengl": "display.gl=true"}
+        lacking = {feature: key for feature, key in keys.items() if here[feature]["level"] == "no"}
+        before = virsh("list", "--all", "--name").out, sorted(os.listdir(IMAGES))
+        for feature, key in lacking.items():
+            for more in ([], ["--start"]):
+                done = self.status(vmctl("create", "other", "--image", harness.GUEST, "--memory", "32MiB", "--set", key, *more, "-o", "json"), 3)
+                error = json.loads(done.err.splitlines()[-1])["error"]
+                self.assertEqual((error["message"], error["next"]), (here[feature]["reason"], here[feature]["remedy"]), feature)
+                self.assertEqual((virsh("list", "--all", "--name").out, sorted(os.listdir(IMAGES))), before)
+        # What would be sent can be looked at all the same.
+        self.ok(vmctl("create", "other", "--image", harness.GUEST, "--memory", "32MiB", "--set", "memory.hugepages=true", "--dry-run"))
+
     def test_what_is_not_possible_is_refused(self):
         """The same refusal of another VM is not tried again: it is the same code."""
         known, wrong = {}, []
