@@ -33,7 +33,6 @@ static const char *const schemes[] = {"kubevirt", NULL};
 #define NO_KEYS "KubeVirt has no API for it; vmctl display VM --viewer takes the keyboard"
 #define NO_AGENT_EXEC                                                                                                  \
     "KubeVirt gives no command to the guest's agent; vmctl ssh and cp go by ssh, through the API server"
-#define LATER(what) what " arrives later in this release"
 
 /* clang-format off */
 static const vmctl_slot_claim slots[] = {
@@ -84,7 +83,7 @@ static const vmctl_slot_claim slots[] = {
     NO(image_download, "a VM's disks leave the cluster by VirtualMachineExport, which vmctl does not make yet"), YES(image_delete),
     NO(export_ova, "a VM's disks leave the cluster by VirtualMachineExport; OVA is no format of KubeVirt's"),
     NO(import_ova, "an OVA comes in through another backend and vmctl image upload"),
-    NO(probe, LATER("probing a cluster")),
+    YES(probe),
 };
 
 static const vmctl_key_claim keys[] = {

@@ -187,6 +187,8 @@ int kubevirt_device_detach(void *conn, void *vm, const char *name, const vmctl_a
                            vmctl_effect *effect, vmctl_error **err);
 int kubevirt_cdrom_change(void *conn, void *vm, const char *name, const char *image, const vmctl_cdrom_options *options,
                           vmc_journal *journal, vmctl_effect *effect, vmctl_error **err);
+int kubevirt_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
+                   void *user, vmctl_error **err);
 int kubevirt_gpu_list(void *conn, const vmctl_call *call, vmctl_gpu_fn each, void *user, vmctl_error **err);
 int kubevirt_migrate(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
                      vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);

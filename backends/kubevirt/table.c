@@ -53,6 +53,8 @@ static const vmctl_backend_ops kubevirt_ops = {
     .guest_thaw = kubevirt_guest_thaw,
     .guest_forward = kubevirt_guest_forward,
 
+    .probe = kubevirt_probe,
+
     .host_info = kubevirt_host_info,
     .host_list = kubevirt_host_list,
     .pool_list = kubevirt_pool_list,
