@@ -143,7 +143,7 @@ class StandIn(harness.Case):
 
     def test_words_of_subresources(self):
         for number in ("51", "52", "53", "54", "55", "56", "57", "62", "64", "65", "72", "73", "74", "75", "76", "77", "78", "80", "81", "82",
-                       "84", "86", "154", "159", "406"):
+                       "84", "86", "154", "159", "accept"):
             with self.subTest(recording=number):
                 if number == "84":
                     self.again("83")
