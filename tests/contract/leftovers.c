@@ -118,8 +118,10 @@ typedef struct names {
 
 static int take_name(const vmctl_vm_info *info, void *user) {
     names *to = user;
-    if (to->count < 64)
-        COPY(to->names[to->count++], info->name);
+    if (to->count < 64) {
+        COPY(to->names[to->count], info->name);
+        to->count++;
+    }
     return 0;
 }
 
