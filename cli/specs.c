@@ -85,6 +85,22 @@ static int load(cli *c, const char *file, vmctl_spec_load_options *options, vmct
     return vmctl_spec_load(text ? text : "", length, options, list, count, &err) < 0 ? cli_report(c, err, NULL) : 0;
 }
 
+int cli_spec_place(cli *c, vmctl_spec *spec) {
+    const char *name = vmctl_spec_name(spec), *shown = name ? name : "the document", *key = "placement.namespace";
+    vmctl_error *err = NULL;
+
+    if (!c->namespace_name)
+        return 0;
+    if (vmctl_spec_native(spec, NULL))
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "without -n it goes where it says, else where the connection says",
+                        "%s: a native document names its namespace itself", shown);
+    const char *said = vmctl_node_string(vmctl_spec_root(spec), key, NULL);
+    if (said && strcmp(said, c->namespace_name) != 0)
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "%s: -n %s, but its %s is %s", shown, c->namespace_name, key,
+                        said);
+    return vmctl_spec_set(spec, key, c->namespace_name, &err) < 0 ? cli_report(c, err, NULL) : 0;
+}
+
 int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {
     CLI_AUTO_STRINGS set = {0};
     int status = 0;
@@ -106,6 +122,10 @@ int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {
         }
         out->items = cli_grow(out->items, out->count + count + 1, sizeof(void *));
         memcpy(out->items + out->count, list, count * sizeof(void *));
+        for (size_t i = 0; i < count; i++) {
+            one = cli_spec_place(c, list[i]);
+            status = one ? one : status;
+        }
         out->count += count;
         out->items[out->count] = NULL;
         /* the specs are ours now; the emptied list still has to go */

@@ -10,9 +10,11 @@ typedef struct cli_specs {
     size_t count;
 } cli_specs;
 
-/* 0, or the exit status; faults of all files are reported. */
+/* 0, or the exit status; faults of all files are reported. -n says where VMs go whose documents do not. */
 int cli_specs_load(cli *c, const char *const *files, cli_specs *out);
 void cli_specs_free(cli_specs *specs);
+/* The same for one spec that was not loaded: its placement is -n's. A document that says otherwise is refused. */
+int cli_spec_place(cli *c, vmctl_spec *spec);
 
 /* Does `work` for every spec, one after the other; a failure does not stop the rest. The exit status of all. */
 typedef int (*cli_spec_fn)(cli *c, vmctl_connection *connection, const vmctl_spec *spec, void *user);

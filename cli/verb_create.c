@@ -168,7 +168,8 @@ static int from_options(cli *c, cli_specs *out) {
     set_list(&b, args, "ssh-key", "cloudInit.sshKeys");
     set_labels(&b, args);
     set_overrides(&b, args);
-    int status = b.err ? cli_report(c, b.err, NULL) : expand(c, &b, out);
+    int status = b.err ? cli_report(c, b.err, NULL) : cli_spec_place(c, b.spec);
+    status = status ? status : expand(c, &b, out);
     vmctl_spec_free(b.spec);
     return status;
 }

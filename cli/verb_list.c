@@ -27,6 +27,7 @@ static const cli_column expires_column = {"EXPIRES", "expires", CLI_CELL_TEXT, 0
 static const cli_column labels_column = {"LABELS", "labels", CLI_CELL_LABELS, CLI_COLUMN_CUT};
 static const cli_column gpus_column = {"GPUS", "gpus", CLI_CELL_NAMES, 0};
 static const cli_column context_column = {"CONTEXT", "context", CLI_CELL_TEXT, 0};
+static const cli_column namespace_column = {"NAMESPACE", "namespace", CLI_CELL_TEXT, 0};
 static const cli_column backend_column = {"BACKEND", "backend", CLI_CELL_TEXT, 0};
 
 typedef struct lister {
@@ -123,8 +124,12 @@ static int read_options(lister *l, bool all_contexts) {
         add_column(l, &context_column);
         add_column(l, &backend_column);
     }
+    bool all_namespaces = l->options.namespace_name && !strcmp(l->options.namespace_name, "*");
+    if (all_namespaces)
+        add_column(l, &namespace_column);
     for (const cli_column *column = columns; column->title; column++)
-        if (!all_contexts || strcmp(column->key, "context") != 0)
+        if ((!all_contexts || strcmp(column->key, "context") != 0) &&
+            (!all_namespaces || strcmp(column->key, "namespace") != 0))
             add_column(l, column);
     if (facts & VMCTL_FACT_ADDRESSES)
         add_column(l, &addresses_column);
