@@ -107,7 +107,7 @@ static int all_of(kubevirt_conn *conn, const kubevirt_vm *vm, const char *versio
     VMC_AUTO_FREE cJSON **sorted = vmc_alloc(((size_t)count + 1) * sizeof *sorted);
     for (int i = 0; i < count; i++)
         sorted[i] = cJSON_DetachItemFromArray(g.all, 0);
-    qsort(sorted, (size_t)count, sizeof *sorted, by_time);
+    qsort(sorted, (size_t)count, sizeof(void *), by_time);
     for (int i = 0; i < count; i++)
         cJSON_AddItemToArray(g.all, sorted[i]);
     if (code < 0) {
