@@ -253,7 +253,7 @@ int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmct
         return 0;
     }
     VMC_AUTO_FREE char *there = object ? undo_detail(object) : NULL;
-    if (code == 0 && strcmp(there, detail) == 0) {
+    if (code == 0 && vmc_str_eq(there, detail)) {
         vmctl_delete_options gone = VMCTL_DELETE_OPTIONS_INIT;
         vmctl_call rest = vmc_deadline_call(&deadline);
         gone.call = &rest;

@@ -91,7 +91,7 @@ static int fetch_instances(lister *l, vmctl_error **err) {
     const char *namespace_name = l->options->namespace_name ? l->options->namespace_name : l->conn->namespace_name;
     VMC_AUTO_FREE char *path =
         kubevirt_collection("virtualmachineinstances", strcmp(namespace_name, "*") == 0 ? NULL : namespace_name);
-    l->instances = vmc_alloc(BUCKETS * sizeof *l->instances);
+    l->instances = vmc_alloc(BUCKETS * sizeof(void *));
     return kube_list(l->conn->client, path, NULL, l->deadline, keep_instance, l, err);
 }
 

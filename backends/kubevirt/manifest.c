@@ -70,7 +70,7 @@ void kubevirt_put_label(cJSON *vm, const char *key, const char *value) {
     bool fits = kubevirt_is_label_key(key) && kubevirt_is_own_label(key) && kubevirt_is_label_value(value);
     vmc_json_put(labels, key, value && fits ? cJSON_CreateString(value) : NULL);
     vmc_json_put(others, key, value && !fits ? cJSON_CreateString(value) : NULL);
-    VMC_AUTO_FREE char *written = others->child ? cJSON_PrintUnformatted(others) : NULL;
+    VMC_AUTO_FREE char *written = others && others->child ? cJSON_PrintUnformatted(others) : NULL;
     put_text(annotations, KUBEVIRT_LABELS, written);
 }
 

@@ -49,8 +49,10 @@ void kubevirt_build_cpus(cJSON *domain, const vmctl_node *cpus, const char *gues
         if ((i == 0 && values[0] > 1) || said || there)
             vmc_json_put(cpu, topology[i], cJSON_CreateNumber((double)values[i]));
     }
-    if (max)
-        vmc_json_put(cpu, "maxSockets", cJSON_CreateNumber((double)(max / (cores * threads))));
+    if (max) {
+        int64_t most = max / (cores * threads);
+        vmc_json_put(cpu, "maxSockets", cJSON_CreateNumber((double)most));
+    }
     const char *model = vmctl_node_string(cpus, "model", NULL);
     if (model)
         vmc_json_put(cpu, "model", cJSON_CreateString(strcmp(model, "host") == 0 ? "host-passthrough" : model));

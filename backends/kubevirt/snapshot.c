@@ -104,7 +104,7 @@ static int all_of(kubevirt_conn *conn, const kubevirt_vm *vm, const char *versio
     VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
     int code = kube_list(conn->client, path, NULL, deadline, keep_own, &g, err);
     int count = cJSON_GetArraySize(g.all);
-    VMC_AUTO_FREE cJSON **sorted = vmc_alloc(((size_t)count + 1) * sizeof *sorted);
+    VMC_AUTO_FREE cJSON **sorted = vmc_alloc(((size_t)count + 1) * sizeof(void *));
     for (int i = 0; i < count; i++)
         sorted[i] = cJSON_DetachItemFromArray(g.all, 0);
     qsort(sorted, (size_t)count, sizeof(void *), by_time);

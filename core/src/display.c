@@ -43,7 +43,7 @@ int vmctl_console_open(vmctl_vm *vm, const vmctl_console_options *options, vmctl
         rc = vmc_error(&op.why, VMCTL_E_INVALID_ARGUMENT, "no place for the stream was given");
     if (rc == 0)
         rc = op.ops->console_open(op.conn, op.handle, &o, out, &op.why);
-    if (rc == 0)
+    if (rc == 0 && out)
         (*out)->connection = vmc_connection_ref(op.connection);
     return vmc_op_end(&op, rc, "open the console of %s", op.name);
 }
