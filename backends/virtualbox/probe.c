@@ -249,13 +249,20 @@ static void ask_apply(asked *a, answer *out) {
         later(a, out, VIRTUALBOX_FIXED_OBSTACLE);
 }
 
-/* NULL: it does not run, and *out says so. */
+/* What is asked of a VM while it runs. NULL: it does not, and *out says so: what a stopped VM gets needs no plugging, and a saved one takes
+ * nothing. */
 static const virtualbox_scene *running(asked *a, answer *out) {
     const virtualbox_scene *s = scene(a, out);
     if (!s || s->state == VMCTL_STATE_RUNNING || s->state == VMCTL_STATE_PAUSED)
         return s;
-    say(out, VMCTL_LEVEL_NO, "%s is %s", a->vm->name, vmctl_state_name(s->state));
-    remedy(out, "vmctl start %s", a->vm->name);
+    if (is_saved(s)) {
+        VMC_AUTO_FREE char *next = virtualbox_change_later(a->vm->name);
+        say(out, VMCTL_LEVEL_NO, "%s", VIRTUALBOX_SAVED_OBSTACLE);
+        remedy(out, "%s", next);
+    } else {
+        say(out, VMCTL_LEVEL_LIMITED, "%s is %s: a change of it needs no plugging", a->vm->name,
+            vmctl_state_name(s->state));
+    }
     return NULL;
 }
 
