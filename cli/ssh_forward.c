@@ -23,7 +23,7 @@ typedef struct forwarding {
     const cli_way *way;
     vmctl_forward *forwards;
     size_t count;
-    bool *told;
+    bool *named, *told; /* which ssh is about to listen for; which it listens for */
     void (*ready)(const vmctl_forward *forward, const char *way, void *user);
     void *user;
     pid_t child;
@@ -113,7 +113,18 @@ static int start(forwarding *f) {
                     strerror(why));
 }
 
-/* "debug1: Local forwarding listening on 127.0.0.1 port 8080." (channels.c of OpenSSH); all other debugging is nobody's. */
+static void tell(forwarding *f, size_t i) {
+    CLI_AUTO_FREE char *how =
+        cli_printf("by ssh to %s, then its 127.0.0.1 port %d", f->way->host, f->forwards[i].guest);
+
+    f->told[i] = true;
+    f->named[i] = false;
+    f->ready(&f->forwards[i], how, f->user);
+}
+
+/* "debug1: Local forwarding listening on 127.0.0.1 port 8080." comes before the socket is bound, "debug1: channel 0: new port-listener [port
+ * listener] ..." when it listens, and "Entering interactive session" after all of them (channels.c, clientloop.c of OpenSSH). All other
+ * debugging is nobody's. */
 static void take_line(forwarding *f) {
     int port = 0;
 
@@ -121,15 +132,14 @@ static void take_line(forwarding *f) {
     f->line[strcspn(f->line, "\r")] = '\0';
     f->length = 0;
     const char *at = strstr(f->line, "Local forwarding listening on ");
+    bool listening = strstr(f->line, "[port listener]") || strstr(f->line, "Entering interactive session");
     if (at && sscanf(at, "Local forwarding listening on %*s port %d", &port) == 1) {
-        for (size_t i = 0; i < f->count; i++) {
-            if (f->forwards[i].local != port || f->told[i])
-                continue;
-            CLI_AUTO_FREE char *how =
-                cli_printf("by ssh to %s, then its 127.0.0.1 port %d", f->way->host, f->forwards[i].guest);
-            f->told[i] = true;
-            f->ready(&f->forwards[i], how, f->user);
-        }
+        for (size_t i = 0; i < f->count; i++)
+            f->named[i] |= f->forwards[i].local == port && !f->told[i];
+    } else if (listening) {
+        for (size_t i = 0; i < f->count; i++)
+            if (f->named[i])
+                tell(f, i);
     } else if (*f->line && strncmp(f->line, "debug", 5) != 0 && strncmp(f->line, "OpenSSH_", 8) != 0 &&
                strncmp(f->line, "Authenticated to ", 17) != 0) {
         snprintf(f->last, sizeof f->last, "%s", f->line);
@@ -223,9 +233,11 @@ int cli_ssh_forward(cli *c, vmctl_vm *vm, const cli_way *way, vmctl_forward *for
     int status = start(&f);
     if (status)
         return status;
+    f.named = cli_alloc((count + 1) * sizeof *f.named);
     f.told = cli_alloc((count + 1) * sizeof *f.told);
     bool wanted = wait_for_the_end(&f);
     end(&f, wanted);
+    free(f.named);
     free(f.told);
     return wanted ? 0 : why_it_ended(&f, vm);
 }
