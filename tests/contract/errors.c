@@ -151,7 +151,7 @@ static void a_deadline_that_cannot_be_met(void **state) {
     char *before = world();
     int64_t began = now_ms();
     FAILS(VMCTL_E_TIMEOUT, create_only(spec_of("er-j", "%s", ""), &options));
-    assert_true(now_ms() - began < 10000);
+    assert_true(now_ms() - began < 60000);
     char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);
