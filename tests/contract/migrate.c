@@ -450,7 +450,9 @@ static void by_postcopy_the_count_goes_on(void **state) {
     guest_image = idle;
     log_path(vm, log, sizeof log);
     int line = wait_line(vm, 2).line;
-    vmctl_migrate_options options = options_of(NULL);
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.timeout_ms = 150000; /* a stuck one is an error with its words, and no program that is killed */
+    vmctl_migrate_options options = options_of(&call);
     options.postcopy = true;
     options.unsafe = true;
     options.bandwidth_bytes = 8 << 20;
