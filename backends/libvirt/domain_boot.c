@@ -82,13 +82,13 @@ static bool is_secure(const xmlNode *domain) {
 
 int libvirt_firmware_write(libvirt_build *build, const cJSON *firmware, vmctl_error **err) {
     bool was_uefi = is_uefi(build->domain), was_secure = is_secure(build->domain);
-    const char *type = libvirt_json_string(firmware, "type", NULL);
-    bool secure = libvirt_json_boolean(firmware, "secureBoot", was_secure);
+    const char *type = vmc_json_string(firmware, "type", NULL);
+    bool secure = vmc_json_boolean(firmware, "secureBoot", was_secure);
     bool uefi = type ? strcmp(type, "uefi") == 0 : was_uefi;
     int code = 0;
     if (uefi != was_uefi || secure != was_secure)
         code = write_type(build, uefi, secure, err);
-    const cJSON *tpm = libvirt_json_get(firmware, "tpm");
+    const cJSON *tpm = vmc_json_key(firmware, "tpm");
     if (code == 0 && tpm)
         code = write_tpm(build, cJSON_IsTrue(tpm), err);
     return code;
@@ -156,13 +156,13 @@ static void write_file(xmlNode *os, const char *name, const char *path) {
 
 int libvirt_boot_write(libvirt_build *build, const cJSON *boot, vmctl_error **err) {
     xmlNode *os = libvirt_xml_ensure(build->domain, "os");
-    const cJSON *order = libvirt_json_get(boot, "order");
-    const char *kernel = libvirt_json_string(boot, "kernel", NULL), *initrd = libvirt_json_string(boot, "initrd", NULL);
+    const cJSON *order = vmc_json_key(boot, "order");
+    const char *kernel = vmc_json_string(boot, "kernel", NULL), *initrd = vmc_json_string(boot, "initrd", NULL);
     if (kernel)
         write_file(os, "kernel", build->plan && build->plan->kernel ? build->plan->kernel : kernel);
     if (initrd)
         write_file(os, "initrd", build->plan && build->plan->initrd ? build->plan->initrd : initrd);
-    write_file(os, "cmdline", libvirt_json_string(boot, "cmdline", NULL));
+    write_file(os, "cmdline", vmc_json_string(boot, "cmdline", NULL));
     if (libvirt_xml_child(os, "initrd") && !libvirt_xml_child(os, "kernel"))
         return libvirt_refuse_key(build, "boot.initrd", VMCTL_E_INVALID_SPEC, err, "an initrd needs boot.kernel too");
     if (libvirt_xml_child(os, "cmdline") && !libvirt_xml_child(os, "kernel"))
@@ -173,7 +173,7 @@ int libvirt_boot_write(libvirt_build *build, const cJSON *boot, vmctl_error **er
 
 void libvirt_boot_read(const xmlNode *domain, cJSON *spec) {
     static const char *const files[][2] = {{"kernel", "os/kernel"}, {"initrd", "os/initrd"}, {"cmdline", "os/cmdline"}};
-    LIBVIRT_AUTO_JSON *boot = cJSON_CreateObject();
+    VMC_AUTO_JSON *boot = cJSON_CreateObject();
     cJSON *order = cJSON_CreateArray();
     const xmlNode *devices = libvirt_xml_child(domain, "devices");
     /* Orders are few and distinct; each round takes the next larger one. */
@@ -192,9 +192,9 @@ void libvirt_boot_read(const xmlNode *domain, cJSON *spec) {
         if (!device)
             break;
         last = next;
-        LIBVIRT_AUTO_JSON *item =
+        VMC_AUTO_JSON *item =
             libvirt_xml_is(device, "disk") ? libvirt_disk_read(domain, device) : libvirt_nic_read(domain, device);
-        const char *name = libvirt_json_string(item, "name", NULL);
+        const char *name = vmc_json_string(item, "name", NULL);
         if (name)
             cJSON_AddItemToArray(order, cJSON_CreateString(name));
     }

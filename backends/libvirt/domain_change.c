@@ -34,7 +34,7 @@ static cJSON *ensure(cJSON *map, const char *key) {
     cJSON *child = cJSON_GetObjectItemCaseSensitive(map, key);
     if (!cJSON_IsObject(child)) {
         child = cJSON_CreateObject();
-        libvirt_json_put(map, key, child);
+        vmc_json_put(map, key, child);
     }
     return child;
 }
@@ -60,8 +60,8 @@ static void gather(work *w, const char *path, const cJSON *value) {
         }
         return;
     }
-    libvirt_json_put(want, step, value ? cJSON_Duplicate(value, true) : NULL);
-    libvirt_json_put(changed, step, value ? cJSON_Duplicate(value, true) : cJSON_CreateNull());
+    vmc_json_put(want, step, value ? cJSON_Duplicate(value, true) : NULL);
+    vmc_json_put(changed, step, value ? cJSON_Duplicate(value, true) : cJSON_CreateNull());
 }
 
 /* --- devices --------------------------------------------------------------------------------------------------- */
@@ -70,7 +70,7 @@ static void note_item(work *w, const char *list, const cJSON *item) {
     cJSON *items = cJSON_GetObjectItemCaseSensitive(w->items, list);
     if (!items)
         items = cJSON_AddArrayToObject(w->items, list);
-    cJSON *older = libvirt_json_item(items, libvirt_json_string(item, "name", ""));
+    cJSON *older = vmc_json_item(items, vmc_json_string(item, "name", ""));
     if (older)
         cJSON_Delete(cJSON_DetachItemViaPointer(items, older));
     cJSON_AddItemToArray(items, cJSON_Duplicate(item, true));
@@ -107,7 +107,7 @@ static int remove_item(work *w, const char *list, const char *name, vmctl_error 
     else
         libvirt_device_drop(&w->build, device);
     cJSON *items = cJSON_GetObjectItemCaseSensitive(w->want, list);
-    cJSON *gone = libvirt_json_item(items, name);
+    cJSON *gone = vmc_json_item(items, name);
     if (gone)
         cJSON_Delete(cJSON_DetachItemViaPointer(items, gone));
     return 0;
@@ -120,14 +120,14 @@ static int change_item(work *w, const char *list, const char *rest, const cJSON 
         return vmc_error(err, VMCTL_E_INTERNAL, "the change of %s.%s names no key", list, rest);
     VMC_AUTO_FREE char *name = vmc_strndup(rest, (size_t)(last - rest));
     const char *key = last + 1;
-    cJSON *item = libvirt_json_item(libvirt_json_get(w->want, list), name);
+    cJSON *item = vmc_json_item(vmc_json_key(w->want, list), name);
     bool nic = strcmp(list, "networks") == 0, disk = strcmp(list, "disks") == 0;
     xmlNode *device = libvirt_name_find(&w->build, element_of(list), name);
     if (!item || !device)
         return vmc_error(err, VMCTL_E_CONFLICT, "%s.%s is not there any more", list, name);
-    LIBVIRT_AUTO_JSON *changed = cJSON_CreateObject();
-    libvirt_json_put(item, key, value ? cJSON_Duplicate(value, true) : NULL);
-    libvirt_json_put(changed, key, value ? cJSON_Duplicate(value, true) : cJSON_CreateNull());
+    VMC_AUTO_JSON *changed = cJSON_CreateObject();
+    vmc_json_put(item, key, value ? cJSON_Duplicate(value, true) : NULL);
+    vmc_json_put(changed, key, value ? cJSON_Duplicate(value, true) : cJSON_CreateNull());
     note_item(w, list, item);
     if (nic)
         return libvirt_nic_change(&w->build, device, item, changed, err);
@@ -153,7 +153,7 @@ static int check_fixed(const work *w, vmctl_error **err) {
         {"unattend", "unattended Windows set-up is not done by this backend", NULL},
     };
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
-        if (!libvirt_json_get(w->changed, fixed[i].key))
+        if (!vmc_json_key(w->changed, fixed[i].key))
             continue;
         vmc_error(err, VMCTL_E_UNSUPPORTED, "%s cannot be changed: %s", fixed[i].key, fixed[i].why);
         return fixed[i].next ? vmc_error_next(err, "%s", fixed[i].next) : VMCTL_E_UNSUPPORTED;
@@ -163,7 +163,7 @@ static int check_fixed(const work *w, vmctl_error **err) {
 
 /* User and network data are not kept (they may hold secrets), so they always look new; the seed has them. */
 static int check_cloud_init(const work *w, vmctl_error **err) {
-    const cJSON *set_up = libvirt_json_get(w->changed, "cloudInit"), *key;
+    const cJSON *set_up = vmc_json_key(w->changed, "cloudInit"), *key;
     bool seeded = false;
     LIBVIRT_XML_EACH(disk, w->build.devices, "disk") {
         if (libvirt_is_seed(disk))
@@ -182,18 +182,18 @@ static int check_cloud_init(const work *w, vmctl_error **err) {
 
 /* More or fewer CPUs keep the shape: whole sockets where there are several of one core, else cores. */
 static void fit_topology(work *w) {
-    const cJSON *changed = libvirt_json_get(w->changed, "cpus");
+    const cJSON *changed = vmc_json_key(w->changed, "cpus");
     cJSON *cpus = cJSON_GetObjectItemCaseSensitive(w->want, "cpus");
-    if (libvirt_json_get(changed, "sockets") || libvirt_json_get(changed, "cores") ||
-        libvirt_json_get(changed, "threads") || !libvirt_json_get(cpus, "sockets"))
+    if (vmc_json_key(changed, "sockets") || vmc_json_key(changed, "cores") || vmc_json_key(changed, "threads") ||
+        !vmc_json_key(cpus, "sockets"))
         return;
-    bool by_sockets = libvirt_json_integer(cpus, "sockets", 1) > 1 && libvirt_json_integer(cpus, "cores", 1) == 1;
-    libvirt_json_put(cpus, by_sockets ? "sockets" : "cores", NULL);
+    bool by_sockets = vmc_json_integer(cpus, "sockets", 1) > 1 && vmc_json_integer(cpus, "cores", 1) == 1;
+    vmc_json_put(cpus, by_sockets ? "sockets" : "cores", NULL);
 }
 
 static int write_cpus(work *w, vmctl_error **err) {
     libvirt_build *build = &w->build;
-    const char *accel = libvirt_json_string(w->changed, "accel", NULL);
+    const char *accel = vmc_json_string(w->changed, "accel", NULL);
     if (accel && !build->test) {
         bool automatic = strcmp(accel, "auto") == 0;
         build->kvm = automatic ? build->host && build->host->kvm : strcmp(accel, "kvm") == 0;
@@ -203,32 +203,32 @@ static int write_cpus(work *w, vmctl_error **err) {
             libvirt_xml_set(libvirt_xml_child(build->domain, "cpu"), "mode", NULL); /* chosen anew */
         }
     }
-    if (!accel && !libvirt_json_get(w->changed, "cpus"))
+    if (!accel && !vmc_json_key(w->changed, "cpus"))
         return 0;
     fit_topology(w);
-    return libvirt_cpus_write(build, libvirt_json_get(w->want, "cpus"), err);
+    return libvirt_cpus_write(build, vmc_json_key(w->want, "cpus"), err);
 }
 
 static void write_texts(work *w) {
     libvirt_build *build = &w->build;
-    const cJSON *description = libvirt_json_get(w->changed, "description");
+    const cJSON *description = vmc_json_key(w->changed, "description");
     if (cJSON_IsString(description) && *description->valuestring)
         libvirt_xml_set_text(libvirt_xml_ensure(build->domain, "description"), description->valuestring);
     else if (description)
         libvirt_xml_drop_children(build->domain, "description");
-    if (libvirt_json_get(w->changed, "labels"))
-        libvirt_marker_labels(build, libvirt_json_get(w->want, "labels"));
-    if (libvirt_json_get(w->changed, "lifetime")) {
+    if (vmc_json_key(w->changed, "labels"))
+        libvirt_marker_labels(build, vmc_json_key(w->want, "labels"));
+    if (vmc_json_key(w->changed, "lifetime")) {
         xmlNode *marker = libvirt_marker_ensure(build);
         int64_t from = libvirt_time_parse(libvirt_xml_attr(marker, "created"));
-        int64_t lifetime = libvirt_json_integer(w->changed, "lifetime", 0) / 1000;
+        int64_t lifetime = vmc_json_integer(w->changed, "lifetime", 0) / 1000;
         VMC_AUTO_FREE char *expires = libvirt_time_text((from ? from : (int64_t)time(NULL)) + lifetime);
         libvirt_xml_set(marker, "expires", lifetime ? expires : NULL);
     }
 }
 
 static void write_serial(work *w) {
-    const cJSON *log = libvirt_json_get(libvirt_json_get(w->changed, "serial"), "log");
+    const cJSON *log = vmc_json_key(vmc_json_key(w->changed, "serial"), "log");
     const char *path = w->build.plan && w->build.plan->serial_log ? w->build.plan->serial_log : NULL;
     if (!log)
         return;
@@ -239,12 +239,12 @@ static void write_serial(work *w) {
 
 static void write_parts(work *w) {
     write_serial(w);
-    if (libvirt_json_get(w->changed, "guestAgent"))
-        libvirt_agent_write(&w->build, libvirt_json_boolean(w->changed, "guestAgent", false));
-    if (libvirt_json_get(w->changed, "rng"))
-        libvirt_rng_write(&w->build, libvirt_json_boolean(w->changed, "rng", false));
-    if (libvirt_json_get(w->changed, "watchdog"))
-        libvirt_watchdog_write(&w->build, libvirt_json_string(w->changed, "watchdog", NULL));
+    if (vmc_json_key(w->changed, "guestAgent"))
+        libvirt_agent_write(&w->build, vmc_json_boolean(w->changed, "guestAgent", false));
+    if (vmc_json_key(w->changed, "rng"))
+        libvirt_rng_write(&w->build, vmc_json_boolean(w->changed, "rng", false));
+    if (vmc_json_key(w->changed, "watchdog"))
+        libvirt_watchdog_write(&w->build, vmc_json_string(w->changed, "watchdog", NULL));
 }
 
 static int write_keys(work *w, vmctl_error **err) {
@@ -254,22 +254,22 @@ static int write_keys(work *w, vmctl_error **err) {
         code = check_cloud_init(w, err);
     if (code == 0)
         code = write_cpus(w, err);
-    if (code == 0 && libvirt_json_get(w->changed, "memory"))
-        code = libvirt_memory_write(build, libvirt_json_get(w->want, "memory"), err);
-    if (code == 0 && libvirt_json_get(w->changed, "firmware"))
-        code = libvirt_firmware_write(build, libvirt_json_get(w->changed, "firmware"), err);
-    if (code == 0 && libvirt_json_get(w->changed, "boot"))
-        code = libvirt_boot_write(build, libvirt_json_get(w->changed, "boot"), err);
-    if (code == 0 && libvirt_json_get(w->changed, "display"))
-        code = libvirt_display_write(build, libvirt_json_get(w->changed, "display"), err);
+    if (code == 0 && vmc_json_key(w->changed, "memory"))
+        code = libvirt_memory_write(build, vmc_json_key(w->want, "memory"), err);
+    if (code == 0 && vmc_json_key(w->changed, "firmware"))
+        code = libvirt_firmware_write(build, vmc_json_key(w->changed, "firmware"), err);
+    if (code == 0 && vmc_json_key(w->changed, "boot"))
+        code = libvirt_boot_write(build, vmc_json_key(w->changed, "boot"), err);
+    if (code == 0 && vmc_json_key(w->changed, "display"))
+        code = libvirt_display_write(build, vmc_json_key(w->changed, "display"), err);
     if (code < 0)
         return code;
     write_texts(w);
     write_parts(w);
-    const cJSON *own = libvirt_json_get(w->changed, "libvirt");
-    if (libvirt_json_get(own, "qemuArgs"))
-        libvirt_qemu_args_write(build, libvirt_json_get(own, "qemuArgs"));
-    const char *patch = libvirt_json_string(own, "xmlPatch", NULL);
+    const cJSON *own = vmc_json_key(w->changed, "libvirt");
+    if (vmc_json_key(own, "qemuArgs"))
+        libvirt_qemu_args_write(build, vmc_json_key(own, "qemuArgs"));
+    const char *patch = vmc_json_string(own, "xmlPatch", NULL);
     return patch ? libvirt_patch(build, patch, err) : 0;
 }
 
@@ -281,7 +281,7 @@ static void merge(cJSON *into, const cJSON *changed) {
         if (cJSON_IsObject(value))
             merge(ensure(into, value->string), value);
         else
-            libvirt_json_put(into, value->string, cJSON_IsNull(value) ? NULL : cJSON_Duplicate(value, true));
+            vmc_json_put(into, value->string, cJSON_IsNull(value) ? NULL : cJSON_Duplicate(value, true));
     }
 }
 
@@ -289,9 +289,9 @@ static void merge(cJSON *into, const cJSON *changed) {
 static void keep_room(const work *w, cJSON *said) {
     static const char *const keys[] = {"cpus", "memory"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const cJSON *most = libvirt_json_get(libvirt_json_get(w->want, keys[i]), "max");
-        if (most && !libvirt_json_get(libvirt_json_get(said, keys[i]), "max"))
-            libvirt_json_put(ensure(said, keys[i]), "max", cJSON_Duplicate(most, true));
+        const cJSON *most = vmc_json_key(vmc_json_key(w->want, keys[i]), "max");
+        if (most && !vmc_json_key(vmc_json_key(said, keys[i]), "max"))
+            vmc_json_put(ensure(said, keys[i]), "max", cJSON_Duplicate(most, true));
     }
 }
 
@@ -299,14 +299,14 @@ static void keep_room(const work *w, cJSON *said) {
 static void keep_keys(work *w) {
     if (!libvirt_xml_attr(libvirt_marker_find(w->build.domain), "version"))
         return;
-    LIBVIRT_AUTO_JSON *said = libvirt_domain_json(w->build.domain, true);
+    VMC_AUTO_JSON *said = libvirt_domain_json(w->build.domain, true);
     keep_room(w, said);
     merge(said, w->changed);
     const cJSON *list, *item;
     cJSON_ArrayForEach(list, w->items) {
         cJSON *now = cJSON_GetObjectItemCaseSensitive(said, list->string);
         cJSON_ArrayForEach(item, list) {
-            cJSON *twin = libvirt_json_item(now, libvirt_json_string(item, "name", ""));
+            cJSON *twin = vmc_json_item(now, vmc_json_string(item, "name", ""));
             if (twin)
                 cJSON_ReplaceItemViaPointer(now, twin, cJSON_Duplicate(item, true));
         }
@@ -319,7 +319,7 @@ static void keep_keys(work *w) {
 static int take_change(work *w, const vmctl_change *change, vmctl_error **err) {
     const char *dot = strchr(change->path, '.');
     VMC_AUTO_FREE char *head = dot ? vmc_strndup(change->path, (size_t)(dot - change->path)) : vmc_strdup(change->path);
-    LIBVIRT_AUTO_JSON *value = libvirt_json_of_node(change->want, true);
+    VMC_AUTO_JSON *value = libvirt_json_of_node(change->want, true);
     if (change->action == VMCTL_CHANGE_ADD)
         return add_item(w, head, value, err);
     if (change->action == VMCTL_CHANGE_REMOVE)

@@ -123,11 +123,11 @@ static void write_flag(xmlNode *disk, const char *name, bool on) {
 /* What a drive is set to, whatever is in it; changed NULL: all of it. */
 static int write_settings(libvirt_build *build, xmlNode *disk, const cJSON *item, const cJSON *changed,
                           vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", "");
-    const char *cache = libvirt_json_string(item, "cache", NULL), *io = libvirt_json_string(item, "io", NULL);
+    const char *name = vmc_json_string(item, "name", "");
+    const char *cache = vmc_json_string(item, "cache", NULL), *io = vmc_json_string(item, "io", NULL);
     xmlNode *driver = libvirt_xml_ensure(disk, "driver");
     bool cdrom = libvirt_xml_attr_is(disk, "device", "cdrom");
-#define TOUCHED(key) (!changed || libvirt_json_get(changed, key))
+#define TOUCHED(key) (!changed || vmc_json_key(changed, key))
     if (io && strcmp(io, "native") == 0 &&
         !(cache && (strcmp(cache, "none") == 0 || strcmp(cache, "directsync") == 0))) {
         VMC_AUTO_FREE char *path = vmc_printf("disks.%s.io", name);
@@ -139,11 +139,11 @@ static int write_settings(libvirt_build *build, xmlNode *disk, const cJSON *item
     if (TOUCHED("io"))
         libvirt_xml_set(driver, "io", io);
     if (TOUCHED("discard"))
-        libvirt_xml_set(driver, "discard", libvirt_json_string(item, "discard", NULL));
+        libvirt_xml_set(driver, "discard", vmc_json_string(item, "discard", NULL));
     if (TOUCHED("readonly"))
-        write_flag(disk, "readonly", cdrom || libvirt_json_boolean(item, "readonly", false));
+        write_flag(disk, "readonly", cdrom || vmc_json_boolean(item, "readonly", false));
     if (TOUCHED("shared")) {
-        bool shared = libvirt_json_boolean(item, "shared", false);
+        bool shared = vmc_json_boolean(item, "shared", false);
         if (shared && !libvirt_xml_attr_is(driver, "type", "raw")) {
             VMC_AUTO_FREE char *path = vmc_printf("disks.%s.shared", name);
             return libvirt_refuse_key(build, path, VMCTL_E_UNSUPPORTED, err,
@@ -153,7 +153,7 @@ static int write_settings(libvirt_build *build, xmlNode *disk, const cJSON *item
         write_flag(disk, "shareable", shared);
     }
     if (TOUCHED("serial")) {
-        const char *serial = libvirt_json_string(item, "serial", NULL);
+        const char *serial = vmc_json_string(item, "serial", NULL);
         libvirt_xml_drop_children(disk, "serial");
         if (serial)
             libvirt_xml_add_text(disk, "serial", serial);
@@ -164,9 +164,9 @@ static int write_settings(libvirt_build *build, xmlNode *disk, const cJSON *item
 
 int libvirt_disk_add(libvirt_build *build, const cJSON *item, const libvirt_disk_plan *plan, xmlNode **out,
                      vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", "");
-    bool cdrom = libvirt_json_get(item, "cdrom") != NULL;
-    const char *bus = libvirt_json_string(item, "bus", default_bus(build, cdrom));
+    const char *name = vmc_json_string(item, "name", "");
+    bool cdrom = vmc_json_key(item, "cdrom") != NULL;
+    const char *bus = vmc_json_string(item, "bus", default_bus(build, cdrom));
     VMC_AUTO_FREE char *alias = libvirt_alias(name);
     VMC_AUTO_FREE char *path = vmc_printf("disks.%s.name", name);
     if (strcmp(alias, LIBVIRT_SEED_ALIAS) == 0)
@@ -193,25 +193,25 @@ int libvirt_disk_add(libvirt_build *build, const cJSON *item, const libvirt_disk
 
 int libvirt_disk_change(libvirt_build *build, xmlNode *disk, const cJSON *item, const cJSON *changed,
                         const libvirt_disk_plan *plan, vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", "");
+    const char *name = vmc_json_string(item, "name", "");
     bool cdrom = libvirt_xml_attr_is(disk, "device", "cdrom");
     static const char *const fixed[] = {"image", "backing", "format", "pool"};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
         VMC_AUTO_FREE char *path = vmc_printf("disks.%s.%s", name, fixed[i]);
-        if (libvirt_json_get(changed, fixed[i]))
+        if (vmc_json_key(changed, fixed[i]))
             return libvirt_refuse_key(build, path, VMCTL_E_UNSUPPORTED, err,
                                       "the %s of a disk that exists cannot be changed; add another disk", fixed[i]);
     }
-    if (libvirt_json_get(changed, "cdrom") || libvirt_json_get(changed, "volume")) {
-        const char *key = libvirt_json_get(changed, "cdrom") ? "cdrom" : "volume";
+    if (vmc_json_key(changed, "cdrom") || vmc_json_key(changed, "volume")) {
+        const char *key = vmc_json_key(changed, "cdrom") ? "cdrom" : "volume";
         VMC_AUTO_FREE char *path = vmc_printf("disks.%s.%s", name, key);
         if (cdrom != (strcmp(key, "cdrom") == 0))
             return libvirt_refuse_key(build, path, VMCTL_E_UNSUPPORTED, err,
                                       "a disk cannot become an optical drive, nor a drive a disk; add another one");
         write_medium(disk, plan);
     }
-    if (libvirt_json_get(changed, "bus")) {
-        const char *bus = libvirt_json_string(item, "bus", "");
+    if (vmc_json_key(changed, "bus")) {
+        const char *bus = vmc_json_string(item, "bus", "");
         int code = check_bus(build, name, bus, cdrom, err);
         if (code < 0)
             return code;

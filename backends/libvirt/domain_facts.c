@@ -231,7 +231,7 @@ int libvirt_domain_facts_read(const char *domain_xml, libvirt_domain_facts **out
     arena *a = arena_of(facts);
     vmctl_vm_info *info = &facts->info;
     const xmlNode *domain = xmlDocGetRootElement(doc);
-    LIBVIRT_AUTO_JSON *spec = cJSON_CreateObject();
+    VMC_AUTO_JSON *spec = cJSON_CreateObject();
     libvirt_cpus_read(domain, spec);
     libvirt_memory_read(domain, spec);
     libvirt_firmware_read(domain, spec);
@@ -241,14 +241,14 @@ int libvirt_domain_facts_read(const char *domain_xml, libvirt_domain_facts **out
     info->backend = "libvirt";
     info->name = content(a, libvirt_xml_child(domain, "name"));
     info->id = content(a, libvirt_xml_child(domain, "uuid"));
-    info->cpus = (unsigned)libvirt_json_integer(libvirt_json_get(spec, "cpus"), "count", 0);
+    info->cpus = (unsigned)vmc_json_integer(vmc_json_key(spec, "cpus"), "count", 0);
     /* What the guest has: less than the whole where its balloon is blown up. */
-    unsigned long long bytes = (unsigned long long)libvirt_json_integer(libvirt_json_get(spec, "memory"), "size", 0);
+    unsigned long long bytes = (unsigned long long)vmc_json_integer(vmc_json_key(spec, "memory"), "size", 0);
     libvirt_xml_bytes(libvirt_xml_child(domain, "currentMemory"), 1024, &bytes);
     info->memory_mib = bytes >> 20;
     info->arch = copy(a, libvirt_xml_attr_at(domain, "os/type", "arch"));
     info->machine = copy(a, libvirt_xml_attr_at(domain, "os/type", "machine"));
-    info->firmware = copy(a, libvirt_json_string(libvirt_json_get(spec, "firmware"), "type", NULL));
+    info->firmware = copy(a, vmc_json_string(vmc_json_key(spec, "firmware"), "type", NULL));
     const char *type = libvirt_xml_attr(domain, "type");
     info->accel = vmc_str_eq(type, "kvm") ? "kvm" : vmc_str_eq(type, "qemu") ? "tcg" : NULL;
     info->description = content(a, libvirt_xml_child(domain, "description"));

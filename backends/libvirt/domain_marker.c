@@ -117,7 +117,7 @@ static xmlNode *key_note(const libvirt_build *build, const char *path) {
 }
 
 static char *json_text(const char *text) {
-    LIBVIRT_AUTO_JSON *value = text ? cJSON_CreateString(text) : NULL;
+    VMC_AUTO_JSON *value = text ? cJSON_CreateString(text) : NULL;
     return value ? cJSON_PrintUnformatted(value) : NULL;
 }
 

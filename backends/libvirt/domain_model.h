@@ -7,9 +7,9 @@
 #ifndef VMC_LIBVIRT_DOMAIN_MODEL_H
 #define VMC_LIBVIRT_DOMAIN_MODEL_H
 
+#include "backends/shared/json.h"
 #include "domain_xml.h"
 #include "xml_tree.h"
-#include <cjson/cJSON.h>
 
 #define LIBVIRT_SEED_ALIAS "ua-vmctl-seed"
 
@@ -35,15 +35,6 @@ int libvirt_refuse_key(const libvirt_build *build, const char *path, int code, v
 void libvirt_warn(const libvirt_build *build, const char *format, ...) VMCTL_PRINTF(2, 3);
 
 /* --- JSON (domain_json.c) ------------------------------------------------------------------------------------ */
-
-void libvirt_json_free(cJSON **json);
-#define LIBVIRT_AUTO_JSON vmc_cleanup(libvirt_json_free) cJSON
-const char *libvirt_json_string(const cJSON *json, const char *key, const char *fallback);
-int64_t libvirt_json_integer(const cJSON *json, const char *key, int64_t fallback);
-bool libvirt_json_boolean(const cJSON *json, const char *key, bool fallback);
-const cJSON *libvirt_json_get(const cJSON *json, const char *key); /* NULL when absent */
-cJSON *libvirt_json_item(const cJSON *list, const char *name);     /* the item of that `name` */
-void libvirt_json_put(cJSON *json, const char *key, cJSON *value); /* replaces, adds, or with NULL removes */
 
 /* A node without what vmctl filled in (with_defaults: with it). NULL only for a NULL node. */
 cJSON *libvirt_json_of_node(const vmctl_node *node, bool with_defaults);

@@ -159,11 +159,11 @@ static const char *default_model(const libvirt_build *build) {
 }
 
 static int choose(const libvirt_build *build, const cJSON *item, attachment *out, vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", ""), *type = libvirt_json_string(item, "type", "nat");
-    bool forwards = cJSON_GetArraySize(libvirt_json_get(item, "forward")) > 0;
+    const char *name = vmc_json_string(item, "name", ""), *type = vmc_json_string(item, "type", "nat");
+    bool forwards = cJSON_GetArraySize(vmc_json_key(item, "forward")) > 0;
     VMC_AUTO_FREE char *path = vmc_printf("networks.%s.type", name);
     VMC_AUTO_FREE char *forward_path = vmc_printf("networks.%s.forward", name);
-    bool named = libvirt_json_get(item, "source") != NULL;
+    bool named = vmc_json_key(item, "source") != NULL;
     if (strcmp(type, "user") == 0) {
         *out = TO_USER;
     } else if (strcmp(type, "nat") == 0) {
@@ -176,7 +176,7 @@ static int choose(const libvirt_build *build, const cJSON *item, attachment *out
                          name);
         else if (*out == TO_USER && named)
             libvirt_warn(build, "network %s: with port forwards it uses user networking, not network %s", name,
-                         libvirt_json_string(item, "source", ""));
+                         vmc_json_string(item, "source", ""));
     } else if (strcmp(type, "bridge") == 0 || strcmp(type, "network") == 0) {
         *out = type[0] == 'b' ? TO_BRIDGE : TO_NETWORK;
         if (!named)
@@ -196,9 +196,9 @@ static int write_forwards(libvirt_build *build, xmlNode *nic, const cJSON *item,
     const cJSON *rule;
     forwards_drop(build, alias);
     libvirt_xml_drop_children(nic, "portForward");
-    cJSON_ArrayForEach(rule, libvirt_json_get(item, "forward")) {
+    cJSON_ArrayForEach(rule, vmc_json_key(item, "forward")) {
         AUTO_FORWARD f = {0};
-        VMC_AUTO_FREE char *path = vmc_printf("networks.%s.forward", libvirt_json_string(item, "name", ""));
+        VMC_AUTO_FREE char *path = vmc_printf("networks.%s.forward", vmc_json_string(item, "name", ""));
         if (!cJSON_IsString(rule) || !forward_parse(rule->valuestring, &f) || strchr(f.address, ':'))
             return libvirt_refuse_key(build, path, VMCTL_E_INVALID_SPEC, err,
                                       "\"%s\" is no forward that QEMU takes: [tcp:|udp:][IPV4:]LOCAL:GUEST",
@@ -222,7 +222,7 @@ static int write_attachment(libvirt_build *build, xmlNode *nic, const cJSON *ite
     int code = choose(build, item, &to, err);
     if (code < 0)
         return code;
-    const char *source = libvirt_json_string(item, "source", DEFAULT_NETWORK);
+    const char *source = vmc_json_string(item, "source", DEFAULT_NETWORK);
     libvirt_xml_drop_children(nic, "source");
     libvirt_xml_set(nic, "type", to == TO_USER ? "user" : to == TO_BRIDGE ? "bridge" : "network");
     if (to == TO_NETWORK)
@@ -234,12 +234,12 @@ static int write_attachment(libvirt_build *build, xmlNode *nic, const cJSON *ite
 
 static int write_settings(libvirt_build *build, xmlNode *nic, const cJSON *item, const cJSON *changed,
                           vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", "");
+    const char *name = vmc_json_string(item, "name", "");
     const char *type = libvirt_xml_attr(nic, "type");
-    int64_t vlan = libvirt_json_integer(item, "vlan", 0), mtu = libvirt_json_integer(item, "mtu", 0);
+    int64_t vlan = vmc_json_integer(item, "vlan", 0), mtu = vmc_json_integer(item, "mtu", 0);
     VMC_AUTO_FREE char *vlan_path = vmc_printf("networks.%s.vlan", name);
     VMC_AUTO_FREE char *mtu_path = vmc_printf("networks.%s.mtu", name);
-#define TOUCHED(key) (!changed || libvirt_json_get(changed, key))
+#define TOUCHED(key) (!changed || vmc_json_key(changed, key))
     if (vlan && strcmp(type, "user") == 0)
         return libvirt_refuse_key(build, vlan_path, VMCTL_E_UNSUPPORTED, err, "user networking has no VLANs");
     if (TOUCHED("vlan") && vlan && strcmp(type, "bridge") == 0 && !libvirt_xml_child(nic, "virtualport") &&
@@ -250,8 +250,8 @@ static int write_settings(libvirt_build *build, xmlNode *nic, const cJSON *item,
     }
     if (mtu && strcmp(type, "user") == 0)
         return libvirt_refuse_key(build, mtu_path, VMCTL_E_UNSUPPORTED, err, "user networking has no MTU to set");
-    if (TOUCHED("mac") && libvirt_json_get(item, "mac"))
-        libvirt_xml_set(libvirt_xml_ensure(nic, "mac"), "address", libvirt_json_string(item, "mac", NULL));
+    if (TOUCHED("mac") && vmc_json_key(item, "mac"))
+        libvirt_xml_set(libvirt_xml_ensure(nic, "mac"), "address", vmc_json_string(item, "mac", NULL));
     if (TOUCHED("vlan")) {
         libvirt_xml_drop_children(nic, "vlan");
         if (vlan)
@@ -259,15 +259,14 @@ static int write_settings(libvirt_build *build, xmlNode *nic, const cJSON *item,
                                    (unsigned long long)vlan);
     }
     if (TOUCHED("model"))
-        libvirt_xml_set(libvirt_xml_ensure(nic, "model"), "type",
-                        libvirt_json_string(item, "model", default_model(build)));
+        libvirt_xml_set(libvirt_xml_ensure(nic, "model"), "type", vmc_json_string(item, "model", default_model(build)));
     if (TOUCHED("mtu")) {
         libvirt_xml_drop_children(nic, "mtu");
         if (mtu)
             libvirt_xml_set_number(libvirt_xml_add(nic, "mtu", NULL), "size", (unsigned long long)mtu);
     }
     if (TOUCHED("link")) {
-        bool down = strcmp(libvirt_json_string(item, "link", "up"), "down") == 0;
+        bool down = strcmp(vmc_json_string(item, "link", "up"), "down") == 0;
         libvirt_xml_drop_children(nic, "link");
         if (down)
             libvirt_xml_add(nic, "link", "state", "down", NULL);
@@ -278,7 +277,7 @@ static int write_settings(libvirt_build *build, xmlNode *nic, const cJSON *item,
 
 int libvirt_nic_add(libvirt_build *build, const cJSON *item, xmlNode **out, vmctl_error **err) {
     xmlNode *nic = libvirt_xml_add(build->devices, "interface", "type", "user", NULL);
-    libvirt_name_write(build, nic, libvirt_json_string(item, "name", ""));
+    libvirt_name_write(build, nic, vmc_json_string(item, "name", ""));
     int code = write_attachment(build, nic, item, err);
     if (code == 0)
         code = write_settings(build, nic, item, NULL, err);
@@ -293,12 +292,11 @@ int libvirt_nic_add(libvirt_build *build, const cJSON *item, xmlNode **out, vmct
 
 int libvirt_nic_change(libvirt_build *build, xmlNode *nic, const cJSON *item, const cJSON *changed, vmctl_error **err) {
     int code = 0;
-    if (libvirt_json_get(changed, "model"))
+    if (vmc_json_key(changed, "model"))
         libvirt_xml_drop_children(nic, "address"); /* a card of another kind may need another slot */
-    if (libvirt_json_get(changed, "type") || libvirt_json_get(changed, "source") ||
-        libvirt_json_get(changed, "forward")) {
-        if (cJSON_GetArraySize(libvirt_json_get(item, "forward")) > 0 && !libvirt_xml_child(nic, "alias"))
-            libvirt_name_write(build, nic, libvirt_json_string(item, "name", "")); /* forwards are by alias */
+    if (vmc_json_key(changed, "type") || vmc_json_key(changed, "source") || vmc_json_key(changed, "forward")) {
+        if (cJSON_GetArraySize(vmc_json_key(item, "forward")) > 0 && !libvirt_xml_child(nic, "alias"))
+            libvirt_name_write(build, nic, vmc_json_string(item, "name", "")); /* forwards are by alias */
         code = write_attachment(build, nic, item, err);
     }
     return code < 0 ? code : write_settings(build, nic, item, changed, err);
@@ -314,7 +312,7 @@ void libvirt_nic_drop(libvirt_build *build, xmlNode *nic) {
 static cJSON *read_forwards(const xmlNode *domain, const xmlNode *nic);
 
 bool libvirt_nic_forwards_drop(libvirt_build *build, xmlNode *nic) {
-    LIBVIRT_AUTO_JSON *forwards = read_forwards(build->domain, nic);
+    VMC_AUTO_JSON *forwards = read_forwards(build->domain, nic);
     const char *alias = libvirt_xml_attr_at(nic, "alias", "name");
     if (cJSON_GetArraySize(forwards) == 0)
         return false;

@@ -89,7 +89,7 @@ static int write_gl(libvirt_build *build, bool on, vmctl_error **err) {
 }
 
 static int no_display(libvirt_build *build, const cJSON *display, vmctl_error **err) {
-    if (libvirt_json_boolean(display, "gl", false))
+    if (vmc_json_boolean(display, "gl", false))
         return libvirt_refuse_key(build, "display.gl", VMCTL_E_INVALID_SPEC, err, "there is no display to draw on");
     xmlNode *graphics;
     while ((graphics = find_graphics(build->devices)) != NULL)
@@ -97,7 +97,7 @@ static int no_display(libvirt_build *build, const cJSON *display, vmctl_error **
     libvirt_xml_drop(find_headless(build->devices));
     libvirt_xml_drop(find_channel(build->devices, SPICE_CHANNEL));
     libvirt_xml_drop_children(build->devices, "redirdev"); /* they are spice's */
-    const char *video = libvirt_json_string(display, "video", NULL);
+    const char *video = vmc_json_string(display, "video", NULL);
     if (video)
         write_video(build, video);
     else if (!build->test)
@@ -108,13 +108,13 @@ static int no_display(libvirt_build *build, const cJSON *display, vmctl_error **
 int libvirt_display_write(libvirt_build *build, const cJSON *display, vmctl_error **err) {
     xmlNode *graphics = find_graphics(build->devices);
     const char *now = libvirt_xml_attr(graphics, "type");
-    const char *type = libvirt_json_string(display, "type", now ? now : "vnc");
+    const char *type = vmc_json_string(display, "type", now ? now : "vnc");
     if (strcmp(type, "none") == 0)
         return no_display(build, display, err);
     int code = vmc_str_eq(type, now) ? 0 : check_display(build, type, err);
     if (code < 0)
         return code;
-    const char *listen = libvirt_json_string(display, "listen", NULL);
+    const char *listen = vmc_json_string(display, "listen", NULL);
     if (!vmc_str_eq(type, now)) {
         bool none = vmc_str_eq(libvirt_xml_attr_at(build->devices, "video/model", "type"), "none");
         libvirt_xml_drop(graphics);
@@ -132,10 +132,10 @@ int libvirt_display_write(libvirt_build *build, const cJSON *display, vmctl_erro
     } else if (listen && !libvirt_xml_attr_is(graphics, "listen", listen)) {
         write_listen(graphics, listen);
     }
-    const char *video = libvirt_json_string(display, "video", NULL);
+    const char *video = vmc_json_string(display, "video", NULL);
     if (video || !libvirt_xml_child(build->devices, "video"))
         write_video(build, video ? video : default_video(build));
-    const cJSON *gl = libvirt_json_get(display, "gl");
+    const cJSON *gl = vmc_json_key(display, "gl");
     return gl && !build->test ? write_gl(build, cJSON_IsTrue(gl), err) : 0;
 }
 
@@ -253,15 +253,15 @@ static bool host_has_virtiofs(const libvirt_build *build) {
 }
 
 static int write_share(libvirt_build *build, xmlNode *share, const cJSON *item, vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", "");
-    const char *type = libvirt_json_string(item, "type", host_has_virtiofs(build) ? "virtiofs" : "9p");
-    bool virtiofs = strcmp(type, "virtiofs") == 0, readonly = libvirt_json_boolean(item, "readonly", false);
+    const char *name = vmc_json_string(item, "name", "");
+    const char *type = vmc_json_string(item, "type", host_has_virtiofs(build) ? "virtiofs" : "9p");
+    bool virtiofs = strcmp(type, "virtiofs") == 0, readonly = vmc_json_boolean(item, "readonly", false);
     VMC_AUTO_FREE char *path = vmc_printf("shares.%s", name);
     size_t longest = virtiofs ? VIRTIOFS_TAG_LONGEST : P9_TAG_LONGEST;
     if (strlen(name) > longest)
         return libvirt_refuse_key(build, path, VMCTL_E_INVALID_SPEC, err, "a %s tag has at most %zu bytes", type,
                                   longest);
-    if (!libvirt_json_get(item, "path"))
+    if (!vmc_json_key(item, "path"))
         return libvirt_refuse_key(build, path, VMCTL_E_INVALID_SPEC, err, "say which folder in path");
     if (virtiofs && !host_has_virtiofs(build)) {
         libvirt_refuse_key(build, path, VMCTL_E_UNSUPPORTED, err, "the host cannot share by virtiofs%s",
@@ -274,7 +274,7 @@ static int write_share(libvirt_build *build, xmlNode *share, const cJSON *item, 
     libvirt_xml_set(share, "accessmode", virtiofs ? "passthrough" : "mapped");
     xmlNode *driver = libvirt_xml_ensure(share, "driver");
     libvirt_xml_set(driver, "type", virtiofs ? "virtiofs" : "path");
-    libvirt_xml_set(libvirt_xml_ensure(share, "source"), "dir", libvirt_json_string(item, "path", ""));
+    libvirt_xml_set(libvirt_xml_ensure(share, "source"), "dir", vmc_json_string(item, "path", ""));
     libvirt_xml_set(libvirt_xml_ensure(share, "target"), "dir", name);
     libvirt_xml_drop_children(share, "readonly");
     if (readonly)
@@ -291,7 +291,7 @@ int libvirt_share_add(libvirt_build *build, const cJSON *item, xmlNode **out, vm
         libvirt_xml_drop(share);
         return code;
     }
-    VMC_AUTO_FREE char *alias = libvirt_alias(libvirt_json_string(item, "name", ""));
+    VMC_AUTO_FREE char *alias = libvirt_alias(vmc_json_string(item, "name", ""));
     libvirt_xml_add(share, "alias", "name", alias, NULL);
     if (out)
         *out = share;

@@ -51,8 +51,8 @@ static const char *shown_model(const xmlNode *cpu, char **owned) {
 
 /* The topology must give as many CPUs as the VM can grow to; what is not said is worked out. */
 static int write_topology(libvirt_build *build, const cJSON *cpus, int64_t most, vmctl_error **err) {
-    int64_t given[3] = {libvirt_json_integer(cpus, "sockets", 0), libvirt_json_integer(cpus, "cores", 0),
-                        libvirt_json_integer(cpus, "threads", 0)};
+    int64_t given[3] = {vmc_json_integer(cpus, "sockets", 0), vmc_json_integer(cpus, "cores", 0),
+                        vmc_json_integer(cpus, "threads", 0)};
     if (!given[0] && !given[1] && !given[2]) {
         if (strcmp(build->guest, "windows") != 0 || !build->fresh || build->test)
             return 0;
@@ -87,12 +87,12 @@ static int write_topology(libvirt_build *build, const cJSON *cpus, int64_t most,
 }
 
 int libvirt_cpus_write(libvirt_build *build, const cJSON *cpus, vmctl_error **err) {
-    int64_t count = libvirt_json_integer(cpus, "count", 1), most = libvirt_json_integer(cpus, "max", count);
+    int64_t count = vmc_json_integer(cpus, "count", 1), most = vmc_json_integer(cpus, "max", count);
     if (most < count)
         return libvirt_refuse_key(build, "cpus.max", VMCTL_E_INVALID_SPEC, err,
                                   "the VM cannot grow to %lld CPUs when it starts with %lld", (long long)most,
                                   (long long)count);
-    const char *model = libvirt_json_string(cpus, "model", NULL);
+    const char *model = vmc_json_string(cpus, "model", NULL);
     const xmlNode *cpu = libvirt_xml_child(build->domain, "cpu");
     VMC_AUTO_FREE char *owned = NULL;
     if (build->fresh || (model && !vmc_str_eq(model, shown_model(cpu, &owned))))
@@ -169,8 +169,8 @@ static void ensure_cell(libvirt_build *build) {
 }
 
 int libvirt_memory_write(libvirt_build *build, const cJSON *memory, vmctl_error **err) {
-    unsigned long long size = (unsigned long long)libvirt_json_integer(memory, "size", 0);
-    unsigned long long most = (unsigned long long)libvirt_json_integer(memory, "max", 0);
+    unsigned long long size = (unsigned long long)vmc_json_integer(memory, "size", 0);
+    unsigned long long most = (unsigned long long)vmc_json_integer(memory, "max", 0);
     unsigned long long present;
     bool resized = !libvirt_xml_bytes(libvirt_xml_child(build->domain, "memory"), KIB, &present) || present != size;
     if (most && most < size)
@@ -201,7 +201,7 @@ int libvirt_memory_write(libvirt_build *build, const cJSON *memory, vmctl_error 
         libvirt_xml_set_number(cell, "memory", (size + KIB - 1) / KIB);
         libvirt_xml_set(cell, "unit", "KiB");
     }
-    const cJSON *huge = libvirt_json_get(memory, "hugepages");
+    const cJSON *huge = vmc_json_key(memory, "hugepages");
     xmlNode *backing = libvirt_xml_child(build->domain, "memoryBacking");
     if (cJSON_IsTrue(huge) && !libvirt_xml_child(backing, "hugepages") && !build->test) {
         libvirt_xml_add(libvirt_xml_ensure(build->domain, "memoryBacking"), "hugepages", NULL);

@@ -7,7 +7,7 @@ static void read_list(const xmlNode *domain, const char *element, cJSON *list,
                       cJSON *(*read)(const xmlNode *domain, const xmlNode *device)) {
     LIBVIRT_XML_EACH(device, libvirt_xml_child(domain, "devices"), element) {
         cJSON *item = read(domain, device);
-        if (item && !libvirt_json_item(list, libvirt_json_string(item, "name", "")))
+        if (item && !vmc_json_item(list, vmc_json_string(item, "name", "")))
             cJSON_AddItemToArray(list, item);
         else
             cJSON_Delete(item);
@@ -77,11 +77,11 @@ cJSON *libvirt_domain_json(const xmlNode *domain, bool with_kept) {
     cJSON *shares = cJSON_AddArrayToObject(spec, "shares");
     read_list(domain, "filesystem", shares, libvirt_share_read);
     if (cJSON_GetArraySize(shares) == 0)
-        libvirt_json_put(spec, "shares", NULL); /* unlike disks and networks, none is what a spec without them means */
+        vmc_json_put(spec, "shares", NULL); /* unlike disks and networks, none is what a spec without them means */
     cJSON *usb = cJSON_AddArrayToObject(spec, "usb");
     read_list(domain, "hostdev", usb, libvirt_usb_read);
     if (cJSON_GetArraySize(usb) == 0)
-        libvirt_json_put(spec, "usb", NULL);
+        vmc_json_put(spec, "usb", NULL);
     libvirt_parts_read(domain, spec);
     read_lifetime(domain, spec);
     read_own_section(domain, spec);
@@ -96,6 +96,6 @@ int libvirt_domain_spec(const char *domain_xml, vmctl_spec **out, vmctl_error **
     int code = libvirt_xml_parse(domain_xml, "the domain XML", "domain", VMCTL_E_INTERNAL, &doc, NULL, err);
     if (code < 0)
         return code;
-    LIBVIRT_AUTO_JSON *spec = libvirt_domain_json(xmlDocGetRootElement(doc), true);
+    VMC_AUTO_JSON *spec = libvirt_domain_json(xmlDocGetRootElement(doc), true);
     return libvirt_json_to_spec(spec, out, err);
 }

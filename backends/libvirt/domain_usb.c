@@ -4,8 +4,8 @@
 #include <string.h>
 
 static int write_source(libvirt_build *build, xmlNode *usb, const cJSON *item, vmctl_error **err) {
-    const char *name = libvirt_json_string(item, "name", ""), *device = libvirt_json_string(item, "device", NULL);
-    const char *address = libvirt_json_string(item, "address", NULL);
+    const char *name = vmc_json_string(item, "name", ""), *device = vmc_json_string(item, "device", NULL);
+    const char *address = vmc_json_string(item, "address", NULL);
     unsigned bus = 0, number = 0;
     VMC_AUTO_FREE char *path = vmc_printf("usb.%s", name);
     if (device ? strlen(device) != strlen("0000:0000") : !address || sscanf(address, "%u:%u", &bus, &number) != 2)
@@ -34,7 +34,7 @@ int libvirt_usb_add(libvirt_build *build, const cJSON *item, vmctl_error **err) 
         libvirt_xml_drop(usb);
         return code;
     }
-    libvirt_name_write(build, usb, libvirt_json_string(item, "name", ""));
+    libvirt_name_write(build, usb, vmc_json_string(item, "name", ""));
     return 0;
 }
 

@@ -141,11 +141,11 @@ static void write_ports(libvirt_build *build) {
 /* --- from the spec --------------------------------------------------------------------------------------------- */
 
 static int check_whole(const libvirt_build *build, const cJSON *spec, vmctl_error **err) {
-    const char *confidential = libvirt_json_string(spec, "confidential", "none");
+    const char *confidential = vmc_json_string(spec, "confidential", "none");
     if (strcmp(confidential, "none") != 0)
         return libvirt_refuse_key(build, "confidential", VMCTL_E_UNSUPPORTED, err,
                                   "guests with encrypted memory are not made by this backend");
-    if (cJSON_GetArraySize(libvirt_json_get(spec, "gpus")) > 0)
+    if (cJSON_GetArraySize(vmc_json_key(spec, "gpus")) > 0)
         return libvirt_refuse_key(build, "gpus", VMCTL_E_UNSUPPORTED, err,
                                   "GPUs are not passed through by this backend; libvirt.xmlPatch takes a <hostdev>");
     return 0;
@@ -159,7 +159,7 @@ static int write_devices(libvirt_build *build, const cJSON *spec, vmctl_error **
     if (build->host && build->host->emulator && !build->test)
         libvirt_xml_add_text(build->devices, "emulator", build->host->emulator);
     write_ports(build);
-    cJSON_ArrayForEach(item, libvirt_json_get(spec, "disks")) {
+    cJSON_ArrayForEach(item, vmc_json_key(spec, "disks")) {
         code = libvirt_disk_add(build, item, plan->disks ? &plan->disks[index] : NULL, NULL, err);
         if (code < 0)
             return code;
@@ -167,17 +167,17 @@ static int write_devices(libvirt_build *build, const cJSON *spec, vmctl_error **
     }
     if (plan->seed_iso)
         libvirt_seed_add(build, plan->seed_iso);
-    cJSON_ArrayForEach(item, libvirt_json_get(spec, "networks")) {
+    cJSON_ArrayForEach(item, vmc_json_key(spec, "networks")) {
         code = libvirt_nic_add(build, item, NULL, err);
         if (code < 0)
             return code;
     }
-    cJSON_ArrayForEach(item, libvirt_json_get(spec, "shares")) {
+    cJSON_ArrayForEach(item, vmc_json_key(spec, "shares")) {
         code = libvirt_share_add(build, item, NULL, err);
         if (code < 0)
             return code;
     }
-    cJSON_ArrayForEach(item, libvirt_json_get(spec, "usb")) {
+    cJSON_ArrayForEach(item, vmc_json_key(spec, "usb")) {
         code = libvirt_usb_add(build, item, err);
         if (code < 0)
             return code;
@@ -186,10 +186,10 @@ static int write_devices(libvirt_build *build, const cJSON *spec, vmctl_error **
 }
 
 static int write_display(libvirt_build *build, const cJSON *spec, vmctl_error **err) {
-    const cJSON *display = libvirt_json_get(spec, "display");
-    LIBVIRT_AUTO_JSON *chosen = display ? cJSON_Duplicate(display, true) : cJSON_CreateObject();
+    const cJSON *display = vmc_json_key(spec, "display");
+    VMC_AUTO_JSON *chosen = display ? cJSON_Duplicate(display, true) : cJSON_CreateObject();
     bool vnc = build->test || !build->host || build->host->vnc;
-    if (!libvirt_json_get(chosen, "type"))
+    if (!vmc_json_key(chosen, "type"))
         cJSON_AddStringToObject(chosen, "type", vnc ? "vnc" : "none");
     return libvirt_display_write(build, chosen, err);
 }
@@ -198,11 +198,11 @@ static void write_parts(libvirt_build *build, const cJSON *spec) {
     libvirt_console_add(build);
     if (build->plan->serial_log)
         libvirt_serial_write(build, build->plan->serial_log);
-    if (libvirt_json_boolean(spec, "guestAgent", false))
+    if (vmc_json_boolean(spec, "guestAgent", false))
         libvirt_agent_write(build, true);
-    if (libvirt_json_boolean(spec, "rng", false))
+    if (vmc_json_boolean(spec, "rng", false))
         libvirt_rng_write(build, true);
-    libvirt_watchdog_write(build, libvirt_json_string(spec, "watchdog", NULL));
+    libvirt_watchdog_write(build, vmc_json_string(spec, "watchdog", NULL));
     /* libvirt adds a balloon by itself, but none that asks the guest how much of its memory is in use. */
     libvirt_xml_add(libvirt_xml_add(build->devices, "memballoon", "model", "virtio", NULL), "stats", "period", "5",
                     NULL);
@@ -211,17 +211,17 @@ static void write_parts(libvirt_build *build, const cJSON *spec) {
 static int write_spec(libvirt_build *build, const cJSON *spec, vmctl_error **err) {
     int code = check_whole(build, spec, err);
     if (code == 0)
-        code = libvirt_memory_write(build, libvirt_json_get(spec, "memory"), err);
+        code = libvirt_memory_write(build, vmc_json_key(spec, "memory"), err);
     if (code < 0)
         return code;
     write_skeleton(build);
-    code = libvirt_cpus_write(build, libvirt_json_get(spec, "cpus"), err);
-    if (code == 0 && libvirt_json_integer(libvirt_json_get(spec, "memory"), "max", 0))
-        code = libvirt_memory_write(build, libvirt_json_get(spec, "memory"), err); /* its cell has all CPUs */
+    code = libvirt_cpus_write(build, vmc_json_key(spec, "cpus"), err);
+    if (code == 0 && vmc_json_integer(vmc_json_key(spec, "memory"), "max", 0))
+        code = libvirt_memory_write(build, vmc_json_key(spec, "memory"), err); /* its cell has all CPUs */
     build->devices = libvirt_xml_add(build->domain, "devices", NULL);
-    const cJSON *firmware = libvirt_json_get(spec, "firmware");
-    LIBVIRT_AUTO_JSON *uefi = NULL;
-    if (!libvirt_json_get(firmware, "type") && strcmp(build->arch, "aarch64") == 0) {
+    const cJSON *firmware = vmc_json_key(spec, "firmware");
+    VMC_AUTO_JSON *uefi = NULL;
+    if (!vmc_json_key(firmware, "type") && strcmp(build->arch, "aarch64") == 0) {
         uefi = firmware ? cJSON_Duplicate(firmware, true) : cJSON_CreateObject();
         cJSON_AddStringToObject(uefi, "type", "uefi"); /* there is no other firmware for it */
         firmware = uefi;
@@ -231,19 +231,19 @@ static int write_spec(libvirt_build *build, const cJSON *spec, vmctl_error **err
     if (code == 0)
         code = write_devices(build, spec, err);
     if (code == 0)
-        code = libvirt_boot_write(build, libvirt_json_get(spec, "boot"), err);
+        code = libvirt_boot_write(build, vmc_json_key(spec, "boot"), err);
     if (code < 0)
         return code;
-    if (!libvirt_json_get(libvirt_json_get(spec, "boot"), "order"))
+    if (!vmc_json_key(vmc_json_key(spec, "boot"), "order"))
         libvirt_boot_default(build);
     write_parts(build, spec);
     code = write_display(build, spec, err);
     if (code < 0)
         return code;
-    const cJSON *own = libvirt_json_get(spec, "libvirt");
-    const char *patch = libvirt_json_string(own, "xmlPatch", NULL);
-    if (cJSON_GetArraySize(libvirt_json_get(own, "qemuArgs")) > 0)
-        libvirt_qemu_args_write(build, libvirt_json_get(own, "qemuArgs"));
+    const cJSON *own = vmc_json_key(spec, "libvirt");
+    const char *patch = vmc_json_string(own, "xmlPatch", NULL);
+    if (cJSON_GetArraySize(vmc_json_key(own, "qemuArgs")) > 0)
+        libvirt_qemu_args_write(build, vmc_json_key(own, "qemuArgs"));
     return patch ? libvirt_patch(build, patch, err) : 0;
 }
 
@@ -275,7 +275,7 @@ static void name_origins(const vmctl_spec *spec, cJSON *disks) {
             VMC_AUTO_FREE char *path = vmc_printf("disks[%zu].%s", i, keys[k]);
             const char *url = vmc_spec_origin(spec, path);
             if (url)
-                libvirt_json_put(disk, keys[k], *url ? cJSON_CreateString(url) : NULL);
+                vmc_json_put(disk, keys[k], *url ? cJSON_CreateString(url) : NULL);
         }
         i++;
     }
@@ -290,24 +290,24 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
     libvirt_build build = {.doc = doc, .plan = plan, .host = plan->host, .fresh = true, .root = vmctl_spec_root(spec)};
     build.domain = xmlNewDocNode(doc, NULL, (const xmlChar *)"domain", NULL);
     xmlDocSetRootElement(doc, build.domain);
-    LIBVIRT_AUTO_JSON *want = libvirt_json_of_node(build.root, true);
-    LIBVIRT_AUTO_JSON *written = libvirt_json_of_node(build.root, false);
+    VMC_AUTO_JSON *want = libvirt_json_of_node(build.root, true);
+    VMC_AUTO_JSON *written = libvirt_json_of_node(build.root, false);
     build.test = plan->test_driver;
-    build.arch = libvirt_json_string(want, "arch", build.host && build.host->arch ? build.host->arch : "x86_64");
-    build.machine = libvirt_json_string(want, "machine", default_machine(build.arch));
-    build.guest = libvirt_json_string(want, "guest", "linux");
+    build.arch = vmc_json_string(want, "arch", build.host && build.host->arch ? build.host->arch : "x86_64");
+    build.machine = vmc_json_string(want, "machine", default_machine(build.arch));
+    build.guest = vmc_json_string(want, "guest", "linux");
     build.kvm = build.host && build.host->kvm;
     look_at_machine(&build);
 
     libvirt_xml_add_text(build.domain, "name", vmctl_spec_name(spec) ? vmctl_spec_name(spec) : "");
     if (plan->uuid)
         libvirt_xml_add_text(build.domain, "uuid", plan->uuid);
-    const char *description = libvirt_json_string(want, "description", NULL);
+    const char *description = vmc_json_string(want, "description", NULL);
     if (description)
         libvirt_xml_add_text(build.domain, "description", description);
     if (plan->marker) {
         libvirt_marker_write(&build, plan->marker);
-        libvirt_marker_labels(&build, libvirt_json_get(want, "labels"));
+        libvirt_marker_labels(&build, vmc_json_key(want, "labels"));
         if (plan->serial_log)
             libvirt_marker_file(&build, NULL, plan->serial_log, NULL);
         for (size_t i = 0; plan->own_files && i < plan->own_files->count; i++)
@@ -317,7 +317,7 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
     if (code < 0)
         return code;
     if (plan->marker) {
-        if (!libvirt_json_get(written, "accel"))
+        if (!vmc_json_key(written, "accel"))
             cJSON_AddStringToObject(written, "accel", "auto"); /* the same spec may find KVM elsewhere */
         name_origins(spec, cJSON_GetObjectItemCaseSensitive(written, "disks"));
         libvirt_keys_write(&build, written);

@@ -97,9 +97,9 @@ static cJSON *laid_over(const virtualbox_changing *ch, bool all) {
     for (size_t i = 0; i < ch->count; i++) {
         const virtualbox_step *step = &ch->steps[i];
         if (all || step->effect == VMCTL_EFFECT_NOW)
-            virtualbox_json_lay(
-                json, step->change->action, step->change->path,
-                step->change->action == VMCTL_CHANGE_REMOVE ? NULL : virtualbox_json_of_node(step->change->want));
+            virtualbox_json_lay(json, step->change->action, step->change->path,
+                                step->change->action == VMCTL_CHANGE_REMOVE ? NULL
+                                                                            : vmc_json_of_node(step->change->want));
     }
     return json;
 }
@@ -113,12 +113,12 @@ static void note_pending(virtualbox_changing *ch) {
         bool waits = virtualbox_pending_find(marker, step->change->path) != NULL;
         if (step->effect != VMCTL_EFFECT_AT_RESTART && !description && !waits)
             continue;
-        cJSON *value = step->change->action == VMCTL_CHANGE_REMOVE ? NULL : virtualbox_json_of_node(step->change->want);
+        cJSON *value = step->change->action == VMCTL_CHANGE_REMOVE ? NULL : vmc_json_of_node(step->change->want);
         if (step->volume) {
             static const char *const made[] = {"image", "size", "format", "pool"};
             for (size_t k = 0; k < sizeof made / sizeof made[0]; k++)
-                virtualbox_json_put(value, made[k], NULL);
-            virtualbox_json_put(value, "volume", cJSON_CreateString(step->volume));
+                vmc_json_put(value, made[k], NULL);
+            vmc_json_put(value, "volume", cJSON_CreateString(step->volume));
         }
         virtualbox_pending_put(marker, step->change->action, step->change->path, value);
     }
@@ -129,12 +129,12 @@ static void drop_settled(virtualbox_changing *ch) {
     cJSON *all = cJSON_GetObjectItemCaseSensitive(ch->files.marker, "pending");
     cJSON *next = NULL;
     for (cJSON *entry = all ? all->child : NULL; entry; entry = next) {
-        const cJSON *value = virtualbox_json_get(entry, "value");
-        VIRTUALBOX_AUTO_JSON *laid = cJSON_Duplicate(ch->shown, true);
+        const cJSON *value = vmc_json_key(entry, "value");
+        VMC_AUTO_JSON *laid = cJSON_Duplicate(ch->shown, true);
         next = entry->next;
-        if (strcmp(virtualbox_json_string(entry, "action", ""), "set") != 0)
+        if (strcmp(vmc_json_string(entry, "action", ""), "set") != 0)
             continue;
-        virtualbox_json_lay(laid, VMCTL_CHANGE_SET, virtualbox_json_string(entry, "path", ""),
+        virtualbox_json_lay(laid, VMCTL_CHANGE_SET, vmc_json_string(entry, "path", ""),
                             value ? cJSON_Duplicate(value, true) : NULL);
         if (cJSON_Compare(laid, ch->shown, true))
             cJSON_Delete(cJSON_DetachItemViaPointer(all, entry));
@@ -148,10 +148,10 @@ static void note_texts(virtualbox_changing *ch) {
     for (size_t i = 0; i < ch->count; i++) {
         const virtualbox_step *step = &ch->steps[i];
         if (strcmp(step->list, "labels") == 0) {
-            if (!virtualbox_json_get(marker, "labels"))
+            if (!vmc_json_key(marker, "labels"))
                 cJSON_AddObjectToObject(marker, "labels");
             virtualbox_json_lay(marker, VMCTL_CHANGE_SET, step->change->path,
-                                step->change->want ? virtualbox_json_of_node(step->change->want) : NULL);
+                                step->change->want ? vmc_json_of_node(step->change->want) : NULL);
         } else if (strcmp(step->list, "lifetime") == 0) {
             virtualbox_marker_lifetime(marker, vmctl_node_integer(step->change->want, NULL, 0) / 1000);
         }
@@ -221,8 +221,8 @@ static int note_all(virtualbox_changing *ch, vmctl_error **err) {
     note_pending(ch);
     drop_settled(ch);
     note_texts(ch);
-    VIRTUALBOX_AUTO_JSON *shown = virtualbox_machine_json(after, ch->files.marker, false);
-    VIRTUALBOX_AUTO_JSON *want = laid_over(ch, false);
+    VMC_AUTO_JSON *shown = virtualbox_machine_json(after, ch->files.marker, false);
+    VMC_AUTO_JSON *want = laid_over(ch, false);
     vboxmanage_machine_free(after);
     virtualbox_marker_keep(ch->files.marker, shown, want);
     if (cJSON_Compare(ch->files.marker, ch->scene.marker, true))
@@ -340,9 +340,9 @@ static int prepare(virtualbox_changing *ch, vmctl_error **err) {
         code = virtualbox_step_settle(ch, &ch->steps[i], err);
     if (code == 0)
         code = check_live(ch, err);
-    VIRTUALBOX_AUTO_JSON *want = code == 0 ? laid_over(ch, true) : NULL;
+    VMC_AUTO_JSON *want = code == 0 ? laid_over(ch, true) : NULL;
     if (code == 0)
-        code = virtualbox_json_to_spec(want, &ch->wanted, err);
+        code = vmc_json_to_spec(want, &ch->wanted, err);
     if (code < 0)
         return code;
     ch->p.spec = ch->wanted;
@@ -386,18 +386,18 @@ int virtualbox_changing_run(virtualbox_changing *ch, const vmctl_diff *diff, boo
 
 int virtualbox_pending_make(virtualbox_conn *conn, virtualbox_vm *vm, const vboxmanage_machine *machine,
                             const vmc_deadline *deadline, vmctl_error **err) {
-    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
-    if (!virtualbox_json_get(marker, "pending") || machine->state_file)
+    VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
+    if (!vmc_json_key(marker, "pending") || machine->state_file)
         return 0;
-    VIRTUALBOX_AUTO_JSON *have = virtualbox_machine_json(machine, marker, true);
-    VIRTUALBOX_AUTO_JSON *want = cJSON_Duplicate(have, true);
+    VMC_AUTO_JSON *have = virtualbox_machine_json(machine, marker, true);
+    VMC_AUTO_JSON *want = cJSON_Duplicate(have, true);
     virtualbox_pending_lay(marker, machine, false, want);
     vmctl_spec *specs[2] = {NULL, NULL};
     vmctl_diff *diff = NULL;
     const vmctl_diff_options rules = {.size = sizeof rules, .prune = true, .all = true};
-    int code = virtualbox_json_to_spec(have, &specs[0], err);
+    int code = vmc_json_to_spec(have, &specs[0], err);
     if (code == 0)
-        code = virtualbox_json_to_spec(want, &specs[1], err);
+        code = vmc_json_to_spec(want, &specs[1], err);
     if (code == 0)
         code = vmctl_spec_diff(specs[0], specs[1], &rules, &diff, err);
     virtualbox_changing ch = {0};
@@ -419,7 +419,7 @@ int virtualbox_pending_make(virtualbox_conn *conn, virtualbox_vm *vm, const vbox
 int virtualbox_changing_ready(virtualbox_changing *ch, virtualbox_conn *conn, virtualbox_vm *vm,
                               const vmc_deadline *deadline, vmctl_error **err) {
     int code = virtualbox_changing_open(ch, conn, vm, deadline, err);
-    if (code < 0 || ch->fixed || !virtualbox_json_get(ch->scene.marker, "pending"))
+    if (code < 0 || ch->fixed || !vmc_json_key(ch->scene.marker, "pending"))
         return code;
     code = virtualbox_pending_make(conn, vm, ch->scene.machine, deadline, err);
     virtualbox_changing_close(ch);

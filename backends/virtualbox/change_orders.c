@@ -723,7 +723,7 @@ static int plan_add(virtualbox_changing *ch, virtualbox_step *step, vmctl_error 
         VMC_AUTO_STRV ignored = {0};
         if (step->effect == VMCTL_EFFECT_NOW)
             return add_nic(ch, step->change->want, err);
-        VIRTUALBOX_AUTO_JSON *nobody = cJSON_CreateObject();
+        VMC_AUTO_JSON *nobody = cJSON_CreateObject();
         int code = virtualbox_check_nat_network(ch->scene.conn, step->change->want, ch->scene.deadline, err);
         return code < 0 ? code : virtualbox_plan_nic(step->change->want, 0, &ignored, nobody, err);
     }

@@ -298,9 +298,9 @@ static void begin_marker(cloning *c) {
     static const char *const taken_over[] = {"labels", "devices", "keys"};
     c->kept = virtualbox_marker_new(c->marker);
     for (size_t i = 0; i < sizeof taken_over / sizeof taken_over[0]; i++) {
-        const cJSON *value = virtualbox_json_get(c->scene.marker, taken_over[i]);
+        const cJSON *value = vmc_json_key(c->scene.marker, taken_over[i]);
         if (value)
-            virtualbox_json_put(c->kept, taken_over[i], cJSON_Duplicate(value, true));
+            vmc_json_put(c->kept, taken_over[i], cJSON_Duplicate(value, true));
     }
 }
 
@@ -314,7 +314,7 @@ static void note_files(cloning *c) {
         if (strncmp(base->location, c->folder, length) == 0 && base->location[length] == '/')
             virtualbox_marker_file(c->kept, base->location + length + 1);
         else if (base != medium)
-            virtualbox_json_put(c->kept, "linked", cJSON_CreateTrue());
+            vmc_json_put(c->kept, "linked", cJSON_CreateTrue());
     }
 }
 

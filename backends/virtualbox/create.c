@@ -104,16 +104,16 @@ static int keep_keys(virtualbox_conn *conn, const virtualbox_vm *vm, virtualbox_
     int code = virtualbox_load(conn, vm, deadline, &machine, err);
     if (code < 0)
         return code;
-    VIRTUALBOX_AUTO_JSON *shown = virtualbox_machine_json(machine, plan->marker, false);
-    VIRTUALBOX_AUTO_JSON *want = virtualbox_json_of_node(vmctl_spec_root(spec));
+    VMC_AUTO_JSON *shown = virtualbox_machine_json(machine, plan->marker, false);
+    VMC_AUTO_JSON *want = vmc_json_of_node(vmctl_spec_root(spec));
     vboxmanage_machine_free(machine);
     cJSON *disk;
     int index = 0;
-    cJSON_ArrayForEach(disk, virtualbox_json_get(want, "disks")) {
+    cJSON_ArrayForEach(disk, vmc_json_key(want, "disks")) {
         VMC_AUTO_FREE char *path = vmc_printf("disks[%d].image", index++);
         const char *origin = vmc_spec_origin(spec, path);
         if (origin)
-            virtualbox_json_put(disk, "image", cJSON_CreateString(origin));
+            vmc_json_put(disk, "image", cJSON_CreateString(origin));
     }
     virtualbox_marker_keep(plan->marker, shown, want);
     VMC_AUTO_STRV create = {0};
@@ -218,7 +218,7 @@ int virtualbox_render(void *opaque, const vmctl_spec *spec, const vmctl_call *ca
     int code = virtualbox_plan_make(opaque, spec, &nobody, &deadline, &plan, err);
     if (code < 0)
         return code;
-    virtualbox_json_put(plan.marker, "created", NULL); /* nothing is made by showing it */
+    vmc_json_put(plan.marker, "created", NULL); /* nothing is made by showing it */
     VMC_AUTO_STRV create = {0};
     VMC_AUTO_STRV mark = {0};
     vmc_str text = {0};

@@ -195,23 +195,21 @@ static void gather(gathering *g) {
 static void add_pending(gathering *g, const char *list, const cJSON *item) {
     bool disk = strcmp(list, "disks") == 0;
     bool nic = strcmp(list, "networks") == 0;
-    const char *medium = virtualbox_json_string(item, "cdrom", NULL);
-    const char *volume = virtualbox_json_string(item, "volume", NULL);
+    const char *medium = vmc_json_string(item, "cdrom", NULL);
+    const char *volume = vmc_json_string(item, "volume", NULL);
     vmctl_device *device = next_device(g, disk && medium ? VMCTL_DEVICE_CDROM
                                           : disk         ? VMCTL_DEVICE_DISK
                                           : nic          ? VMCTL_DEVICE_NIC
                                                          : VMCTL_DEVICE_SHARE);
-    device->name = virtualbox_json_string(item, "name", NULL);
+    device->name = vmc_json_string(item, "name", NULL);
     device->pending = true;
-    device->type = nic ? virtualbox_json_string(item, "type", "nat") : NULL;
-    device->bus = disk  ? virtualbox_json_string(item, "bus", "sata")
-                  : nic ? virtualbox_json_string(item, "model", "virtio")
-                        : NULL;
-    device->mac = nic ? virtualbox_json_string(item, "mac", NULL) : NULL;
+    device->type = nic ? vmc_json_string(item, "type", "nat") : NULL;
+    device->bus = disk ? vmc_json_string(item, "bus", "sata") : nic ? vmc_json_string(item, "model", "virtio") : NULL;
+    device->mac = nic ? vmc_json_string(item, "mac", NULL) : NULL;
     device->source = medium   ? medium
                      : volume ? volume
-                     : nic    ? virtualbox_json_string(item, "source", NULL)
-                              : virtualbox_json_string(item, "path", NULL);
+                     : nic    ? vmc_json_string(item, "source", NULL)
+                              : vmc_json_string(item, "path", NULL);
     if (!volume)
         return;
     const char *dot = strrchr(volume, '.');
@@ -222,15 +220,15 @@ static void add_pending(gathering *g, const char *list, const cJSON *item) {
 
 static void gather_pending(gathering *g) {
     const cJSON *entry;
-    cJSON_ArrayForEach(entry, virtualbox_json_get(g->marker, "pending")) {
-        const char *action = virtualbox_json_string(entry, "action", "");
-        const char *path = virtualbox_json_string(entry, "path", "");
+    cJSON_ArrayForEach(entry, vmc_json_key(g->marker, "pending")) {
+        const char *action = vmc_json_string(entry, "action", "");
+        const char *path = vmc_json_string(entry, "path", "");
         const char *dot = strchr(path, '.');
         if (!dot || strcmp(action, "set") == 0)
             continue;
         VMC_AUTO_FREE char *list = vmc_strndup(path, (size_t)(dot - path));
         if (strcmp(action, "add") == 0)
-            add_pending(g, list, virtualbox_json_get(entry, "value"));
+            add_pending(g, list, vmc_json_key(entry, "value"));
         for (size_t i = 0; strcmp(action, "remove") == 0 && i < g->count; i++)
             if (vmc_str_eq(g->devices[i].name, dot + 1))
                 g->devices[i].leaving = true;
@@ -240,7 +238,7 @@ static void gather_pending(gathering *g) {
 /* --- filters and delivery -------------------------------------------------------------------------------------- */
 
 static bool has_label(const cJSON *marker, const vmctl_label *label) {
-    return vmc_str_eq(virtualbox_json_string(virtualbox_json_get(marker, "labels"), label->key, NULL), label->value);
+    return vmc_str_eq(vmc_json_key_string(vmc_json_key(marker, "labels"), label->key), label->value);
 }
 
 static bool is_wanted(const vmctl_list_options *options, const vboxmanage_machine *m, const cJSON *marker,
@@ -251,7 +249,7 @@ static bool is_wanted(const vmctl_list_options *options, const vboxmanage_machin
         return false;
     if (options->states && !(options->states & (1u << state)))
         return false;
-    if (options->owner && !vmc_str_eq(options->owner, virtualbox_json_string(marker, "owner", NULL)))
+    if (options->owner && !vmc_str_eq(options->owner, vmc_json_string(marker, "owner", NULL)))
         return false;
     for (size_t i = 0; i < options->label_count; i++)
         if (!has_label(marker, &options->labels[i]))
@@ -262,15 +260,15 @@ static bool is_wanted(const vmctl_list_options *options, const vboxmanage_machin
 static void add_marker(vmctl_vm_info *info, const vboxmanage_machine *m, const cJSON *marker, vmctl_label *labels,
                        size_t most) {
     info->managed = virtualbox_marker_is_made(marker);
-    info->owner = virtualbox_json_string(marker, "owner", NULL);
-    info->run = virtualbox_json_string(marker, "run", NULL);
+    info->owner = vmc_json_string(marker, "owner", NULL);
+    info->run = vmc_json_string(marker, "run", NULL);
     info->created = virtualbox_marker_time(marker, "created");
     info->expires = virtualbox_marker_time(marker, "expires");
     const cJSON *waits = virtualbox_pending_find(marker, "description");
-    const char *description = waits ? virtualbox_json_string(waits, "value", "") : m->description;
+    const char *description = waits ? vmc_json_string(waits, "value", "") : m->description;
     info->description = description && *description ? description : NULL;
     const cJSON *label;
-    cJSON_ArrayForEach(label, virtualbox_json_get(marker, "labels")) {
+    cJSON_ArrayForEach(label, vmc_json_key(marker, "labels")) {
         if (cJSON_IsString(label) && info->label_count < most)
             labels[info->label_count++] = (vmctl_label){label->string, label->valuestring};
     }
@@ -298,7 +296,7 @@ static size_t add_addresses(gathering *g, const virtualbox_told *told, vmctl_add
 int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, const char *reason,
                              const virtualbox_told *told, unsigned facts, const vmctl_list_options *options,
                              vmctl_vm_info_fn each, void *user) {
-    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(m);
+    VMC_AUTO_JSON *marker = virtualbox_marker_read(m);
     if (!is_wanted(options, m, marker, state))
         return 0;
     vmctl_label labels[64];

@@ -24,7 +24,7 @@ static const char *waiting(const virtualbox_scene *scene, const char *name) {
         VMC_AUTO_FREE char *path = vmc_printf("%s.%s", lists[i], name);
         const cJSON *entry = virtualbox_pending_find(scene->marker, path);
         if (entry)
-            return virtualbox_json_string(entry, "action", NULL);
+            return vmc_json_string(entry, "action", NULL);
     }
     return NULL;
 }

@@ -137,10 +137,10 @@ int virtualbox_spec(void *opaque, void *handle, const vmctl_call *call, vmctl_sp
     int code = virtualbox_load(opaque, handle, &deadline, &machine, err);
     if (code < 0)
         return code;
-    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
-    VIRTUALBOX_AUTO_JSON *json = virtualbox_machine_json(machine, marker, true);
+    VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
+    VMC_AUTO_JSON *json = virtualbox_machine_json(machine, marker, true);
     virtualbox_pending_lay(marker, machine, true, json);
-    code = virtualbox_json_to_spec(json, out, err);
+    code = vmc_json_to_spec(json, out, err);
     vboxmanage_machine_free(machine);
     return code;
 }

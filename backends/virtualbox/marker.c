@@ -6,16 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-const char *virtualbox_json_string(const cJSON *json, const char *key, const char *fallback) {
-    const char *value = vmc_json_key_string(json, key);
-    return value ? value : fallback;
-}
-
-static cJSON *ensure(cJSON *json, const char *key) {
-    cJSON *map = cJSON_GetObjectItemCaseSensitive(json, key);
-    return map ? map : cJSON_AddObjectToObject(json, key);
-}
-
 /* --- the marker ------------------------------------------------------------------------------------------------ */
 
 static cJSON *time_json(int64_t seconds) {
@@ -29,7 +19,7 @@ static cJSON *time_json(int64_t seconds) {
 
 int64_t virtualbox_marker_time(const cJSON *marker, const char *key) {
     struct tm parts = {0};
-    const char *text = virtualbox_json_string(marker, key, NULL);
+    const char *text = vmc_json_string(marker, key, NULL);
     const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts) : NULL;
     return end && !*end ? (int64_t)timegm(&parts) : 0;
 }
@@ -38,7 +28,7 @@ void virtualbox_marker_lifetime(cJSON *marker, int64_t seconds) {
     int64_t from = virtualbox_marker_time(marker, "created");
     if (!from && seconds)
         from = (int64_t)time(NULL);
-    virtualbox_json_put(marker, "expires", seconds ? time_json(from + seconds) : NULL);
+    vmc_json_put(marker, "expires", seconds ? time_json(from + seconds) : NULL);
 }
 
 cJSON *virtualbox_marker_read(const vboxmanage_machine *machine) {
@@ -52,7 +42,7 @@ cJSON *virtualbox_marker_read(const vboxmanage_machine *machine) {
 }
 
 bool virtualbox_marker_is_made(const cJSON *marker) {
-    return virtualbox_json_get(marker, "created") != NULL;
+    return vmc_json_key(marker, "created") != NULL;
 }
 
 cJSON *virtualbox_marker_new(const vmctl_marker *marker) {
@@ -69,28 +59,28 @@ cJSON *virtualbox_marker_new(const vmctl_marker *marker) {
 }
 
 static const cJSON *device_of(const cJSON *marker, const char *place) {
-    return virtualbox_json_get(virtualbox_json_get(marker, "devices"), place);
+    return vmc_json_key(vmc_json_key(marker, "devices"), place);
 }
 
 const char *virtualbox_marker_name(const cJSON *marker, const char *place, const char *fallback) {
-    return virtualbox_json_string(device_of(marker, place), "name", fallback);
+    return vmc_json_string(device_of(marker, place), "name", fallback);
 }
 
 const char *virtualbox_marker_type(const cJSON *marker, const char *place) {
-    return virtualbox_json_string(device_of(marker, place), "type", NULL);
+    return vmc_json_string(device_of(marker, place), "type", NULL);
 }
 
 void virtualbox_marker_device(cJSON *marker, const char *place, const char *name, const char *type) {
-    cJSON *devices = ensure(marker, "devices");
+    cJSON *devices = vmc_json_map(marker, "devices");
     cJSON *device = name ? cJSON_CreateObject() : NULL;
     if (!device) {
-        virtualbox_json_put(devices, place, NULL);
+        vmc_json_put(devices, place, NULL);
         return;
     }
     cJSON_AddStringToObject(device, "name", name);
     if (type)
         cJSON_AddStringToObject(device, "type", type);
-    virtualbox_json_put(devices, place, device);
+    vmc_json_put(devices, place, device);
 }
 
 void virtualbox_marker_file(cJSON *marker, const char *name) {
@@ -102,7 +92,7 @@ void virtualbox_marker_file(cJSON *marker, const char *name) {
 
 bool virtualbox_marker_owns(const cJSON *marker, const vboxmanage_machine *machine, const char *path) {
     const cJSON *file;
-    cJSON_ArrayForEach(file, virtualbox_json_get(marker, "files")) {
+    cJSON_ArrayForEach(file, vmc_json_key(marker, "files")) {
         if (!cJSON_IsString(file))
             continue;
         VMC_AUTO_FREE char *whole = vmc_path_absolute(machine->folder, file->valuestring);
@@ -113,9 +103,9 @@ bool virtualbox_marker_owns(const cJSON *marker, const vboxmanage_machine *machi
 }
 
 void virtualbox_marker_keep(cJSON *marker, const cJSON *shown, const cJSON *want) {
-    virtualbox_json_put(marker, "keys", vmc_kept_of(shown, want));
+    vmc_json_put(marker, "keys", vmc_kept_of(shown, want));
 }
 
 void virtualbox_marker_restore(const cJSON *marker, cJSON *shown) {
-    vmc_kept_restore(virtualbox_json_get(marker, "keys"), shown);
+    vmc_kept_restore(vmc_json_key(marker, "keys"), shown);
 }

@@ -13,20 +13,9 @@
 
 #include "backends/shared/json.h"
 #include "drivers/vboxmanage/settings.h"
-#include <cjson/cJSON.h>
 #include <vmctl/backend.h>
 
 #define VIRTUALBOX_MARKER "vmctl.marker"
-
-/* As this backend calls what all have (backends/shared/json.h). */
-#define virtualbox_json_free    vmc_json_free
-#define VIRTUALBOX_AUTO_JSON    VMC_AUTO_JSON
-#define virtualbox_json_get     vmc_json_key
-#define virtualbox_json_put     vmc_json_put
-#define virtualbox_json_of_node vmc_json_of_node
-#define virtualbox_json_to_spec vmc_json_to_spec
-/* Of one key, which may have dots in it. */
-const char *virtualbox_json_string(const cJSON *json, const char *key, const char *fallback);
 
 /* The VM's marker; an empty object where it has none. Never NULL; cJSON_Delete. */
 cJSON *virtualbox_marker_read(const vboxmanage_machine *machine);

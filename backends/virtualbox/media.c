@@ -134,7 +134,7 @@ static bool is_inside(const vboxmanage_machine *machine, const char *path) {
 
 bool virtualbox_medium_linked(const cJSON *marker, const vboxmanage_machine *machine, const vboxmanage_medium *medium) {
     const vboxmanage_medium *base = vboxmanage_base_of(machine, medium);
-    return base && base != medium && cJSON_IsTrue(virtualbox_json_get(marker, "linked")) &&
+    return base && base != medium && cJSON_IsTrue(vmc_json_key(marker, "linked")) &&
            is_inside(machine, medium->location) && !is_inside(machine, base->location);
 }
 

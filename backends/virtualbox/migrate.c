@@ -92,17 +92,17 @@ static int copy_files(const moving *m, vmctl_error **err) {
 
 /* Its own disks stay in the source's folder, so that the marker names them whole. */
 static char *marker_there(const moving *m) {
-    VIRTUALBOX_AUTO_JSON *marker = cJSON_Duplicate(m->scene.marker, true);
+    VMC_AUTO_JSON *marker = cJSON_Duplicate(m->scene.marker, true);
     cJSON *files = cJSON_CreateArray();
     const cJSON *file;
-    cJSON_ArrayForEach(file, virtualbox_json_get(marker, "files")) {
+    cJSON_ArrayForEach(file, vmc_json_key(marker, "files")) {
         if (!cJSON_IsString(file))
             continue;
         VMC_AUTO_FREE char *whole = vmc_path_absolute(m->scene.machine->folder, file->valuestring);
         VMC_AUTO_FREE char *there = place_medium(whole, (void *)m);
         cJSON_AddItemToArray(files, cJSON_CreateString(there ? file->valuestring : whole));
     }
-    virtualbox_json_put(marker, "files", files);
+    vmc_json_put(marker, "files", files);
     return cJSON_PrintUnformatted(marker);
 }
 
@@ -338,7 +338,7 @@ int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadli
     if (code == 0)
         code = virtualbox_unregister(conn, vm, machine, false, deadline, err);
     if (code == 0) {
-        VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
+        VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
         virtualbox_remove_left(machine, marker);
         virtualbox_tell(conn, VMCTL_EVENT_DELETED, vm, VMCTL_STATE_UNKNOWN, NULL);
     }

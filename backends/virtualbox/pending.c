@@ -9,7 +9,7 @@ static const char *const actions[] = {
     [VMCTL_CHANGE_ADD] = "add", [VMCTL_CHANGE_REMOVE] = "remove", [VMCTL_CHANGE_SET] = "set"};
 
 static vmctl_change_action action_of(const cJSON *entry) {
-    const char *word = virtualbox_json_string(entry, "action", "set");
+    const char *word = vmc_json_string(entry, "action", "set");
     return strcmp(word, "add") == 0      ? VMCTL_CHANGE_ADD
            : strcmp(word, "remove") == 0 ? VMCTL_CHANGE_REMOVE
                                          : VMCTL_CHANGE_SET;
@@ -18,28 +18,28 @@ static vmctl_change_action action_of(const cJSON *entry) {
 size_t virtualbox_pending_count(const cJSON *marker) {
     size_t count = 0;
     const cJSON *entry;
-    cJSON_ArrayForEach(entry, virtualbox_json_get(marker, "pending")) {
-        count += strcmp(virtualbox_json_string(entry, "path", ""), "description") != 0;
+    cJSON_ArrayForEach(entry, vmc_json_key(marker, "pending")) {
+        count += strcmp(vmc_json_string(entry, "path", ""), "description") != 0;
     }
     return count;
 }
 
 bool virtualbox_pending_any(const vboxmanage_machine *machine) {
-    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
-    return virtualbox_json_get(marker, "pending") != NULL;
+    VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
+    return vmc_json_key(marker, "pending") != NULL;
 }
 
 const cJSON *virtualbox_pending_find(const cJSON *marker, const char *path) {
     const cJSON *entry;
-    cJSON_ArrayForEach(entry, virtualbox_json_get(marker, "pending")) {
-        if (strcmp(virtualbox_json_string(entry, "path", ""), path) == 0)
+    cJSON_ArrayForEach(entry, vmc_json_key(marker, "pending")) {
+        if (strcmp(vmc_json_string(entry, "path", ""), path) == 0)
             return entry;
     }
     return NULL;
 }
 
 void virtualbox_pending_clear(cJSON *marker) {
-    virtualbox_json_put(marker, "pending", NULL);
+    vmc_json_put(marker, "pending", NULL);
 }
 
 void virtualbox_pending_put(cJSON *marker, vmctl_change_action action, const char *path, cJSON *value) {
@@ -91,7 +91,7 @@ static void lay_item(cJSON *spec, vmctl_change_action action, const char *path, 
         cJSON_Delete(value);
         cJSON_Delete(cJSON_DetachItemViaPointer(list, item));
     } else if (action == VMCTL_CHANGE_SET && item && last) {
-        virtualbox_json_put(item, last + 1, value);
+        vmc_json_put(item, last + 1, value);
     } else {
         cJSON_Delete(value);
     }
@@ -110,34 +110,34 @@ void virtualbox_json_lay(cJSON *spec, vmctl_change_action action, const char *pa
         bool open = strcmp(key, "labels") == 0 || strcmp(key, "modifyvm") == 0 || strcmp(key, "extraData") == 0;
         cJSON *child = cJSON_GetObjectItemCaseSensitive(map, key);
         if (!cJSON_IsObject(child)) {
-            virtualbox_json_put(map, key, cJSON_CreateObject());
+            vmc_json_put(map, key, cJSON_CreateObject());
             child = cJSON_GetObjectItemCaseSensitive(map, key);
         }
         map = child;
         path += length + 1;
         length = open ? strlen(path) : strcspn(path, ".");
     }
-    virtualbox_json_put(map, path, value);
+    vmc_json_put(map, path, value);
 }
 
 /* As get -o spec tells a disk that was made for the VM. */
 static void show_own(const cJSON *marker, const vboxmanage_machine *machine, cJSON *disk) {
-    const char *volume = virtualbox_json_string(disk, "volume", NULL);
+    const char *volume = vmc_json_string(disk, "volume", NULL);
     if (!volume || !virtualbox_marker_owns(marker, machine, volume))
         return;
     const char *dot = strrchr(volume, '.');
     VMC_AUTO_FREE char *size = vmc_format_size((long long)virtualbox_image_bytes(volume));
     cJSON *format = dot ? cJSON_CreateString(dot + 1) : NULL;
-    virtualbox_json_put(disk, "size", cJSON_CreateString(size));
-    virtualbox_json_put(disk, "format", format);
-    virtualbox_json_put(disk, "volume", NULL);
+    vmc_json_put(disk, "size", cJSON_CreateString(size));
+    vmc_json_put(disk, "format", format);
+    vmc_json_put(disk, "volume", NULL);
 }
 
 void virtualbox_pending_lay(const cJSON *marker, const vboxmanage_machine *machine, bool shown, cJSON *spec) {
     const cJSON *entry;
-    cJSON_ArrayForEach(entry, virtualbox_json_get(marker, "pending")) {
-        const char *path = virtualbox_json_string(entry, "path", "");
-        const cJSON *value = virtualbox_json_get(entry, "value");
+    cJSON_ArrayForEach(entry, vmc_json_key(marker, "pending")) {
+        const char *path = vmc_json_string(entry, "path", "");
+        const cJSON *value = vmc_json_key(entry, "value");
         cJSON *copy = value ? cJSON_Duplicate(value, true) : NULL;
         if (shown && copy && action_of(entry) == VMCTL_CHANGE_ADD && vmc_starts_with(path, "disks."))
             show_own(marker, machine, copy);

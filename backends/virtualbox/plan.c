@@ -152,9 +152,9 @@ static int plan_all(virtualbox_planning *p, const vmctl_marker *marker, vmctl_er
     if (code < 0)
         return code;
     plan->marker = virtualbox_marker_new(marker);
-    cJSON *labels = virtualbox_json_of_node(vmctl_node_get(p->root, "labels"));
+    cJSON *labels = vmc_json_of_node(vmctl_node_get(p->root, "labels"));
     if (labels)
-        virtualbox_json_put(plan->marker, "labels", labels);
+        vmc_json_put(plan->marker, "labels", labels);
     virtualbox_add(&p->modify, "modifyvm", plan->id);
     code = virtualbox_plan_disks(p, err);
     if (code == 0)

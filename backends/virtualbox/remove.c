@@ -124,7 +124,7 @@ static int remove_detached(removal *r, vmctl_error **err) {
     int code = 0;
     if (r->options->disks == VMCTL_DELETE_KEEP_DISKS)
         return 0;
-    cJSON_ArrayForEach(file, virtualbox_json_get(r->marker, "files")) {
+    cJSON_ArrayForEach(file, vmc_json_key(r->marker, "files")) {
         if (code < 0 || !cJSON_IsString(file) || !is_disk(file->valuestring))
             continue;
         VMC_AUTO_FREE char *path = vmc_path_absolute(r->machine->folder, file->valuestring);
@@ -143,7 +143,7 @@ static int remove_detached(removal *r, vmctl_error **err) {
 static int remove_files(removal *r, vmctl_error **err) {
     int code = 0;
     const cJSON *file;
-    cJSON_ArrayForEach(file, virtualbox_json_get(r->marker, "files")) {
+    cJSON_ArrayForEach(file, vmc_json_key(r->marker, "files")) {
         if (code < 0 || !cJSON_IsString(file))
             continue;
         VMC_AUTO_FREE char *path = vmc_path_absolute(r->machine->folder, file->valuestring);
@@ -208,7 +208,7 @@ static void remove_folder(const char *folder) {
 void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker) {
     VMC_AUTO_FREE char *logs = vmc_printf("%s/Logs", machine->folder);
     const cJSON *file;
-    cJSON_ArrayForEach(file, virtualbox_json_get(marker, "files")) {
+    cJSON_ArrayForEach(file, vmc_json_key(marker, "files")) {
         VMC_AUTO_FREE char *path = cJSON_IsString(file) ? vmc_path_absolute(machine->folder, file->valuestring) : NULL;
         if (path && !is_disk(path))
             unlink(path);

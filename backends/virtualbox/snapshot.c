@@ -140,7 +140,7 @@ int virtualbox_snapshot_list(void *conn, void *vm, const vmctl_call *call, vmctl
     int code = virtualbox_load(conn, vm, &deadline, &machine, err);
     if (code < 0)
         return code;
-    VIRTUALBOX_AUTO_JSON *marker = virtualbox_marker_read(machine);
+    VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
     for (size_t i = 0; i < machine->snapshot_count; i++)
         if (tell(machine, marker, &machine->snapshots[i], each, user) != 0)
             break;

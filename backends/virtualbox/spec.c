@@ -117,7 +117,7 @@ cJSON *virtualbox_machine_json(const vboxmanage_machine *m, const cJSON *marker,
     cJSON *spec = cJSON_CreateObject();
     cJSON_AddStringToObject(spec, "name", m->name);
     cJSON_AddStringToObject(spec, "backend", "virtualbox");
-    const cJSON *labels = virtualbox_json_get(marker, "labels");
+    const cJSON *labels = vmc_json_key(marker, "labels");
     if (cJSON_GetArraySize(labels) > 0)
         cJSON_AddItemToObject(spec, "labels", cJSON_Duplicate(labels, true));
     put_text(spec, "description", m->description);
