@@ -1,13 +1,13 @@
 /* What is possible here: what the cluster serves and permits, what this user may do, what the VM shows. Changes nothing. */
 #include "change.h"
 
+#include "backends/shared/answer.h"
 #include "gates.h"
 #include <string.h>
 
 typedef struct probing {
     kubevirt_conn *conn;
     const vmc_deadline *deadline;
-    const char *const *features; /* NULL: all */
     vmctl_here_fn each;
     void *user;
     const cJSON *installation; /* NULL: it cannot be read */
@@ -23,13 +23,6 @@ typedef struct finding {
     char *reason;
     const char *remedy;
 } finding;
-
-static bool is_wanted(const probing *p, const char *feature) {
-    for (size_t i = 0; p->features && p->features[i]; i++)
-        if (strcmp(p->features[i], feature) == 0)
-            return true;
-    return !p->features;
-}
 
 /* --- what this user may do --------------------------------------------------------------------------------------------- */
 
@@ -208,7 +201,7 @@ int kubevirt_probe(void *opaque, void *handle, const char *const *features, cons
     kubevirt_conn *conn = opaque;
     kubevirt_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
-    probing p = {.conn = conn, .deadline = &deadline, .features = features, .each = each, .user = user, .vm = vm};
+    probing p = {.conn = conn, .deadline = &deadline, .each = each, .user = user, .vm = vm};
     int code = kubevirt_installation(conn, &deadline, &p.installation, err);
     if (code == 0)
         code = kube_discover(conn->client, false, &deadline, &p.discovery, err);
@@ -217,7 +210,7 @@ int kubevirt_probe(void *opaque, void *handle, const char *const *features, cons
     if (code == 0 && vm && vmc_json_boolean(p.object, "status.created", false))
         code = kubevirt_vmi_get(conn, vm, &deadline, &p.vmi, err);
     for (size_t i = 0; code == 0 && !p.stopped && i < sizeof probes / sizeof probes[0]; i++)
-        if (is_wanted(&p, probes[i].feature))
+        if (vmc_answer_is_wanted(features, probes[i].feature))
             probe_one(&p, i);
     cJSON_Delete(p.object);
     cJSON_Delete(p.vmi);

@@ -9,54 +9,13 @@
 
 enum { PROBE_MS = 20000 };
 
-/* --- answers ------------------------------------------------------------------------------------------------------ */
-
-void libvirt_answer_say(libvirt_answer *out, vmctl_level level, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    free(out->reason);
-    out->level = level;
-    out->reason = vmc_vprintf(format, args);
-    va_end(args);
-}
-
-void libvirt_answer_yes(libvirt_answer *out) {
-    out->level = VMCTL_LEVEL_YES;
-}
-
-void libvirt_answer_remedy(libvirt_answer *out, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    free(out->remedy);
-    out->remedy = vmc_vprintf(format, args);
-    va_end(args);
-}
-
-/* The hypervisor did not answer: this says nothing about the feature. */
-static bool is_no_answer(int code) {
-    return code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE ||
-           code == VMCTL_E_INTERNAL || code == VMCTL_E_UNAUTHENTICATED;
-}
-
-void libvirt_answer_check(libvirt_answer *out, int code, vmctl_error *why) {
-    if (code >= 0) {
-        libvirt_answer_yes(out);
-    } else {
-        libvirt_answer_say(out, is_no_answer(code) ? VMCTL_LEVEL_UNKNOWN : VMCTL_LEVEL_NO, "%s",
-                           why ? vmctl_error_message(why) : "it was refused without a reason");
-        if (why && vmctl_error_next(why))
-            libvirt_answer_remedy(out, "%s", vmctl_error_next(why));
-    }
-    vmctl_error_free(why);
-}
-
 /* --- what was asked ------------------------------------------------------------------------------------------------- */
 
-static void cannot_tell(libvirt_answer *out, const vmctl_error *why) {
-    libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s", why ? vmctl_error_message(why) : "libvirt gave no answer");
+static void cannot_tell(vmc_answer *out, const vmctl_error *why) {
+    vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s", why ? vmctl_error_message(why) : "libvirt gave no answer");
 }
 
-const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_answer *out) {
+const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, vmc_answer *out) {
     if (!asked->host.done)
         libvirt_capabilities_get(asked->conn, asked->deadline, &asked->host.of, &asked->host.why);
     asked->host.done = true;
@@ -65,15 +24,15 @@ const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_ans
     return asked->host.of;
 }
 
-const char *libvirt_asked_offers(libvirt_asked *asked, libvirt_answer *out) {
+const char *libvirt_asked_offers(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_capabilities *host = libvirt_asked_host(asked, out);
     if (host && !host->document)
-        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN,
-                           "that libvirt does not tell what its QEMU offers; starting a VM with it would answer");
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN,
+                       "that libvirt does not tell what its QEMU offers; starting a VM with it would answer");
     return host ? host->document : NULL;
 }
 
-const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *out) {
+const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, vmc_answer *out) {
     if (!asked->capabilities.done)
         libvirt_host_capabilities(asked->conn, asked->deadline, &asked->capabilities.doc, &asked->capabilities.why);
     asked->capabilities.done = true;
@@ -82,7 +41,7 @@ const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *
     return asked->capabilities.doc ? xmlDocGetRootElement(asked->capabilities.doc) : NULL;
 }
 
-const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, libvirt_answer *out) {
+const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, vmc_answer *out) {
     if (!asked->scene.done &&
         libvirt_snapshot_look(asked->conn, asked->vm, asked->deadline, &asked->scene.of, &asked->scene.why) == 0)
         libvirt_xml_parse(asked->scene.of.xml, "the domain's XML", "domain", VMCTL_E_INTERNAL, &asked->scene.doc, NULL,
@@ -93,11 +52,11 @@ const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, libvirt_
     return asked->scene.doc ? &asked->scene.of : NULL;
 }
 
-const xmlNode *libvirt_asked_domain(libvirt_asked *asked, libvirt_answer *out) {
+const xmlNode *libvirt_asked_domain(libvirt_asked *asked, vmc_answer *out) {
     return libvirt_asked_scene(asked, out) ? xmlDocGetRootElement(asked->scene.doc) : NULL;
 }
 
-const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, libvirt_answer *out) {
+const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, vmc_answer *out) {
     if (!asked->migration.done)
         asked->migration.known = libvirt_migrate_vm_read(asked->conn, asked->vm, asked->deadline, &asked->migration.of,
                                                          &asked->migration.why) == 0;
@@ -122,13 +81,6 @@ static void asked_end(libvirt_asked *asked) {
 
 /* --- the slot ------------------------------------------------------------------------------------------------------- */
 
-static bool is_wanted(const char *const *features, const char *feature) {
-    for (size_t i = 0; features && features[i]; i++)
-        if (strcmp(features[i], feature) == 0)
-            return true;
-    return !features;
-}
-
 static const libvirt_probe_entry *entry_of(const libvirt_probe_entry *table, const char *feature) {
     while (table->feature && strcmp(table->feature, feature) != 0)
         table++;
@@ -136,21 +88,16 @@ static const libvirt_probe_entry *entry_of(const libvirt_probe_entry *table, con
 }
 
 /* Of what only a VM can be asked about, where none was named. */
-static void ask_per_vm(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_per_vm(libvirt_asked *asked, vmc_answer *out) {
     (void)asked;
-    libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "it depends on the VM; caps --vm VM would answer");
+    vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "it depends on the VM; caps --vm VM would answer");
 }
 
 /* true: the caller wants no more. */
 static bool tell(libvirt_asked *asked, const libvirt_probe_entry *entry, vmctl_here_fn each, void *user) {
-    libvirt_answer answer = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
+    vmc_answer answer = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
     entry->ask(asked, &answer);
-    vmctl_here here = {sizeof here, entry->feature, answer.level, answer.reason, answer.remedy};
-    bool told = answer.level != VMCTL_LEVEL_UNKNOWN || answer.reason;
-    bool enough = told && each(&here, user) != 0;
-    free(answer.reason);
-    free(answer.remedy);
-    return enough;
+    return vmc_answer_tell(&answer, entry->feature, each, user);
 }
 
 int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
@@ -163,11 +110,11 @@ int libvirt_probe(void *conn, void *vm, const char *const *features, const vmctl
     /* What is known of the VM is nearer than what is known of its host. */
     for (const libvirt_probe_entry *entry = libvirt_vm_probes; !enough && entry->feature; entry++) {
         const libvirt_probe_entry later = {entry->feature, ask_per_vm};
-        if (is_wanted(features, entry->feature) && (vm || !entry_of(libvirt_host_probes, entry->feature)))
+        if (vmc_answer_is_wanted(features, entry->feature) && (vm || !entry_of(libvirt_host_probes, entry->feature)))
             enough = tell(&asked, vm ? entry : &later, each, user);
     }
     for (const libvirt_probe_entry *entry = libvirt_host_probes; !enough && entry->feature; entry++)
-        if (is_wanted(features, entry->feature) && !(vm && entry_of(libvirt_vm_probes, entry->feature)))
+        if (vmc_answer_is_wanted(features, entry->feature) && !(vm && entry_of(libvirt_vm_probes, entry->feature)))
             enough = tell(&asked, entry, each, user);
     asked_end(&asked);
     return vmctl_cancel_triggered(call->cancel) ? vmc_error(err, VMCTL_E_CANCELLED, "cancelled while probing") : 0;

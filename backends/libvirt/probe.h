@@ -6,6 +6,7 @@
 #ifndef VMC_LIBVIRT_PROBE_H
 #define VMC_LIBVIRT_PROBE_H
 
+#include "backends/shared/answer.h"
 #include "capabilities.h"
 #include "conn.h"
 #include "migrate.h"
@@ -41,33 +42,21 @@ typedef struct libvirt_asked {
     } migration;
 } libvirt_asked;
 
-/* The answer about one feature; UNKNOWN without a reason: this probe has nothing to say. */
-typedef struct libvirt_answer {
-    vmctl_level level;
-    char *reason, *remedy; /* owned; NULL */
-} libvirt_answer;
-
 typedef struct libvirt_probe_entry {
     const char *feature;
-    void (*ask)(libvirt_asked *asked, libvirt_answer *out);
+    void (*ask)(libvirt_asked *asked, vmc_answer *out);
 } libvirt_probe_entry;
 
 extern const libvirt_probe_entry libvirt_host_probes[], libvirt_vm_probes[]; /* ended by a NULL feature */
 
 /* Host and domain capabilities, the VM with all that snapshots want to know. NULL: could not be asked, and *out says why. */
-const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, libvirt_answer *out);
+const libvirt_capabilities *libvirt_asked_host(libvirt_asked *asked, vmc_answer *out);
 /* libvirt's domain capabilities, as a document. */
-const char *libvirt_asked_offers(libvirt_asked *asked, libvirt_answer *out);
-const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, libvirt_answer *out);
-const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, libvirt_answer *out);
-const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, libvirt_answer *out);
+const char *libvirt_asked_offers(libvirt_asked *asked, vmc_answer *out);
+const xmlNode *libvirt_asked_capabilities(libvirt_asked *asked, vmc_answer *out);
+const libvirt_snapshot_scene *libvirt_asked_scene(libvirt_asked *asked, vmc_answer *out);
+const libvirt_migrate_vm *libvirt_asked_migration(libvirt_asked *asked, vmc_answer *out);
 /* The VM's <domain>, of the running one where it runs. */
-const xmlNode *libvirt_asked_domain(libvirt_asked *asked, libvirt_answer *out);
-
-void libvirt_answer_say(libvirt_answer *out, vmctl_level level, const char *format, ...) VMCTL_PRINTF(3, 4);
-void libvirt_answer_yes(libvirt_answer *out);
-void libvirt_answer_remedy(libvirt_answer *out, const char *format, ...) VMCTL_PRINTF(2, 3);
-/* What a check said: 0 is yes; a failure is no in its words, or unknown where the endpoint could not be asked. Frees why. */
-void libvirt_answer_check(libvirt_answer *out, int code, vmctl_error *why);
+const xmlNode *libvirt_asked_domain(libvirt_asked *asked, vmc_answer *out);
 
 #endif

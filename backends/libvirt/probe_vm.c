@@ -13,17 +13,17 @@
 
 /* --- its life -------------------------------------------------------------------------------------------------------- */
 
-static void ask_life(libvirt_asked *asked, vmctl_slot slot, libvirt_answer *out) {
+static void ask_life(libvirt_asked *asked, vmctl_slot slot, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     vmctl_error *why = NULL;
     if (!scene)
         return;
     int code = libvirt_life_check(asked->vm, slot, scene->vir_state, scene->vir_reason, scene->saved, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
 #define ASK_LIFE(slot)                                                                                                 \
-    static void ask_##slot(libvirt_asked *asked, libvirt_answer *out) {                                                \
+    static void ask_##slot(libvirt_asked *asked, vmc_answer *out) {                                                    \
         ask_life(asked, VMCTL_SLOT_##slot, out);                                                                       \
     }
 
@@ -37,37 +37,37 @@ ASK_LIFE(save)
 ASK_LIFE(rename)
 
 /* A running one goes with --force only. */
-static void ask_delete(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_delete(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     vmctl_error *why = NULL;
     if (!scene)
         return;
     int code = libvirt_remove_check(asked->vm->name, scene->active, false, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
     if (code < 0)
         out->level = VMCTL_LEVEL_LIMITED;
 }
 
-static void ask_clone_as(libvirt_asked *asked, bool linked, libvirt_answer *out) {
+static void ask_clone_as(libvirt_asked *asked, bool linked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     vmctl_error *why = NULL;
     if (!scene)
         return;
     int code = libvirt_clone_check(scene, linked, NULL, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_clone(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_clone(libvirt_asked *asked, vmc_answer *out) {
     ask_clone_as(asked, false, out);
 }
 
-static void ask_clone_linked(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_clone_linked(libvirt_asked *asked, vmc_answer *out) {
     ask_clone_as(asked, true, out);
 }
 
 /* --- snapshots ---------------------------------------------------------------------------------------------------------- */
 
-static void ask_snapshot(libvirt_asked *asked, vmctl_snapshot_memory memory, bool quiesce, libvirt_answer *out) {
+static void ask_snapshot(libvirt_asked *asked, vmctl_snapshot_memory memory, bool quiesce, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     libvirt_snapshot_kind kind;
     vmctl_error *why = NULL;
@@ -76,71 +76,71 @@ static void ask_snapshot(libvirt_asked *asked, vmctl_snapshot_memory memory, boo
     int code = libvirt_snapshot_check_idle(scene, &why);
     if (code == 0)
         code = libvirt_snapshot_check_create(scene, memory, quiesce, &kind, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_snapshot_disk(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_disk(libvirt_asked *asked, vmc_answer *out) {
     ask_snapshot(asked, VMCTL_MEMORY_WITHOUT, false, out);
 }
 
-static void ask_snapshot_memory(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_memory(libvirt_asked *asked, vmc_answer *out) {
     ask_snapshot(asked, VMCTL_MEMORY_WITH, false, out);
 }
 
-static void ask_snapshot_quiesce(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_quiesce(libvirt_asked *asked, vmc_answer *out) {
     ask_snapshot(asked, VMCTL_MEMORY_AUTO, true, out);
 }
 
 /* What `snapshot create --no-memory` takes of it: a running VM's is one with overlays, a stopped one's stands in its disks. */
-static void ask_snapshot_external(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_external(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     ask_snapshot(asked, VMCTL_MEMORY_WITHOUT, false, out);
     if (scene && !scene->active && out->level == VMCTL_LEVEL_YES)
-        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "of a VM that does not run the snapshot stands in its disks");
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "of a VM that does not run the snapshot stands in its disks");
 }
 
-static void ask_snapshots(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshots(libvirt_asked *asked, vmc_answer *out) {
     if (libvirt_asked_scene(asked, out))
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
 }
 
 /* Whether there is one to do something with. NULL: there is none yet, and *out says so. */
-static const libvirt_snapshot_scene *with_snapshots(libvirt_asked *asked, libvirt_answer *out) {
+static const libvirt_snapshot_scene *with_snapshots(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     if (scene && scene->snapshots.count == 0) {
-        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s has no snapshot yet; asking again with one would answer",
-                           asked->vm->name);
-        libvirt_answer_remedy(out, "vmctl snapshot create %s NAME", asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s has no snapshot yet; asking again with one would answer",
+                       asked->vm->name);
+        vmc_answer_remedy(out, "vmctl snapshot create %s NAME", asked->vm->name);
         return NULL;
     }
     return scene;
 }
 
-static void ask_snapshot_rename(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_rename(libvirt_asked *asked, vmc_answer *out) {
     if (with_snapshots(asked, out))
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
 }
 
 /* The first that cannot be gone back to: the others can. */
-static void ask_snapshot_revert(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_revert(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = with_snapshots(asked, out);
     size_t refused = 0;
     for (size_t i = 0; scene && i < scene->snapshots.count; i++) {
         vmctl_error *why = NULL;
         int code = libvirt_snapshot_check_revert(scene, &scene->snapshots.items[i], &why);
         if (code < 0 && refused++ == 0)
-            libvirt_answer_check(out, code, why);
+            vmc_answer_check(out, code, why);
         else
             vmctl_error_free(why);
     }
     if (scene && refused == 0)
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
     else if (scene && refused < scene->snapshots.count)
         out->level = VMCTL_LEVEL_LIMITED;
 }
 
 /* Alone, without its children. */
-static void ask_snapshot_delete(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_snapshot_delete(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = with_snapshots(asked, out);
     size_t refused = 0;
     if (!scene)
@@ -152,37 +152,37 @@ static void ask_snapshot_delete(libvirt_asked *asked, libvirt_answer *out) {
         gone[i] = true;
         int code = libvirt_snapshot_check_delete(scene, &scene->snapshots.items[i], gone, &why);
         if (code < 0 && refused++ == 0)
-            libvirt_answer_check(out, code, why);
+            vmc_answer_check(out, code, why);
         else
             vmctl_error_free(why);
     }
     free(gone);
     if (refused == 0)
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
     else if (refused < scene->snapshots.count)
         out->level = VMCTL_LEVEL_LIMITED;
 }
 
-static void ask_export(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_export(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     vmctl_error *why = NULL;
     if (!scene)
         return;
     int code = libvirt_export_check(scene, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
 /* --- migration ------------------------------------------------------------------------------------------------------------ */
 
 /* What the VM itself has against it; the target has its own say, which is asked when there is one. */
-static void ask_migrate(libvirt_asked *asked, const vmctl_migrate_options *options, libvirt_answer *out) {
+static void ask_migrate(libvirt_asked *asked, const vmctl_migrate_options *options, vmc_answer *out) {
     const libvirt_migrate_vm *facts = libvirt_asked_migration(asked, out);
     LIBVIRT_AUTO_OBSTACLES obstacles = {0};
     vmctl_error *why = NULL;
     if (!facts)
         return;
     int code = libvirt_migrate_check_mode(asked->vm->name, facts, options, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
     if (code < 0)
         return;
     const libvirt_migrate_how how = {.live = facts->active,
@@ -196,13 +196,13 @@ static void ask_migrate(libvirt_asked *asked, const vmctl_migrate_options *optio
             worst = &obstacles.items[i];
     if (!worst)
         return;
-    libvirt_answer_say(out, worst->fatal ? VMCTL_LEVEL_NO : VMCTL_LEVEL_LIMITED, "%s", worst->reason);
+    vmc_answer_say(out, worst->fatal ? VMCTL_LEVEL_NO : VMCTL_LEVEL_LIMITED, "%s", worst->reason);
     if (worst->remedy)
-        libvirt_answer_remedy(out, "%s", worst->remedy);
+        vmc_answer_remedy(out, "%s", worst->remedy);
 }
 
 #define ASK_MIGRATE(name, ...)                                                                                         \
-    static void ask_migrate_##name(libvirt_asked *asked, libvirt_answer *out) {                                        \
+    static void ask_migrate_##name(libvirt_asked *asked, vmc_answer *out) {                                            \
         const vmctl_migrate_options options = {.size = sizeof options, __VA_ARGS__};                                   \
         ask_migrate(asked, &options, out);                                                                             \
     }
@@ -213,13 +213,13 @@ ASK_MIGRATE(storage, .storage = true)
 ASK_MIGRATE(tunnelled, .mode = VMCTL_MIGRATE_LIVE, .tunnelled = true)
 ASK_MIGRATE(postcopy, .mode = VMCTL_MIGRATE_LIVE, .postcopy = true)
 
-static void ask_abort(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_abort(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     vmctl_error *why = NULL;
     if (!scene)
         return;
     int code = libvirt_migrate_check_abort(asked->vm->name, scene->job == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
 /* --- the guest ------------------------------------------------------------------------------------------------------------ */
@@ -233,48 +233,48 @@ static const xmlNode *agent_channel(const xmlNode *domain) {
     return NULL;
 }
 
-static void ask_channel(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_channel(libvirt_asked *asked, vmc_answer *out) {
     const xmlNode *domain = libvirt_asked_domain(asked, out);
     if (!domain)
         return;
     const xmlNode *channel = agent_channel(domain);
     if (channel && libvirt_xml_attr_is(channel, "state", "connected")) {
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
     } else if (channel) {
-        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "the guest's agent is not connected");
-        libvirt_answer_remedy(out, "start qemu-guest-agent in the guest; vmctl wait %s --for agent", asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "the guest's agent is not connected");
+        vmc_answer_remedy(out, "start qemu-guest-agent in the guest; vmctl wait %s --for agent", asked->vm->name);
     } else {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no channel for a guest agent", asked->vm->name);
-        libvirt_answer_remedy(out, "vmctl set %s guestAgent=true", asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_NO, "%s has no channel for a guest agent", asked->vm->name);
+        vmc_answer_remedy(out, "vmctl set %s guestAgent=true", asked->vm->name);
     }
 }
 
-static void ask_agent(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_agent(libvirt_asked *asked, vmc_answer *out) {
     const xmlNode *domain = libvirt_asked_domain(asked, out);
     vmctl_error *why = NULL;
     if (!domain)
         return;
     int code = libvirt_agent_check(domain, asked->vm->name, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_addresses(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_addresses(libvirt_asked *asked, vmc_answer *out) {
     const xmlNode *domain = libvirt_asked_domain(asked, out);
     if (!domain)
         return;
     const xmlNode *channel = agent_channel(domain);
     if (!libvirt_xml_attr(domain, "id"))
-        libvirt_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s is stopped; its addresses once it runs would answer",
-                           asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s is stopped; its addresses once it runs would answer",
+                       asked->vm->name);
     else if (channel && libvirt_xml_attr_is(channel, "state", "connected"))
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
     else
-        libvirt_answer_say(
+        vmc_answer_say(
             out, VMCTL_LEVEL_LIMITED,
             "the guest's agent is not connected: leases of libvirt's networks and the host's ARP table only");
 }
 
-static void ask_forward(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_forward(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     const xmlNode *domain = scene ? libvirt_asked_domain(asked, out) : NULL;
     const char *alias = NULL;
@@ -286,7 +286,7 @@ static void ask_forward(libvirt_asked *asked, libvirt_answer *out) {
         return;
     }
     int code = libvirt_guest_forward_check(asked->conn, domain, asked->vm->name, &alias, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
     if (code == VMCTL_E_UNSUPPORTED) /* where the guest's address can be reached it is dialled, without QEMU */
         out->level = VMCTL_LEVEL_LIMITED;
 }
@@ -294,43 +294,42 @@ static void ask_forward(libvirt_asked *asked, libvirt_answer *out) {
 /* --- what changes while it runs ------------------------------------------------------------------------------------------- */
 
 /* NULL: it cannot be changed, or could not be asked, and *out says so. */
-static const libvirt_snapshot_scene *kept(libvirt_asked *asked, libvirt_answer *out) {
+static const libvirt_snapshot_scene *kept(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = libvirt_asked_scene(asked, out);
     vmctl_error *why = NULL;
     if (!scene)
         return NULL;
     int code = libvirt_change_check_kept(asked->vm->name, scene->definition != NULL, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
     return code == 0 ? scene : NULL;
 }
 
 /* The obstacle that `vmctl set --live` and its like name, and what they advise. */
-static void say_obstacle(libvirt_asked *asked, libvirt_answer *out, vmctl_level level, const char *obstacle) {
+static void say_obstacle(libvirt_asked *asked, vmc_answer *out, vmctl_level level, const char *obstacle) {
     VMC_AUTO_FREE char *next = libvirt_change_later(asked->vm->name);
-    libvirt_answer_say(out, level, "%s", obstacle);
-    libvirt_answer_remedy(out, "%s", next);
+    vmc_answer_say(out, level, "%s", obstacle);
+    vmc_answer_remedy(out, "%s", next);
 }
 
 /* What is asked of a VM while it runs. NULL: it does not, or could not be asked, and *out says so: what a stopped VM gets needs no
  * plugging, and a saved one takes nothing. */
-static const libvirt_snapshot_scene *running(libvirt_asked *asked, libvirt_answer *out) {
+static const libvirt_snapshot_scene *running(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = kept(asked, out);
     if (!scene || scene->active)
         return scene;
     if (scene->saved)
         say_obstacle(asked, out, VMCTL_LEVEL_NO, LIBVIRT_SAVED_OBSTACLE);
     else
-        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "%s is stopped: a change of it needs no plugging",
-                           asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s is stopped: a change of it needs no plugging", asked->vm->name);
     return NULL;
 }
 
 /* What stands in the way while it runs; freed here. */
-static void ask_obstacle(libvirt_asked *asked, libvirt_answer *out, char *obstacle) {
+static void ask_obstacle(libvirt_asked *asked, vmc_answer *out, char *obstacle) {
     if (obstacle)
         say_obstacle(asked, out, VMCTL_LEVEL_NO, obstacle);
     else
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
     free(obstacle);
 }
 
@@ -340,7 +339,7 @@ static unsigned long long number_at(const char *xml, const char *xpath) {
     return text && libvirt_xml_number(text, &number) ? number : 0;
 }
 
-static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_cpu_hotplug(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = running(asked, out);
     if (!scene)
         return;
@@ -351,40 +350,40 @@ static void ask_cpu_hotplug(libvirt_asked *asked, libvirt_answer *out) {
 }
 
 /* The next piece: Linux takes memory in blocks of 128 MiB. */
-static void ask_memory_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_memory_hotplug(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = running(asked, out);
     if (scene)
         ask_obstacle(asked, out,
                      libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory") + 128ull * 1024));
 }
 
-static void ask_balloon(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_balloon(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = running(asked, out);
     if (scene)
         ask_obstacle(asked, out, libvirt_memory_obstacle(scene->xml, number_at(scene->xml, "/domain/memory")));
 }
 
-static void ask_hotplug(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_hotplug(libvirt_asked *asked, vmc_answer *out) {
     if (running(asked, out))
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
 }
 
 /* Of the definition: a running VM has it from its next start. */
-static void ask_definition(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_definition(libvirt_asked *asked, vmc_answer *out) {
     kept(asked, out);
 }
 
-static void ask_apply(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_apply(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = kept(asked, out);
     if (scene && !scene->active && scene->saved)
         say_obstacle(asked, out, VMCTL_LEVEL_LIMITED, LIBVIRT_SAVED_OBSTACLE);
 }
 
 /* The first device that cannot leave before the next start. */
-static void ask_detach(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_detach(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = running(asked, out);
     libvirt_domain_facts *facts = NULL;
-    libvirt_answer ignored = {0};
+    vmc_answer ignored = {0};
     if (!scene || libvirt_domain_facts_read(scene->xml, &facts, NULL) < 0)
         return;
     const libvirt_capabilities *host = libvirt_asked_host(asked, &ignored);
@@ -399,7 +398,7 @@ static void ask_detach(libvirt_asked *asked, libvirt_answer *out) {
     libvirt_domain_facts_free(facts);
 }
 
-static void ask_medium(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_medium(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = kept(asked, out);
     libvirt_domain_facts *facts = NULL;
     const vmctl_device *drive;
@@ -409,14 +408,14 @@ static void ask_medium(libvirt_asked *asked, libvirt_answer *out) {
     int code = libvirt_drive_find(asked->vm->name, facts, NULL, &drive, &why);
     if (code == VMCTL_E_AMBIGUOUS) { /* the command says which */
         vmctl_error_free(why);
-        libvirt_answer_yes(out);
+        out->level = VMCTL_LEVEL_YES;
     } else {
-        libvirt_answer_check(out, code, why);
+        vmc_answer_check(out, code, why);
     }
     libvirt_domain_facts_free(facts);
 }
 
-static void ask_grow(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_grow(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = kept(asked, out);
     libvirt_domain_facts *facts = NULL;
     vmctl_error *why = NULL;
@@ -428,16 +427,16 @@ static void ask_grow(libvirt_asked *asked, libvirt_answer *out) {
             disk = &facts->info.devices[i];
     if (disk) {
         int code = libvirt_change_check_grow(asked->vm->name, scene->saved, disk->name, &why);
-        libvirt_answer_check(out, code, why);
+        vmc_answer_check(out, code, why);
     } else {
-        libvirt_answer_say(out, VMCTL_LEVEL_NO, "%s has no disk", asked->vm->name);
-        libvirt_answer_remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_NO, "%s has no disk", asked->vm->name);
+        vmc_answer_remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", asked->vm->name);
     }
     libvirt_domain_facts_free(facts);
 }
 
 /* One more of them while it runs. */
-static void ask_virtiofs(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_virtiofs(libvirt_asked *asked, vmc_answer *out) {
     const libvirt_snapshot_scene *scene = kept(asked, out);
     const libvirt_capabilities *host = scene ? libvirt_asked_host(asked, out) : NULL;
     if (!host)
@@ -456,36 +455,36 @@ static void ask_virtiofs(libvirt_asked *asked, libvirt_answer *out) {
 
 /* --- display and console ------------------------------------------------------------------------------------------------------ */
 
-static void ask_screenshot(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_screenshot(libvirt_asked *asked, vmc_answer *out) {
     vmctl_error *why = NULL;
     int code = libvirt_screenshot_check(asked->conn, asked->vm, 0, asked->deadline, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_keys(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_keys(libvirt_asked *asked, vmc_answer *out) {
     vmctl_error *why = NULL;
     int code = libvirt_keys_check(asked->conn, asked->vm, asked->deadline, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_console(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_console(libvirt_asked *asked, vmc_answer *out) {
     const xmlNode *domain = libvirt_asked_domain(asked, out);
     vmctl_error *why = NULL;
     if (!domain)
         return;
     int code = libvirt_console_check(domain, asked->vm->name, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_display(libvirt_asked *asked, libvirt_answer *out) {
+static void ask_display(libvirt_asked *asked, vmc_answer *out) {
     const xmlNode *domain = libvirt_asked_domain(asked, out);
     vmctl_error *why = NULL;
     if (!domain)
         return;
     int code = libvirt_display_check(domain, asked->vm->name, &why);
-    libvirt_answer_check(out, code, why);
+    vmc_answer_check(out, code, why);
     if (code == 0 && !libvirt_xml_child(libvirt_xml_child(domain, "devices"), "graphics"))
-        libvirt_answer_say(out, VMCTL_LEVEL_LIMITED, "%s has no display: there is nothing to tell", asked->vm->name);
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s has no display: there is nothing to tell", asked->vm->name);
 }
 
 const libvirt_probe_entry libvirt_vm_probes[] = {

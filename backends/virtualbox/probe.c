@@ -8,8 +8,8 @@
 #include "migrate.h"
 #include "screen.h"
 
+#include "backends/shared/answer.h"
 #include "drivers/process/process.h"
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,43 +31,6 @@ typedef struct asked {
     vmctl_error *why_host;
 } asked;
 
-typedef struct answer {
-    vmctl_level level;
-    char *reason, *remedy;
-} answer;
-
-static void say(answer *out, vmctl_level level, const char *format, ...) VMCTL_PRINTF(3, 4);
-static void say(answer *out, vmctl_level level, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    free(out->reason);
-    out->level = level;
-    out->reason = vmc_vprintf(format, list);
-    va_end(list);
-}
-
-static void remedy(answer *out, const char *format, ...) VMCTL_PRINTF(2, 3);
-static void remedy(answer *out, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    free(out->remedy);
-    out->remedy = vmc_vprintf(format, list);
-    va_end(list);
-}
-
-/* What a check said: 0 is yes; a failure is no in its words, or unknown where VirtualBox did not answer. Frees why. */
-static void take(answer *out, int code, vmctl_error *why) {
-    bool none =
-        code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE || code == VMCTL_E_INTERNAL;
-    out->level = VMCTL_LEVEL_YES;
-    if (code < 0) {
-        say(out, none ? VMCTL_LEVEL_UNKNOWN : VMCTL_LEVEL_NO, "%s", why ? vmctl_error_message(why) : "it is refused");
-        if (why && vmctl_error_next(why))
-            remedy(out, "%s", vmctl_error_next(why));
-    }
-    vmctl_error_free(why);
-}
-
 /* --- what was asked ----------------------------------------------------------------------------------------------------- */
 
 static void list(asked *a, const char *what, vboxmanage_properties *out, char **raw) {
@@ -84,7 +47,7 @@ static void list(asked *a, const char *what, vboxmanage_properties *out, char **
 }
 
 /* false: it could not be asked, and *out says why. */
-static bool host(asked *a, answer *out) {
+static bool host(asked *a, vmc_answer *out) {
     if (!a->listed) {
         list(a, "systemproperties", &a->limits, NULL);
         list(a, "hostinfo", &a->host, NULL);
@@ -94,11 +57,11 @@ static bool host(asked *a, answer *out) {
     }
     a->listed = true;
     if (a->why_host)
-        say(out, VMCTL_LEVEL_UNKNOWN, "%s", vmctl_error_message(a->why_host));
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s", vmctl_error_message(a->why_host));
     return !a->why_host;
 }
 
-static const virtualbox_scene *scene(asked *a, answer *out) {
+static const virtualbox_scene *scene(asked *a, vmc_answer *out) {
     if (!a->looked) {
         VMC_AUTO_FREE char *text = NULL;
         int code = virtualbox_look(a->conn, a->vm, a->deadline, &a->scene, &a->why_scene);
@@ -108,8 +71,8 @@ static const virtualbox_scene *scene(asked *a, answer *out) {
     }
     a->looked = true;
     if (a->why_scene || !a->scene.machine) {
-        say(out, VMCTL_LEVEL_UNKNOWN, "%s",
-            a->why_scene ? vmctl_error_message(a->why_scene) : "it could not be looked at");
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s",
+                       a->why_scene ? vmctl_error_message(a->why_scene) : "it could not be looked at");
         return NULL;
     }
     return &a->scene;
@@ -117,103 +80,107 @@ static const virtualbox_scene *scene(asked *a, answer *out) {
 
 /* --- the host ------------------------------------------------------------------------------------------------------------- */
 
-static void ask_here(asked *a, answer *out) {
+static void ask_here(asked *a, vmc_answer *out) {
     if (host(a, out))
         out->level = VMCTL_LEVEL_YES;
 }
 
 /* VMs run at the speed of the host's CPU, or in VirtualBox's recompiler, or not at all. */
-static void ask_start(asked *a, answer *out) {
+static void ask_start(asked *a, vmc_answer *out) {
     if (!host(a, out))
         return;
     const char *cpu = vboxmanage_property_get(&a->host, "Processor supports HW virtualization");
     out->level = VMCTL_LEVEL_YES;
     if (access("/dev/vboxdrv", F_OK) < 0) {
-        say(out, VMCTL_LEVEL_LIMITED,
-            "VirtualBox's kernel driver is not loaded: a VM starts only with a software CPU and "
-            "with NAT for a network");
-        remedy(out, "modprobe vboxdrv (package virtualbox-dkms), or virtualbox.modifyvm: {vm-execution-engine: "
-                    "recompiler, paravirt-provider: none}");
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED,
+                       "VirtualBox's kernel driver is not loaded: a VM starts only with a software CPU and "
+                       "with NAT for a network");
+        vmc_answer_remedy(out,
+                          "modprobe vboxdrv (package virtualbox-dkms), or virtualbox.modifyvm: {vm-execution-engine: "
+                          "recompiler, paravirt-provider: none}");
     } else if (vmc_str_eq(cpu, "no")) {
-        say(out, VMCTL_LEVEL_LIMITED, "the host's CPU offers no virtualization: VMs run in software");
-        remedy(out, "turn on VT-x or AMD-V in the host's firmware, or nested virtualization where the host is a VM");
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "the host's CPU offers no virtualization: VMs run in software");
+        vmc_answer_remedy(
+            out, "turn on VT-x or AMD-V in the host's firmware, or nested virtualization where the host is a VM");
     } else if (vmc_str_eq(vboxmanage_property_get(&a->host, "Processor supports nested paging"), "no")) {
-        say(out, VMCTL_LEVEL_LIMITED, "the host's CPU has no nested paging: VMs are slow, and have one CPU");
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "the host's CPU has no nested paging: VMs are slow, and have one CPU");
     }
 }
 
-static void ask_driver_network(asked *a, answer *out) {
+static void ask_driver_network(asked *a, vmc_answer *out) {
     if (!host(a, out))
         return;
     out->level = VMCTL_LEVEL_YES;
     if (access("/dev/vboxnetctl", F_OK) == 0 || access("/dev/vboxdrv", F_OK) == 0)
         return;
-    say(out, VMCTL_LEVEL_NO, "VirtualBox's kernel driver is not loaded, and without it NAT is the only network");
-    remedy(out, "modprobe vboxdrv vboxnetflt vboxnetadp (package virtualbox-dkms)");
+    vmc_answer_say(out, VMCTL_LEVEL_NO,
+                   "VirtualBox's kernel driver is not loaded, and without it NAT is the only network");
+    vmc_answer_remedy(out, "modprobe vboxdrv vboxnetflt vboxnetadp (package virtualbox-dkms)");
 }
 
-static void ask_vnc(asked *a, answer *out) {
+static void ask_vnc(asked *a, vmc_answer *out) {
     if (!host(a, out))
         return;
     out->level = VMCTL_LEVEL_YES;
     if (a->packs && strstr(a->packs, "VBoxVNC"))
         return;
-    say(out, VMCTL_LEVEL_NO, "this VirtualBox has no VNC extension pack");
-    remedy(out, "Debian's package virtualbox-ext-pack or a build with VNC; the window of VirtualBox itself needs none");
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "this VirtualBox has no VNC extension pack");
+    vmc_answer_remedy(
+        out, "Debian's package virtualbox-ext-pack or a build with VNC; the window of VirtualBox itself needs none");
 }
 
-static void ask_autostart(asked *a, answer *out) {
+static void ask_autostart(asked *a, vmc_answer *out) {
     vmctl_error *why = NULL;
     if (!host(a, out))
         return;
     int code = virtualbox_check_autostart(&a->registry, NULL, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_limit(asked *a, answer *out, const char *least, const char *most, const char *unit) {
+static void ask_limit(asked *a, vmc_answer *out, const char *least, const char *most, const char *unit) {
     if (!host(a, out))
         return;
     const char *from = vboxmanage_property_get(&a->limits, least);
     const char *to = vboxmanage_property_get(&a->limits, most);
     if (from && to)
-        say(out, VMCTL_LEVEL_LIMITED, "this VirtualBox gives a VM %lu to %lu %s", strtoul(from, NULL, 10),
-            strtoul(to, NULL, 10), unit);
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "this VirtualBox gives a VM %lu to %lu %s", strtoul(from, NULL, 10),
+                       strtoul(to, NULL, 10), unit);
     else
         out->level = VMCTL_LEVEL_YES;
 }
 
-static void ask_cpus(asked *a, answer *out) {
+static void ask_cpus(asked *a, vmc_answer *out) {
     ask_limit(a, out, "Minimum guest CPU count", "Maximum guest CPU count", "CPUs");
 }
 
-static void ask_memory(asked *a, answer *out) {
+static void ask_memory(asked *a, vmc_answer *out) {
     ask_limit(a, out, "Minimum guest RAM size", "Maximum guest RAM size", "MiB");
 }
 
 /* Disks are made by it. */
-static void ask_image(asked *a, answer *out) {
+static void ask_image(asked *a, vmc_answer *out) {
     (void)a;
     VMC_AUTO_FREE char *program = process_find("qemu-img");
     out->level = VMCTL_LEVEL_YES;
     if (program)
         return;
-    say(out, VMCTL_LEVEL_NO, "qemu-img, which makes and converts disks, is not there");
-    remedy(out, "install the package qemu-utils");
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "qemu-img, which makes and converts disks, is not there");
+    vmc_answer_remedy(out, "install the package qemu-utils");
 }
 
 /* --- one VM ------------------------------------------------------------------------------------------------------------------ */
 
-static void ask_life(asked *a, vmctl_slot slot, answer *out) {
+static void ask_life(asked *a, vmctl_slot slot, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_life_check(a->vm, slot, s->state, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
 #define ASK_LIFE(slot)                                                                                                 \
-    static void ask_vm_##slot(asked *a, answer *out) {                                                                 \
+    static void ask_vm_##slot(asked *a, vmc_answer *out) {                                                             \
         ask_life(a, VMCTL_SLOT_##slot, out);                                                                           \
     }
 
@@ -226,23 +193,23 @@ ASK_LIFE(resume)
 ASK_LIFE(save)
 ASK_LIFE(rename)
 
-static void later(asked *a, answer *out, const char *obstacle) {
+static void later(asked *a, vmc_answer *out, const char *obstacle) {
     VMC_AUTO_FREE char *next = virtualbox_change_later(a->vm->name);
-    say(out, VMCTL_LEVEL_LIMITED, "%s", obstacle);
-    remedy(out, "%s", next);
+    vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s", obstacle);
+    vmc_answer_remedy(out, "%s", next);
 }
 
 static bool is_saved(const virtualbox_scene *s) {
     return s->machine->state_file && s->state == VMCTL_STATE_SAVED;
 }
 
-static void ask_apply(asked *a, answer *out) {
+static void ask_apply(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_change_check(s, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
     if (code == 0 && is_saved(s))
         later(a, out, VIRTUALBOX_SAVED_OBSTACLE);
     else if (code == 0 && s->state != VMCTL_STATE_STOPPED)
@@ -251,38 +218,38 @@ static void ask_apply(asked *a, answer *out) {
 
 /* What is asked of a VM while it runs. NULL: it does not, and *out says so: what a stopped VM gets needs no plugging, and a saved one takes
  * nothing. */
-static const virtualbox_scene *running(asked *a, answer *out) {
+static const virtualbox_scene *running(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     if (!s || s->state == VMCTL_STATE_RUNNING || s->state == VMCTL_STATE_PAUSED)
         return s;
     if (is_saved(s)) {
         VMC_AUTO_FREE char *next = virtualbox_change_later(a->vm->name);
-        say(out, VMCTL_LEVEL_NO, "%s", VIRTUALBOX_SAVED_OBSTACLE);
-        remedy(out, "%s", next);
+        vmc_answer_say(out, VMCTL_LEVEL_NO, "%s", VIRTUALBOX_SAVED_OBSTACLE);
+        vmc_answer_remedy(out, "%s", next);
     } else {
-        say(out, VMCTL_LEVEL_LIMITED, "%s is %s: a change of it needs no plugging", a->vm->name,
-            vmctl_state_name(s->state));
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s is %s: a change of it needs no plugging", a->vm->name,
+                       vmctl_state_name(s->state));
     }
     return NULL;
 }
 
-static void obstacle(asked *a, answer *out, char *text, const char *key) {
+static void obstacle(asked *a, vmc_answer *out, char *text, const char *key) {
     out->level = VMCTL_LEVEL_YES;
     if (!text)
         return;
-    say(out, VMCTL_LEVEL_NO, "%s", text);
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "%s", text);
     if (key)
-        remedy(out, "vmctl set %s %s=..., which counts from its next start", a->vm->name, key);
+        vmc_answer_remedy(out, "vmctl set %s %s=..., which counts from its next start", a->vm->name, key);
     free(text);
 }
 
-static void ask_cpu_hotplug(asked *a, answer *out) {
+static void ask_cpu_hotplug(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = running(a, out);
     if (s)
         obstacle(a, out, virtualbox_cpus_obstacle(s->machine, s->machine->cpus + 1u), "cpus.max");
 }
 
-static void ask_disk_hotplug(asked *a, answer *out) {
+static void ask_disk_hotplug(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = running(a, out);
     if (!s)
         return;
@@ -294,10 +261,10 @@ static void ask_disk_hotplug(asked *a, answer *out) {
     }
     obstacle(a, out, sata, NULL);
     if (out->level == VMCTL_LEVEL_NO)
-        remedy(out, "attach it for the next start: leave --live out");
+        vmc_answer_remedy(out, "attach it for the next start: leave --live out");
 }
 
-static void ask_detach(asked *a, answer *out) {
+static void ask_detach(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = running(a, out);
     if (!s)
         return;
@@ -310,7 +277,7 @@ static void ask_detach(asked *a, answer *out) {
     }
 }
 
-static void ask_medium(asked *a, answer *out) {
+static void ask_medium(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     const vboxmanage_attachment *drive = NULL;
     vmctl_error *why = NULL;
@@ -322,12 +289,12 @@ static void ask_medium(asked *a, answer *out) {
         why = NULL;
         code = 0;
     }
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
     if (code == 0 && is_saved(s))
         later(a, out, VIRTUALBOX_SAVED_OBSTACLE);
 }
 
-static void ask_grow(asked *a, answer *out) {
+static void ask_grow(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
@@ -339,103 +306,103 @@ static void ask_grow(asked *a, answer *out) {
         if (!medium || !vmc_str_eq(at->kind, "HardDisk"))
             continue;
         int code = virtualbox_grow_check(s, virtualbox_marker_name(s->marker, place, place), medium, &why);
-        take(out, code, why);
+        vmc_answer_check(out, code, why);
         if (code == 0 && s->state != VMCTL_STATE_STOPPED)
             later(a, out, VIRTUALBOX_FIXED_OBSTACLE);
         return;
     }
-    say(out, VMCTL_LEVEL_NO, "%s has no disk", a->vm->name);
-    remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", a->vm->name);
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "%s has no disk", a->vm->name);
+    vmc_answer_remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", a->vm->name);
 }
 
-static void ask_screenshot(asked *a, answer *out) {
+static void ask_screenshot(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_screenshot_check(a->vm, s->machine, s->state, 0, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_keys(asked *a, answer *out) {
+static void ask_keys(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_keys_check(a->vm, s->state, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_console(asked *a, answer *out) {
+static void ask_console(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_console_check(a->vm, s->machine, s->state, NULL, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_forward(asked *a, answer *out) {
+static void ask_forward(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     unsigned slot = 0;
     if (!s)
         return;
     int code = virtualbox_forward_check(a->vm, s->machine, s->state, &slot, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_guest(asked *a, answer *out) {
+static void ask_guest(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_guest_check(a->vm, s->state, virtualbox_additions(&a->info), &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_snapshot(asked *a, vmctl_snapshot_memory memory, answer *out) {
+static void ask_snapshot(asked *a, vmctl_snapshot_memory memory, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_snapshot_check_create(s, memory, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
-static void ask_snapshot_disk(asked *a, answer *out) {
+static void ask_snapshot_disk(asked *a, vmc_answer *out) {
     ask_snapshot(a, VMCTL_MEMORY_AUTO, out);
 }
 
-static void ask_snapshot_memory(asked *a, answer *out) {
+static void ask_snapshot_memory(asked *a, vmc_answer *out) {
     ask_snapshot(a, VMCTL_MEMORY_WITH, out);
 }
 
-static void ask_clone(asked *a, answer *out) {
+static void ask_clone(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_clone_check(s, NULL, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
 /* What the VM itself has against it; the target has its own say, which is asked when there is one. */
-static void ask_migrate(asked *a, answer *out) {
+static void ask_migrate(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     const vmctl_migrate_options options = {.size = sizeof options, .mode = VMCTL_MIGRATE_LIVE};
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_migrate_check(s, NULL, NULL, &options, &why);
-    take(out, code, why);
+    vmc_answer_check(out, code, why);
 }
 
 /* --- the slot ----------------------------------------------------------------------------------------------------------------- */
 
 typedef struct probe_entry {
     const char *feature;
-    void (*ask)(asked *a, answer *out);
+    void (*ask)(asked *a, vmc_answer *out);
 } probe_entry;
 
 static const probe_entry vm_probes[] = {
@@ -496,13 +463,6 @@ static const probe_entry host_probes[] = {
 };
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static bool is_wanted(const char *const *features, const char *feature) {
-    for (size_t i = 0; features && features[i]; i++)
-        if (strcmp(features[i], feature) == 0)
-            return true;
-    return !features;
-}
-
 static bool has_entry(const char *feature) {
     for (size_t i = 0; i < COUNT(vm_probes); i++)
         if (strcmp(vm_probes[i].feature, feature) == 0)
@@ -512,13 +472,9 @@ static bool has_entry(const char *feature) {
 
 /* true: the caller wants no more. */
 static bool tell(asked *a, const probe_entry *entry, vmctl_here_fn each, void *user) {
-    answer said = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
+    vmc_answer said = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
     entry->ask(a, &said);
-    const vmctl_here here = {sizeof here, entry->feature, said.level, said.reason, said.remedy};
-    bool enough = (said.level != VMCTL_LEVEL_UNKNOWN || said.reason) && each(&here, user) != 0;
-    free(said.reason);
-    free(said.remedy);
-    return enough;
+    return vmc_answer_tell(&said, entry->feature, each, user);
 }
 
 int virtualbox_probe(void *conn, void *vm, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
@@ -528,10 +484,10 @@ int virtualbox_probe(void *conn, void *vm, const char *const *features, const vm
     bool enough = false;
     /* What is known of the VM is nearer than what is known of its host. */
     for (size_t i = 0; vm && !enough && i < COUNT(vm_probes); i++)
-        if (is_wanted(features, vm_probes[i].feature))
+        if (vmc_answer_is_wanted(features, vm_probes[i].feature))
             enough = tell(&a, &vm_probes[i], each, user);
     for (size_t i = 0; !enough && i < COUNT(host_probes); i++)
-        if (is_wanted(features, host_probes[i].feature) && !(vm && has_entry(host_probes[i].feature)))
+        if (vmc_answer_is_wanted(features, host_probes[i].feature) && !(vm && has_entry(host_probes[i].feature)))
             enough = tell(&a, &host_probes[i], each, user);
     virtualbox_scene_free(&a.scene);
     vboxmanage_properties_free(&a.info);
