@@ -2,39 +2,11 @@
 #include "ops.h"
 #include "socket.h"
 
+#include "backends/shared/uri.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* --- the endpoint ------------------------------------------------------------------------------------------------------ */
-
-static int hex(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static char *decode(const char *text, size_t length) {
-    vmc_str out = {0};
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] == '%' && i + 2 < length && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-            vmc_str_add_char(&out, (char)(hex(text[i + 1]) * 16 + hex(text[i + 2])));
-            i += 2;
-        } else {
-            vmc_str_add_char(&out, text[i]);
-        }
-    }
-    return vmc_str_take(&out);
-}
-
-static void encode(vmc_str *to, const char *text) {
-    for (; *text; text++) {
-        if (strchr("%&#?+ ", *text) || (unsigned char)*text < 0x20)
-            vmc_str_printf(to, "%%%02X", (unsigned char)*text);
-        else
-            vmc_str_add_char(to, *text);
-    }
-}
 
 typedef struct place {
     char *namespace_name, *context, *kubeconfig;
@@ -48,21 +20,10 @@ static void place_free(place *where) {
 #define AUTO_PLACE vmc_cleanup(place_free) place
 
 static int read_query(const char *query, place *out, vmctl_error **err) {
-    while (*query && *query != '#') {
-        size_t length = strcspn(query, "&#");
-        const char *equals = memchr(query, '=', length);
-        size_t key = equals ? (size_t)(equals - query) : length;
-        char **to = key == 7 && strncmp(query, "context", 7) == 0        ? &out->context
-                    : key == 10 && strncmp(query, "kubeconfig", 10) == 0 ? &out->kubeconfig
-                                                                         : NULL;
-        if (!to || !equals) {
-            vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "a kubevirt URI has no parameter \"%.*s\"", (int)key, query);
-            return vmc_error_next(err, "context=NAME and kubeconfig=FILE are known");
-        }
-        free(*to);
-        *to = decode(equals + 1, length - key - 1);
-        query += length + (query[length] == '&');
-    }
+    const vmc_uri_field fields[] = {{"context", &out->context}, {"kubeconfig", &out->kubeconfig}, {NULL, NULL}};
+    int code = vmc_uri_read_query("kubevirt", query, fields, "context=NAME and kubeconfig=FILE are known", err);
+    if (code < 0)
+        return code;
     if (out->kubeconfig && *out->kubeconfig != '/')
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "kubeconfig=%s is no absolute path", out->kubeconfig);
     return 0;
@@ -80,7 +41,7 @@ static int read_uri(const char *uri, place *out, vmctl_error **err) {
     const char *name = rest + (*rest == '/');
     size_t length = path - (*rest == '/');
     if (length) {
-        out->namespace_name = decode(name, length);
+        out->namespace_name = vmc_uri_decode(name, length);
         if (!kubevirt_is_label_name(out->namespace_name))
             return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "\"%s\" is no namespace", out->namespace_name);
     }
@@ -90,14 +51,8 @@ static int read_uri(const char *uri, place *out, vmctl_error **err) {
 static char *canonical(const char *namespace_name, const char *context, const char *kubeconfig) {
     vmc_str uri = {0};
     vmc_str_printf(&uri, "kubevirt:///%s", namespace_name);
-    if (context) {
-        vmc_str_add(&uri, "?context=");
-        encode(&uri, context);
-    }
-    if (kubeconfig) {
-        vmc_str_printf(&uri, "%ckubeconfig=", context ? '&' : '?');
-        encode(&uri, kubeconfig);
-    }
+    vmc_uri_add(&uri, "context", context);
+    vmc_uri_add(&uri, "kubeconfig", kubeconfig);
     return vmc_str_take(&uri);
 }
 

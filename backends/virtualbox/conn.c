@@ -1,6 +1,7 @@
 /* The connection: which VirtualBox, one queue per VM, and the settings of its VMs. */
 #include "media.h"
 
+#include "backends/shared/uri.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,58 +18,16 @@ struct virtualbox_queue {
 
 /* --- the endpoint ---------------------------------------------------------------------------------------------- */
 
-static int hex(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static char *decode(const char *text, size_t length) {
-    vmc_str out = {0};
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] == '%' && i + 2 < length && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-            vmc_str_add_char(&out, (char)(hex(text[i + 1]) * 16 + hex(text[i + 2])));
-            i += 2;
-        } else {
-            vmc_str_add_char(&out, text[i]);
-        }
-    }
-    return vmc_str_take(&out);
-}
-
-static void encode(vmc_str *to, const char *text) {
-    for (; *text; text++) {
-        if (strchr("%&#?+ ", *text) || (unsigned char)*text < 0x20)
-            vmc_str_printf(to, "%%%02X", (unsigned char)*text);
-        else
-            vmc_str_add_char(to, *text);
-    }
-}
-
 typedef struct place {
     char *home, *ipc;
 } place;
 
 static int read_query(const char *query, place *out, vmctl_error **err) {
-    while (*query) {
-        size_t length = strcspn(query, "&#");
-        const char *equals = memchr(query, '=', length);
-        size_t key = equals ? (size_t)(equals - query) : length;
-        char **to = key == 4 && strncmp(query, "home", 4) == 0  ? &out->home
-                    : key == 3 && strncmp(query, "ipc", 3) == 0 ? &out->ipc
-                                                                : NULL;
-        if (!to || !equals) {
-            vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "a virtualbox URI has no parameter \"%.*s\"", (int)key, query);
-            return vmc_error_next(err, "home=DIR (VBOX_USER_HOME) and ipc=ID (VBOX_IPC_SOCKETID) are known");
-        }
-        free(*to);
-        *to = decode(equals + 1, length - key - 1);
-        query += length;
-        if (*query == '#')
-            break;
-        query += *query == '&';
-    }
+    const vmc_uri_field fields[] = {{"home", &out->home}, {"ipc", &out->ipc}, {NULL, NULL}};
+    int code = vmc_uri_read_query("virtualbox", query, fields,
+                                  "home=DIR (VBOX_USER_HOME) and ipc=ID (VBOX_IPC_SOCKETID) are known", err);
+    if (code < 0)
+        return code;
     if (out->home && *out->home != '/')
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "home=%s is no absolute path", out->home);
     return 0;
@@ -104,14 +63,8 @@ static void take_environment(place *out) {
 static char *canonical(const place *from) {
     vmc_str uri = {0};
     vmc_str_add(&uri, "virtualbox:///");
-    if (from->home) {
-        vmc_str_add(&uri, "?home=");
-        encode(&uri, from->home);
-    }
-    if (from->ipc) {
-        vmc_str_printf(&uri, "%cipc=", from->home ? '&' : '?');
-        encode(&uri, from->ipc);
-    }
+    vmc_uri_add(&uri, "home", from->home);
+    vmc_uri_add(&uri, "ipc", from->ipc);
     return vmc_str_take(&uri);
 }
 
