@@ -1,6 +1,7 @@
 /* Devices that come and go: one change of the VM, and a watch until its instance has them. */
 #include "change.h"
 
+#include "backends/shared/drive.h"
 #include <string.h>
 
 typedef struct attached {
@@ -118,25 +119,19 @@ int kubevirt_device_detach(void *conn, void *handle, const char *name, const vmc
 }
 
 /* The only drive, or the one of that name. */
-static int find_drive(const kubevirt_vm *vm, const vmctl_spec *spec, const char *name, const char **out,
-                      vmctl_error **err) {
+static int find_drive(const kubevirt_vm *vm, const vmctl_spec *spec, const char *name, char **out, vmctl_error **err) {
     const vmctl_node *disks = vmctl_node_get(vmctl_spec_root(spec), "disks");
-    size_t found = 0;
+    VMC_AUTO_STRV names = {0};
+    size_t at = 0;
     for (size_t i = 0; i < vmctl_node_count(disks); i++) {
         const vmctl_node *disk = vmctl_node_at(disks, i);
-        const char *has = vmctl_node_string(disk, "name", "");
-        if (vmctl_node_get(disk, "cdrom") && (!name || strcmp(name, has) == 0)) {
-            *out = has;
-            found++;
-        }
+        if (vmctl_node_get(disk, "cdrom"))
+            vmc_strv_add(&names, vmctl_node_string(disk, "name", ""));
     }
-    if (found == 1)
-        return 0;
-    if (!found && name)
-        return vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive %s", vm->name, name);
-    if (!found)
-        return vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive", vm->name);
-    return vmc_error(err, VMCTL_E_AMBIGUOUS, "%s has %zu optical drives: name one", vm->name, found);
+    int code = vmc_drive_pick(vm->name, &names, name, &at, err);
+    if (code == 0)
+        *out = vmc_strdup(names.items[at]);
+    return code;
 }
 
 int kubevirt_cdrom_change(void *conn, void *handle, const char *name, const char *image,
@@ -145,7 +140,7 @@ int kubevirt_cdrom_change(void *conn, void *handle, const char *name, const char
     (void)journal;
     kubevirt_vm *vm = handle;
     vmctl_spec *spec = NULL;
-    const char *drive = NULL;
+    VMC_AUTO_FREE char *drive = NULL;
     int code = kubevirt_spec(conn, vm, options->call, &spec, err);
     if (code == 0)
         code = find_drive(vm, spec, name, &drive, err);

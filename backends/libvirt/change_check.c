@@ -2,6 +2,7 @@
  * them first, and `vmctl caps --vm` says the same words. */
 #include "change.h"
 
+#include "backends/shared/drive.h"
 #include <string.h>
 
 /* 9.0's daemon dies of it (measured: attach-device of a virtiofs filesystem ends libvirtd); newer ones could not be tried here. */
@@ -46,29 +47,19 @@ char *libvirt_device_obstacle(const libvirt_conn *conn, unsigned long libvirt_ve
 
 int libvirt_drive_find(const char *vm, const libvirt_domain_facts *facts, const char *name, const vmctl_device **out,
                        vmctl_error **err) {
-    VMC_AUTO_STRV drives = {0};
+    VMC_AUTO_STRV names = {0};
+    VMC_AUTO_FREE const vmctl_device **drives = vmc_alloc((facts->info.device_count + 1) * sizeof(void *));
+    size_t at = 0;
     *out = NULL;
     for (size_t i = 0; i < facts->info.device_count; i++) {
         const vmctl_device *device = &facts->info.devices[i];
         if (device->kind != VMCTL_DEVICE_CDROM || !device->name || vmc_str_eq(device->name, "cloud-init"))
             continue;
-        vmc_strv_add(&drives, device->name);
-        if (!name || vmc_str_eq(device->name, name))
-            *out = device;
+        drives[names.count] = device;
+        vmc_strv_add(&names, device->name);
     }
-    VMC_AUTO_FREE char *all = vmc_strv_join(&drives, ", ");
-    if (drives.count == 0) {
-        vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive", vm);
-        return vmc_error_next(err, "vmctl attach %s cdrom cdrom=FILE.iso gives it one", vm);
-    }
-    if (!name && drives.count > 1) {
-        vmc_error(err, VMCTL_E_AMBIGUOUS, "%s has several optical drives: %s", vm, all);
-        return vmc_error_next(err, "say which with --device");
-    }
-    if (*out)
-        return 0;
-    const char *near = vmc_nearest(name, (const char *const *)drives.items);
-    vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive %s%s%s%s", vm, name, near ? "; did you mean " : "",
-              near ? near : "", near ? "?" : "");
-    return vmc_error_next(err, "it has: %s", all);
+    int code = vmc_drive_pick(vm, &names, name, &at, err);
+    if (code == 0)
+        *out = drives[at];
+    return code;
 }

@@ -1,6 +1,8 @@
 /* What stands in the way of a change, known before anything is done. */
 #include "change.h"
 
+#include "backends/shared/drive.h"
+
 #include "facts.h"
 #include <stdlib.h>
 #include <string.h>
@@ -49,34 +51,23 @@ const vboxmanage_share *virtualbox_share_named(const virtualbox_scene *scene, co
 
 int virtualbox_drive_find(const virtualbox_scene *scene, const char *name, const vboxmanage_attachment **out,
                           vmctl_error **err) {
-    VMC_AUTO_STRV drives = {0};
-    const char *vm = scene->vm->name;
+    VMC_AUTO_STRV names = {0};
+    VMC_AUTO_FREE const vboxmanage_attachment **drives =
+        vmc_alloc((scene->machine->attachment_count + 1) * sizeof(void *));
+    size_t at = 0;
     *out = NULL;
     for (size_t i = 0; i < scene->machine->attachment_count; i++) {
         const vboxmanage_attachment *drive = &scene->machine->attachments[i];
         VMC_AUTO_FREE char *place = virtualbox_place(drive);
-        const char *its = virtualbox_marker_name(scene->marker, place, place);
         if (!vmc_str_eq(drive->kind, "DVD") || vmc_str_eq(virtualbox_marker_type(scene->marker, place), "seed"))
             continue;
-        vmc_strv_add(&drives, its);
-        if (!name || strcmp(its, name) == 0)
-            *out = drive;
+        drives[names.count] = drive;
+        vmc_strv_add(&names, virtualbox_marker_name(scene->marker, place, place));
     }
-    VMC_AUTO_FREE char *all = vmc_strv_join(&drives, ", ");
-    if (drives.count == 0) {
-        vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive", vm);
-        return vmc_error_next(err, "vmctl attach %s cdrom cdrom=FILE.iso gives it one", vm);
-    }
-    if (!name && drives.count > 1) {
-        vmc_error(err, VMCTL_E_AMBIGUOUS, "%s has several optical drives: %s", vm, all);
-        return vmc_error_next(err, "say which with --device");
-    }
-    if (*out)
-        return 0;
-    const char *near = vmc_nearest(name, (const char *const *)drives.items);
-    vmc_error(err, VMCTL_E_NOT_FOUND, "%s has no optical drive %s%s%s%s", vm, name, near ? "; did you mean " : "",
-              near ? near : "", near ? "?" : "");
-    return vmc_error_next(err, "it has: %s", all);
+    int code = vmc_drive_pick(scene->vm->name, &names, name, &at, err);
+    if (code == 0)
+        *out = drives[at];
+    return code;
 }
 
 /* --- obstacles --------------------------------------------------------------------------------------------------------- */
