@@ -92,19 +92,9 @@ static libvirt_step_kind kind_of(const libvirt_step *step) {
     return LIBVIRT_STEP_DEFINITION;
 }
 
-/* "disks.root.size": list disks, name root, key size; "memory.size": list memory, key size. */
 static void read_step(const vmctl_change *change, libvirt_step *step) {
-    const char *first = strchr(change->path, '.');
-    const char *last = strrchr(change->path, '.');
     step->change = change;
-    step->list = first ? vmc_strndup(change->path, (size_t)(first - change->path)) : vmc_strdup(change->path);
-    if (change->action != VMCTL_CHANGE_SET) {
-        const vmctl_node *item = change->want ? change->want : change->have;
-        step->name = vmc_strdup(vmctl_node_string(item, "name", first ? first + 1 : ""));
-    } else if (last) {
-        step->key = vmc_strdup(last + 1);
-        step->name = last > first ? vmc_strndup(first + 1, (size_t)(last - first - 1)) : NULL;
-    }
+    vmc_change_place(change, &step->list, &step->name, &step->key);
     step->kind = kind_of(step);
 }
 

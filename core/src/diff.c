@@ -301,6 +301,20 @@ vmctl_diff *vmc_diff_of(vmctl_change_action action, const char *path, const vmct
     return diff;
 }
 
+void vmc_change_place(const vmctl_change *change, char **list, char **name, char **key) {
+    const char *first = strchr(change->path, '.'), *last = strrchr(change->path, '.');
+
+    *list = first ? vmc_strndup(change->path, (size_t)(first - change->path)) : vmc_strdup(change->path);
+    *name = *key = NULL;
+    if (change->action != VMCTL_CHANGE_SET) {
+        const vmctl_node *item = change->want ? change->want : change->have;
+        *name = vmc_strdup(vmctl_node_string(item, "name", first ? first + 1 : ""));
+    } else if (last) {
+        *key = vmc_strdup(last + 1);
+        *name = last > first ? vmc_strndup(first + 1, (size_t)(last - first - 1)) : NULL;
+    }
+}
+
 int vmctl_spec_diff(const vmctl_spec *have, const vmctl_spec *want, const vmctl_diff_options *options, vmctl_diff **out,
                     vmctl_error **err) {
     if (!have || !want || !out)
