@@ -210,29 +210,6 @@ static int open_port(console *c, const vboxmanage_machine *machine, bool force, 
     return c->port < 0 && code == 0 ? c->port : code;
 }
 
-/* How the port is bound now: settings of a running VM are written to its file some time later. showvminfo: uartmode1="server,/PATH" */
-static void read_port(const vboxmanage_properties *now, vboxmanage_machine *machine) {
-    static const struct {
-        const char *word, *mode;
-        bool server;
-    } modes[] = {{"file", "RawFile", false},
-                 {"server", "HostPipe", true},
-                 {"client", "HostPipe", false},
-                 {"tcpserver", "TCP", true},
-                 {"tcpclient", "TCP", false}};
-    const char *value = vboxmanage_property_get(now, "uartmode1");
-    size_t length = value ? strcspn(value, ",") : 0;
-    for (size_t i = 0; value && value[length] && i < sizeof modes / sizeof modes[0]; i++) {
-        if (strlen(modes[i].word) != length || strncmp(modes[i].word, value, length) != 0)
-            continue;
-        free(machine->serial_mode);
-        free(machine->serial_path);
-        machine->serial_mode = vmc_strdup(modes[i].mode);
-        machine->serial_path = vmc_strdup(value + length + 1);
-        machine->serial_server = modes[i].server;
-    }
-}
-
 /* The VM's settings and state, as they are now. */
 static int look(console *c, const vmc_deadline *deadline, vboxmanage_machine **machine, vmctl_state *state,
                 vmctl_error **err) {
@@ -246,7 +223,7 @@ static int look(console *c, const vmc_deadline *deadline, vboxmanage_machine **m
     VBOXMANAGE_AUTO_PROPERTIES now = {0};
     vboxmanage_parse_properties(text, &now);
     *state = virtualbox_state(vboxmanage_property_get(&now, "VMState"), NULL);
-    read_port(&now, *machine);
+    vboxmanage_read_serial(*machine, &now);
     return 0;
 }
 

@@ -1,7 +1,6 @@
 /* A VM as VBoxManage describes it, in the form of its settings file: the slow path, for settings of a version that is not known. */
 #include "settings.h"
 
-#include "parse.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,7 +174,7 @@ static void read_nics(vboxmanage_machine *m, const vboxmanage_properties *p) {
 
 /* --- the rest ------------------------------------------------------------------------------------------------------------- */
 
-static void read_serial(vboxmanage_machine *m, const vboxmanage_properties *p) {
+void vboxmanage_read_serial(vboxmanage_machine *m, const vboxmanage_properties *p) {
     static const struct {
         const char *word, *mode;
         bool server;
@@ -189,6 +188,8 @@ static void read_serial(vboxmanage_machine *m, const vboxmanage_properties *p) {
     for (size_t i = 0; value && value[length] && i < sizeof modes / sizeof modes[0]; i++) {
         if (strlen(modes[i].word) != length || strncmp(modes[i].word, value, length) != 0)
             continue;
+        free(m->serial_mode);
+        free(m->serial_path);
         m->serial_mode = vmc_strdup(modes[i].mode);
         m->serial_path = vmc_strdup(value + length + 1);
         m->serial_server = modes[i].server;
@@ -255,7 +256,7 @@ vboxmanage_machine *vboxmanage_machine_described(const char *text) {
     read_boot(m, &p);
     read_storage(m, &p);
     read_nics(m, &p);
-    read_serial(m, &p);
+    vboxmanage_read_serial(m, &p);
     read_shares(m, &p);
     return m;
 }

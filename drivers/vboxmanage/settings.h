@@ -7,6 +7,8 @@
 #ifndef VMC_VBOXMANAGE_SETTINGS_H
 #define VMC_VBOXMANAGE_SETTINGS_H
 
+#include "parse.h"
+
 #include "base/str.h"
 #include <stdint.h>
 #include <vmctl/error.h>
@@ -155,6 +157,8 @@ const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, c
 /* The slow path, for a settings file of a version that is not known: what `showvminfo ID --machinereadable` tells. Without extra data, snapshots, the
  * parents of media and where a saved memory is. NULL: it describes no VM. vboxmanage_machine_free. */
 vboxmanage_machine *vboxmanage_machine_described(const char *text);
+/* Only how the first serial port is bound, in place of what the machine says of it: settings of a VM that runs come into its file some time later. */
+void vboxmanage_read_serial(vboxmanage_machine *machine, const vboxmanage_properties *described);
 /* The same for VirtualBox.xml: what `list --long vms` tells. Without folders. */
 void vboxmanage_registry_described(const char *text, vboxmanage_registry *out);
 
