@@ -82,16 +82,20 @@ static int read_password(char **out, vmctl_error **err) {
     return code;
 }
 
+/* Once the guest can be spoken to at all. */
 static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, login *l,
                        vmctl_error **err) {
     vboxmanage_machine *machine = NULL;
     char *password = NULL;
+    int code = check(conn, vm, deadline, err);
+    if (code < 0)
+        return code;
     l->user = getenv("VMCTL_GUEST_USER");
     if (!l->user || !*l->user) {
         vmc_error(err, VMCTL_E_UNAUTHENTICATED, "Guest Additions do nothing without a user of the guest");
         return vmc_error_next(err, "VMCTL_GUEST_USER=NAME and VMCTL_GUEST_PASSWORD_FILE=FILE name one");
     }
-    int code = read_password(&password, err);
+    code = read_password(&password, err);
     if (code == 0)
         code = virtualbox_load(conn, vm, deadline, &machine, err);
     if (code == 0) {
@@ -202,9 +206,7 @@ int virtualbox_guest_exec(void *opaque, void *handle, const char *const *argv, c
     const virtualbox_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     AUTO_LOGIN l = {0};
-    int code = check(conn, vm, &deadline, err);
-    if (code == 0)
-        code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, &deadline, &l, err);
     return code < 0 ? code : run_there(conn, vm, &l, argv, options, &deadline, status, err);
 }
 
@@ -218,9 +220,7 @@ int virtualbox_guest_set_password(void *opaque, void *handle, const char *user, 
     AUTO_LOGIN l = {0};
     if (strpbrk(user, ":\n") || strchr(password, '\n'))
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "a user's name has no colon, and a password no end of line");
-    int code = check(conn, vm, &deadline, err);
-    if (code == 0)
-        code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, &deadline, &l, err);
     if (code < 0)
         return code;
     char *line = vmc_printf("%s:%s\n", user, password);
@@ -273,9 +273,7 @@ int virtualbox_guest_copy_in(void *opaque, void *handle, const char *local, cons
     vmc_deadline deadline = vmc_deadline_start(call, COPY_MS);
     AUTO_LOGIN l = {0};
     (void)journal;
-    int code = check(conn, vm, &deadline, err);
-    if (code == 0)
-        code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, &deadline, &l, err);
     if (code < 0)
         return code;
     bool standard = strcmp(local, "-") == 0;
@@ -323,9 +321,7 @@ int virtualbox_guest_copy_out(void *opaque, void *handle, const char *guest, con
     vmc_deadline deadline = vmc_deadline_start(call, COPY_MS);
     AUTO_LOGIN l = {0};
     (void)journal;
-    int code = check(conn, vm, &deadline, err);
-    if (code == 0)
-        code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, &deadline, &l, err);
     if (code < 0)
         return code;
     bool standard = strcmp(local, "-") == 0;
