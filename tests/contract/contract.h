@@ -161,6 +161,17 @@ typedef struct seen {
 } seen;
 void look(vmctl_vm *vm, seen *out);
 const seen_device *device(const seen *facts, const char *name); /* fails the test when there is none */
+const seen_device *device_or_null(const seen *facts, const char *name);
+/* It is there now and after a restart alike. */
+void is_there(vmctl_vm *vm, const char *name);
+
+/* `vmctl attach` of one item of a list, as a person writes it: "{name: data, size: 4MiB}"; and `vmctl detach`. */
+int attach(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect);
+int attach_call(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect,
+                const vmctl_call *call);
+int detach(vmctl_vm *vm, const char *name, bool live, vmctl_effect *effect);
+/* A scratch_file that is an ISO 9660 image by its descriptor. */
+const char *disc(const char *name);
 
 /* How many VMs of this name the endpoint lists: 0 or 1. */
 int listed(const char *name);

@@ -4,51 +4,10 @@
 
 #include <sys/stat.h>
 
-/* One item of a list, as a person writes it: "{name: data, size: 4MiB}". */
-static int attach_call(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect,
-                       const vmctl_call *call) {
-    vmctl_spec *spec = vmctl_spec_new();
-    char path[64];
-    snprintf(path, sizeof path, "%s[0]", list);
-    MUST(vmctl_spec_set(spec, path, item, &err));
-    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
-    options.live = live;
-    options.call = call;
-    int rc = vmctl_device_attach(vm, list, vmctl_node_get(vmctl_spec_root(spec), path), &options, effect, &err);
-    vmctl_spec_free(spec);
-    return rc;
-}
-
-static int attach(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect) {
-    return attach_call(vm, list, item, live, effect, NULL);
-}
-
-static int detach(vmctl_vm *vm, const char *name, bool live, vmctl_effect *effect) {
-    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
-    options.live = live;
-    return vmctl_device_detach(vm, name, &options, effect, &err);
-}
-
-static const seen_device *find(const seen *facts, const char *name) {
-    for (size_t i = 0; i < facts->device_count; i++)
-        if (strcmp(facts->devices[i].name, name) == 0)
-            return &facts->devices[i];
-    return NULL;
-}
-
-/* It is there now and after a restart alike. */
-static void is_there(vmctl_vm *vm, const char *name) {
-    seen facts;
-    look(vm, &facts);
-    assert_false(device(&facts, name)->pending);
-    assert_false(device(&facts, name)->leaving);
-    assert_int_equal(facts.restart_required, 0);
-}
-
 static void is_gone(vmctl_vm *vm, const char *name) {
     seen facts;
     look(vm, &facts);
-    assert_null(find(&facts, name));
+    assert_null(device_or_null(&facts, name));
     assert_int_equal(facts.restart_required, 0);
 }
 
@@ -264,14 +223,8 @@ static void detach_finds_what_is_meant(void **state) {
     MUST(detach(vm, "lan", true, NULL)); /* of a stopped VM everything is in force at once */
     seen facts;
     look(vm, &facts);
-    assert_null(find(&facts, "lan"));
+    assert_null(device_or_null(&facts, "lan"));
     vmctl_vm_free(vm);
-}
-
-static const char *disc(const char *name) {
-    static char bytes[64 * 1024];
-    memcpy(bytes + 16 * 2048, "\1CD001\1", 8); /* ECMA-119, 8.4: the primary volume descriptor */
-    return scratch_file(name, bytes, sizeof bytes);
 }
 
 static void media_change_in_a_running_drive(void **state) {
@@ -480,7 +433,7 @@ static void usb_devices_that_are_not_there(void **state) {
     assert_string_equal(device(&facts, "stick")->source, "ffff:fffe");
     MUST(detach(vm, "stick", true, NULL));
     look(vm, &facts);
-    assert_null(find(&facts, "stick"));
+    assert_null(device_or_null(&facts, "stick"));
     vmctl_string_free(before);
     vmctl_string_free(after);
     vmctl_vm_free(vm);

@@ -4,39 +4,6 @@
 
 #include <sys/stat.h>
 
-static int attach(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect) {
-    vmctl_spec *spec = vmctl_spec_new();
-    char path[64];
-    snprintf(path, sizeof path, "%s[0]", list);
-    MUST(vmctl_spec_set(spec, path, item, &err));
-    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
-    options.live = live;
-    int rc = vmctl_device_attach(vm, list, vmctl_node_get(vmctl_spec_root(spec), path), &options, effect, &err);
-    vmctl_spec_free(spec);
-    return rc;
-}
-
-static int detach(vmctl_vm *vm, const char *name, bool live, vmctl_effect *effect) {
-    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
-    options.live = live;
-    return vmctl_device_detach(vm, name, &options, effect, &err);
-}
-
-static const seen_device *find(const seen *facts, const char *name) {
-    for (size_t i = 0; i < facts->device_count; i++)
-        if (strcmp(facts->devices[i].name, name) == 0)
-            return &facts->devices[i];
-    return NULL;
-}
-
-static void is_there(vmctl_vm *vm, const char *name) {
-    seen facts;
-    look(vm, &facts);
-    assert_false(device(&facts, name)->pending);
-    assert_false(device(&facts, name)->leaving);
-    assert_int_equal(facts.restart_required, 0);
-}
-
 static void restart(vmctl_vm *vm) {
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.force = true;
@@ -79,7 +46,7 @@ static void a_disk_comes_and_goes_while_it_runs(void **state) {
     MUST(detach(vm, "data", true, &effect));
     assert_int_equal(effect, VMCTL_EFFECT_NOW);
     look(vm, &facts);
-    assert_null(find(&facts, "data"));
+    assert_null(device_or_null(&facts, "data"));
     struct stat info;
     assert_int_equal(stat(source, &info), 0); /* its data stays */
     snprintf(item, sizeof item, "{name: data, volume: %s, bus: %s}", source, profile->hot_bus);
@@ -120,7 +87,7 @@ static void what_cannot_come_now_waits(void **state) {
     restart(vm);
     is_there(vm, "late");
     look(vm, &facts);
-    assert_null(find(&facts, "old"));
+    assert_null(device_or_null(&facts, "old"));
     assert_string_equal(device(&facts, "late")->bus, profile->cold_bus);
     rests(vm);
     vmctl_string_free(before);
@@ -152,14 +119,8 @@ static void a_nic_comes_now_or_then(void **state) {
     force_off(vm);
     MUST(detach(vm, "lan", true, &effect)); /* of a stopped VM everything is in force at once */
     look(vm, &facts);
-    assert_null(find(&facts, "lan"));
+    assert_null(device_or_null(&facts, "lan"));
     vmctl_vm_free(vm);
-}
-
-static const char *disc(const char *name) {
-    static char bytes[64 * 1024];
-    memcpy(bytes + 16 * 2048, "\1CD001\1", 8); /* ECMA-119, 8.4: the primary volume descriptor */
-    return scratch_file(name, bytes, sizeof bytes);
 }
 
 static void media_change_while_it_runs(void **state) {
@@ -321,7 +282,7 @@ static void a_change_that_fails_half_way_is_taken_back(void **state) {
     look(vm, &facts);
     assert_int_equal(facts.cpus, 1);
     assert_int_equal(facts.labels, 0);
-    assert_null(find(&facts, "data"));
+    assert_null(device_or_null(&facts, "data"));
     rests(vm);
     start(vm);
     wait_line(vm, 1);

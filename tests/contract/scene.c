@@ -141,16 +141,61 @@ void look(vmctl_vm *vm, seen *out) {
     assert_string_not_equal(out->name, "");
 }
 
-const seen_device *device(const seen *facts, const char *name) {
+const seen_device *device_or_null(const seen *facts, const char *name) {
     for (size_t i = 0; i < facts->device_count; i++)
         if (strcmp(facts->devices[i].name, name) == 0)
             return &facts->devices[i];
+    return NULL;
+}
+
+const seen_device *device(const seen *facts, const char *name) {
+    const seen_device *found = device_or_null(facts, name);
+    if (found)
+        return found;
     print_error("no device \"%s\" among %zu:", name, facts->device_count);
     for (size_t i = 0; i < facts->device_count; i++)
         print_error(" %s", facts->devices[i].name);
     print_error("\n");
     fail();
     return NULL;
+}
+
+void is_there(vmctl_vm *vm, const char *name) {
+    seen facts;
+    look(vm, &facts);
+    assert_false(device(&facts, name)->pending);
+    assert_false(device(&facts, name)->leaving);
+    assert_int_equal(facts.restart_required, 0);
+}
+
+int attach_call(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect,
+                const vmctl_call *call) {
+    vmctl_spec *spec = vmctl_spec_new();
+    char path[64];
+    snprintf(path, sizeof path, "%s[0]", list);
+    MUST(vmctl_spec_set(spec, path, item, &err));
+    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
+    options.live = live;
+    options.call = call;
+    int rc = vmctl_device_attach(vm, list, vmctl_node_get(vmctl_spec_root(spec), path), &options, effect, &err);
+    vmctl_spec_free(spec);
+    return rc;
+}
+
+int attach(vmctl_vm *vm, const char *list, const char *item, bool live, vmctl_effect *effect) {
+    return attach_call(vm, list, item, live, effect, NULL);
+}
+
+int detach(vmctl_vm *vm, const char *name, bool live, vmctl_effect *effect) {
+    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
+    options.live = live;
+    return vmctl_device_detach(vm, name, &options, effect, &err);
+}
+
+const char *disc(const char *name) {
+    static char bytes[64 * 1024];
+    memcpy(bytes + 16 * 2048, "\1CD001\1", 8); /* ECMA-119, 8.4: the primary volume descriptor */
+    return scratch_file(name, bytes, sizeof bytes);
 }
 
 vmctl_state state_of(vmctl_vm *vm) {
