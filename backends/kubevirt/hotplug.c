@@ -129,7 +129,7 @@ static int find_drive(const kubevirt_vm *vm, const vmctl_spec *spec, const char 
             vmc_strv_add(&names, vmctl_node_string(disk, "name", ""));
     }
     int code = vmc_drive_pick(vm->name, &names, name, &at, err);
-    if (code == 0)
+    if (code == 0 && names.items)
         *out = vmc_strdup(names.items[at]);
     return code;
 }
