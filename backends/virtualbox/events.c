@@ -27,10 +27,10 @@ struct virtualbox_listener {
 struct virtualbox_poller {
     virtualbox_conn *conn;
     pthread_t thread;
+    vmctl_cancel *end;    /* nobody listens any more: a look under way is given up, too */
+    int wake;             /* an eventfd: look now */
     pthread_mutex_t lock; /* of all that follows */
-    int wake;             /* an eventfd: look now, or end */
-    bool end;
-    unsigned long told; /* how often something of ours was told: a look that began before is stale */
+    unsigned long told;   /* how often something of ours was told: a look that began before is stale */
     known *table;
     size_t count;
     virtualbox_listener *listeners;
@@ -212,17 +212,16 @@ static int look(virtualbox_poller *p, bool silent, const vmc_deadline *deadline,
 static void *poll_on(void *user) {
     virtualbox_poller *p = user;
     int pause = LOOK_FIRST_MS;
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.cancel = p->end;
     while (true) {
-        struct pollfd ready = {p->wake, POLLIN, 0};
+        struct pollfd ready[] = {{p->wake, POLLIN, 0}, {vmctl_cancel_fd(p->end), POLLIN, 0}};
         uint64_t count;
-        if (poll(&ready, 1, pause) > 0 && read(p->wake, &count, sizeof count) > 0)
+        if (poll(ready, 2, pause) > 0 && read(p->wake, &count, sizeof count) > 0)
             pause = LOOK_FIRST_MS;
-        pthread_mutex_lock(&p->lock);
-        bool end = p->end;
-        pthread_mutex_unlock(&p->lock);
-        if (end)
+        if (vmctl_cancel_triggered(p->end))
             return NULL;
-        vmc_deadline patient = vmc_deadline_start(NULL, ASK_MS);
+        vmc_deadline patient = vmc_deadline_start(&call, ASK_MS);
         int changed = look(p, false, &patient, NULL); /* VBoxSVC may come back */
         pause = changed > 0 ? LOOK_FIRST_MS : pause * 3 / 2 < LOOK_LAST_MS ? pause * 3 / 2 : LOOK_LAST_MS;
     }
@@ -232,6 +231,7 @@ static void poller_free(virtualbox_poller *p) {
     for (size_t i = 0; i < p->count; i++)
         free(p->table[i].name);
     free(p->table);
+    vmctl_cancel_free(p->end);
     close(p->wake);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -240,10 +240,7 @@ static void poller_free(virtualbox_poller *p) {
 /* --- who listens ------------------------------------------------------------------------------------------------- */
 
 static void poller_stop(virtualbox_poller *p) {
-    pthread_mutex_lock(&p->lock);
-    p->end = true;
-    pthread_mutex_unlock(&p->lock);
-    ring(p->wake);
+    vmctl_cancel_trigger(p->end);
     pthread_join(p->thread, NULL);
     poller_free(p);
 }
@@ -259,7 +256,9 @@ static int begin(virtualbox_conn *conn, const vmc_deadline *deadline, vmctl_erro
     p->conn = conn;
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&p->lock, NULL);
-    int code = look(p, true, deadline, err);
+    p->end = vmctl_cancel_new();
+    int code = p->end ? look(p, true, deadline, err)
+                      : vmc_error(err, VMCTL_E_RESOURCE_EXHAUSTED, "no descriptors are left to look at the VMs");
     pthread_mutex_lock(&conn->lock);
     if (code >= 0 && !conn->poller) {
         if (pthread_create(&p->thread, NULL, poll_on, p) == 0) {

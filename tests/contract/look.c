@@ -232,7 +232,8 @@ static void wait_names_its_stage_at_the_deadline(void **state) {
     options.call = &call;
     int64_t began = now_ms();
     FAILS(VMCTL_E_TIMEOUT, vmctl_vm_wait(vm, "agent", &options, &err));
-    assert_in_range(now_ms() - began, 900, 60000); /* what was asked last may have to be given up */
+    assert_in_range(now_ms() - began, 900,
+                    9000); /* VBoxManage may wait ten seconds for a VBoxSVC that is ending: it is given up */
     assert_non_null(strstr(failure, "agent"));
     FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_vm_wait(vm, "dinner", &options, &err));
     vmctl_vm_free(vm);
@@ -352,7 +353,7 @@ static void events_tick_and_end_with_the_deadline(void **state) {
     options.tick_ms = 100;
     int64_t began = now_ms();
     MUST(vmctl_events(conn, &options, record_event, &record, &err));
-    assert_in_range(now_ms() - began, 500, 60000); /* a look that is under way is waited for */
+    assert_in_range(now_ms() - began, 500, 9000); /* so is a look that is under way */
     assert_true(record.connected);
 }
 
