@@ -77,6 +77,8 @@ static int plan(kubevirt_conn *conn, const vmctl_spec *spec, const vmctl_marker 
     if (code == 0)
         code = native ? kubevirt_manifest_of_native(spec, &making, out, err)
                       : kubevirt_manifest_of_spec(spec, &making, out, err);
+    if (code == 0 && !native)
+        code = kubevirt_references_check(conn, spec, deadline, err);
     if (code < 0 || !kubevirt_has_host_devices(out->vm))
         return code;
     const cJSON *installation = NULL;

@@ -121,6 +121,15 @@ static int file_bytes(const kubevirt_build *build, const vmctl_node *source, int
     return code;
 }
 
+static int refuse_smaller(const kubevirt_build *build, const vmctl_node *disk, const char *image, int64_t has) {
+    const vmctl_node *size = vmctl_node_get(disk, "size");
+    VMC_AUTO_FREE char *is = vmc_format_size(has);
+    VMC_AUTO_FREE char *wants = vmc_format_size(vmctl_node_integer(size, NULL, 0));
+    return vmc_refuse(build->err, VMCTL_E_INVALID_SPEC, size,
+                      "size %s is smaller than the image %s, which is %s; what is beyond would be lost", wants, image,
+                      is);
+}
+
 static int put_image(kubevirt_build *build, const vmctl_node *disk, const vmctl_node *image, const char *claim,
                      cJSON *volume) {
     const char *name = vmctl_node_string(disk, "name", "");
@@ -135,10 +144,14 @@ static int put_image(kubevirt_build *build, const vmctl_node *disk, const vmctl_
             name);
         return 0;
     }
-    if (!bytes && *text == '/' && build->making->file_bytes) {
-        int code = file_bytes(build, image, &bytes);
+    if (*text == '/' && build->making->file_bytes) {
+        int64_t has = 0;
+        int code = file_bytes(build, image, &has);
+        if (code == 0 && bytes && bytes < has)
+            code = refuse_smaller(build, disk, text, has);
         if (code < 0)
             return code;
+        bytes = bytes ? bytes : has;
     }
     if (!bytes && !knows_size(text))
         return vmc_refuse(build->err, VMCTL_E_INVALID_SPEC, image,
@@ -187,8 +200,12 @@ static void put_target(kubevirt_build *build, const vmctl_node *disk, cJSON *to,
         cJSON_AddBoolToObject(to, "shareable", true);
 }
 
+/* "NAME", or "NAMESPACE/NAME" with the VM's own namespace: as image list shows it. */
 static int put_claim(kubevirt_build *build, const vmctl_node *source, cJSON *volume) {
     const char *text = vmctl_node_string(source, NULL, "");
+    const char *own = vmc_json_string(build->vm, "metadata.namespace", ""), *slash = strchr(text, '/');
+    if (slash && strlen(own) == (size_t)(slash - text) && vmc_starts_with(text, own))
+        text = slash + 1;
     if (strchr(text, '/') || !*text) {
         vmc_refuse(build->err, VMCTL_E_INVALID_SPEC, source,
                    "a volume is a PersistentVolumeClaim of the VM's namespace, and \"%.80s\" is no name of one", text);
@@ -242,9 +259,13 @@ static void put_secret_text(cJSON *secret, const char *key, const char *text) {
     vmc_json_put(vmc_json_map(secret, "data"), key, cJSON_CreateString(encoded.text ? encoded.text : ""));
 }
 
-/* Whoever may read VMs reads what stands in them. */
+/* Whoever may read VMs reads what stands in them. cloud-init's lock_passwd is a switch and no password. */
 static bool is_secret(const char *text) {
-    return text && (strstr(text, "passwd") || strstr(text, "password") || strstr(text, "PRIVATE KEY"));
+    static const char lock[] = "lock_";
+    for (const char *at = text; at && (at = strstr(at, "passwd")); at++)
+        if (at - text < (ptrdiff_t)strlen(lock) || strncmp(at - strlen(lock), lock, strlen(lock)) != 0)
+            return true;
+    return text && (strstr(text, "password") || strstr(text, "PRIVATE KEY"));
 }
 
 /* cloudbase-init, which Windows images have, looks for a config drive first. */

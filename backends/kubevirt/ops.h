@@ -123,6 +123,10 @@ int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline 
 int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const cJSON *before,
                           const vmc_deadline *deadline, vmctl_error **err);
 
+/* references.c: whether the claims, storage classes and sources that the spec names are there; one request each. NOT_FOUND with the line. */
+int kubevirt_references_check(kubevirt_conn *conn, const vmctl_spec *spec, const vmc_deadline *deadline,
+                              vmctl_error **err);
+
 /* snapshot.c: the name of the object that is this snapshot of the VM (free); whether one can be taken (only looks). */
 int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
                              char **object, vmctl_error **err);

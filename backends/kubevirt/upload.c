@@ -16,12 +16,10 @@ enum { MOST_TRIES = 3, PAUSE_MS = 1000, MOST_PAUSES = 30 };
 
 int kubevirt_file_bytes(const char *path, const vmc_deadline *deadline, uint64_t *bytes, vmctl_error **err) {
     qemu_img_kind kind;
-    int code = qemu_img_probe(path, &kind, err);
+    int code = qemu_img_expect(path, NULL, &kind, err);
     if (code < 0)
         return code;
     struct stat st;
-    if (!kind.format)
-        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s is %s, and no disk image", path, kind.description);
     if (strcmp(kind.format, "raw") == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
         *bytes = (uint64_t)st.st_size;
         return 0;

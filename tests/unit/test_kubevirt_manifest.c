@@ -217,6 +217,14 @@ static void cloud_init_goes_into_a_secret_when_it_is_large_or_one(void **state) 
                         "#cloud-config\n{}\n");
     assert_string_equal(vmc_json_string(made.vm, "spec.template.spec.hostname", ""), "web");
     kubevirt_manifest_free(&made);
+    /* What vmctl writes for a user says "lock_passwd: true", which is no password. */
+    made = manifest_of("name: c\nmemory: 1GiB\ndisks: [{name: d, size: 1GiB}]\ncloudInit: {user: ci, sshKeys: "
+                       "[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKtest me\"]}\n",
+                       NULL);
+    assert_int_equal(cJSON_GetArraySize(made.secrets), 0);
+    assert_non_null(strstr(vmc_json_string(kubevirt_volume_of(made.vm, "cloudinit"), "cloudInitNoCloud.userData", ""),
+                           "lock_passwd: true"));
+    kubevirt_manifest_free(&made);
     made = manifest_of("name: c\nguest: windows\nmemory: 1GiB\ndisks: [{name: d, size: 1GiB}]\ncloudInit: {userData: "
                        "{inline: \"#cloud-config\\npassword: geheim\\n\"}}\n",
                        NULL);
