@@ -70,8 +70,18 @@ static int no_gpu(const vmctl_gpu *gpu, void *user) {
     return 0;
 }
 
+static int no_metrics(const vmctl_metrics *metrics, void *user) {
+    (void)metrics, (void)user;
+    return 0;
+}
+
 static void an_unsupported_operation_gives_its_reason(void **state) {
     (void)state;
+    if (can("gpu.list")) {
+        FAILS(VMCTL_E_UNSUPPORTED, vmctl_metrics_list(conn, NULL, no_metrics, NULL, &err));
+        assert_non_null(strstr(failure, "Prometheus"));
+        return;
+    }
     FAILS(VMCTL_E_UNSUPPORTED, vmctl_gpu_list(conn, NULL, no_gpu, NULL, &err));
     assert_non_null(strstr(failure, "GPU"));
 }

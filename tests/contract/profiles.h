@@ -164,6 +164,7 @@ static const contract_mark kubevirt_refused[] = {
     {"boot.kernel", "boot: {kernel: /etc/hostname}"},
     {"storage.backing", "disks: [{name: root, backing: /etc/hostname}]"},
     {"storage.format", "disks: [{name: root, size: 64MiB, format: raw}]"},
+    {"storage.discard", "disks: [{name: root, size: 64MiB, discard: unmap}]"}, /* this suite's name for it */
     {"storage.bus.ide", "disks: [{name: root, size: 64MiB, bus: ide}]"},
     {"storage.bus.nvme", "disks: [{name: root, size: 64MiB, bus: nvme}]"},
     {"network.user", "networks: [{name: a, type: user}]"},
@@ -228,7 +229,7 @@ static const contract_profile profiles[] = {
     {
         .backend = "kubevirt",
         .buses = (const char *const[]){"virtio", "scsi", "sata", "usb", NULL},
-        .folders = (const char *const[]){"$WORLD/home", NULL},
+        .folders = (const char *const[]){"$WORLD/home/.local", "$WORLD/home/.config", NULL},
         .marks = kubevirt_marks,
         .bad_start = "placement: {nodeSelector: {no-node: has-it}}",
         .bad_key = "boot: {kernel: /etc/hostname}",
@@ -243,6 +244,8 @@ static const contract_profile profiles[] = {
         .nics = "networks: [{name: a, type: pod, mac: \"52:54:00:12:34:56\"}, {name: b, type: multus, source: one, "
                 "model: e1000}, {name: c, type: multus, source: two, link: down}]",
         .only_q35 = true,
+        .image_name = "existing",
+        .seed_in_native = true,
         .collects_later = true,
         .cluster = true,
         .console_is_taken = true,

@@ -655,7 +655,7 @@ class Controller:
         state["interfaces"] = [{"infoSource": "domain, guest-agent", "interfaceName": f"eth{n}", "podInterfaceName": f"eth{n}", "name": card["name"],
                                 "ipAddress": "127.0.0.1", "ipAddresses": ["127.0.0.1"], "mac": card.get("macAddress") or f"52:54:00:12:34:{0x56 + n:02x}"}
                                for n, card in enumerate(spec["domain"]["devices"].get("interfaces") or [])]
-        state["volumeStatus"] = [{"name": v["name"], "target": ""} for v in spec.get("volumes") or []]
+        state["volumeStatus"] = [{"name": name, "target": target} for name, target in targets(spec).items()]
         if agent(vmi):
             state["guestOSInfo"] = {"id": "debian", "kernelRelease": "6.1.0", "name": "Debian GNU/Linux",
                                     "prettyName": "Debian GNU/Linux 12 (bookworm)", "version": "12"}
@@ -1124,6 +1124,13 @@ class Controller:
                 self.queue.put((PVC, (namespace, name)))
             for known in (self.pods, self.ending, self.shorter):
                 known.pop(uid, None)
+
+
+def targets(spec):
+    """The names that QEMU has for the disks of a guest (user guide, hotplug_volumes.md, VolumeStatus)."""
+    letters = {kind: map(kind.__add__, string.ascii_lowercase) for kind in ("vd", "sd")}
+    buses = {d["name"]: (d.get("disk") or d.get("cdrom") or d.get("lun") or {}).get("bus") for d in spec["domain"]["devices"].get("disks") or []}
+    return {v["name"]: next(letters["vd" if buses.get(v["name"]) in (None, "virtio") else "sd"]) for v in spec.get("volumes") or []}
 
 
 def hotpluggable(volume):
