@@ -1,6 +1,8 @@
 /* Deleting a VM: what its data volume templates made goes with it, unless it shall stay. */
 #include "ops.h"
 
+#include "backends/shared/removal.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,11 +211,8 @@ static int remove_secrets(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSO
 /* --- the VM ------------------------------------------------------------------------------------------------------------ */
 
 static int check_stopped(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
-    if (state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_CRASHED)
-        return 0;
-    vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
-    return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off",
-                          vm->name);
+    bool off = state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_CRASHED;
+    return vmc_removal_check(vm->name, off ? NULL : vmctl_state_name(state), false, err);
 }
 
 static int is_gone(const cJSON *object, void *user, vmctl_error **err) {

@@ -140,8 +140,6 @@ int libvirt_vm_xml(libvirt_conn *conn, const libvirt_vm *vm, unsigned flags, con
 /* lookup.c: as virDomainGetUUIDString writes it, which goes through printf and takes a third of the time of a long list. */
 void libvirt_uuid_text(virDomainPtr domain, char text[VIR_UUID_STRING_BUFLEN]);
 
-/* remove.c: whether the VM can be deleted as it is: INVALID_STATE for a running one without force. */
-int libvirt_remove_check(const char *name, bool active, bool force, vmctl_error **err);
 /* console.c, display.c: whether its <domain> has a console that can be opened, a display that can be looked at now; INVALID_STATE, NOT_FOUND or
  * UNSUPPORTED with the remedy. */
 int libvirt_console_check(const xmlNode *domain, const char *name, vmctl_error **err);

@@ -57,19 +57,10 @@ static void exporting_free(exporting *x) {
 
 int libvirt_export_check(const libvirt_snapshot_scene *scene, vmctl_error **err) {
     int code = libvirt_snapshot_check_idle(scene, err);
+    if (code == 0)
+        code = vmc_ova_check_state(scene->vm->name, scene->active, scene->saved, err);
     if (code < 0)
         return code;
-    if (scene->active) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not stopped, and its disks change while they are read",
-                  scene->vm->name);
-        return vmc_error_next(err, "stop it first: vmctl stop %s", scene->vm->name);
-    }
-    if (scene->saved) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is saved: its disks belong to the memory, which an OVA does not hold",
-                  scene->vm->name);
-        return vmc_error_next(err, "start and stop it first: vmctl start %s && vmctl stop %s", scene->vm->name,
-                              scene->vm->name);
-    }
     LIBVIRT_AUTO_XML *doc = NULL;
     code = libvirt_xml_parse(scene->definition ? scene->definition : scene->xml, "the domain's XML", "domain",
                              VMCTL_E_INTERNAL, &doc, NULL, err);

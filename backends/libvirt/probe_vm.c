@@ -8,6 +8,8 @@
 #include "ops.h"
 #include "ova.h"
 #include "xpath.h"
+
+#include "backends/shared/removal.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +44,7 @@ static void ask_delete(libvirt_asked *asked, vmc_answer *out) {
     vmctl_error *why = NULL;
     if (!scene)
         return;
-    int code = libvirt_remove_check(asked->vm->name, scene->active, false, &why);
+    int code = vmc_removal_check(asked->vm->name, scene->active ? "running" : NULL, false, &why);
     vmc_answer_check(out, code, why);
     if (code < 0)
         out->level = VMCTL_LEVEL_LIMITED;

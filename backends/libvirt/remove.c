@@ -5,6 +5,8 @@
 #include "rpc.h"
 #include "snapshot.h"
 #include "storage.h"
+
+#include "backends/shared/removal.h"
 #include <string.h>
 
 enum { REMOVE_MS = 300000 };
@@ -134,15 +136,8 @@ static int remove_others(removal *r, vmctl_error **err) {
     return code;
 }
 
-int libvirt_remove_check(const char *name, bool active, bool force, vmctl_error **err) {
-    if (!active || force)
-        return 0;
-    vmc_error(err, VMCTL_E_INVALID_STATE, "%s is running", name);
-    return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off", name);
-}
-
 static int power_off(const removal *r, libvirt_rpc *rpc, vmctl_error **err) {
-    int code = libvirt_remove_check(r->vm->name, true, r->options->force, err);
+    int code = vmc_removal_check(r->vm->name, "running", r->options->force, err);
     if (code < 0)
         return code;
     return libvirt_rpc_run(r->conn, r->deadline, "powering the domain off", work_destroy, rpc, err);

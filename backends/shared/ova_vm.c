@@ -33,6 +33,19 @@ int vmc_ova_check_target(const char *target, vmctl_error **err) {
     return eaccess(folder, W_OK | X_OK) < 0 ? vmc_error_errno(err, errno, "cannot write into %s", folder) : 0;
 }
 
+int vmc_ova_check_state(const char *vm, bool runs, bool saved, vmctl_error **err) {
+    if (saved) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is saved: its disks belong to the memory, which an OVA does not hold",
+                  vm);
+        return vmc_error_next(err, "start and stop it first: vmctl start %s && vmctl stop %s", vm, vm);
+    }
+    if (runs) {
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not stopped, and its disks change while they are read", vm);
+        return vmc_error_next(err, "stop it first: vmctl stop %s", vm);
+    }
+    return 0;
+}
+
 int vmc_ova_compress(const char *source, const char *format, const char *vmdk, const qemu_img_label *label,
                      uint64_t *capacity, const vmc_deadline *deadline, vmctl_error **err) {
     static const char *const options[] = {"subformat=streamOptimized", NULL};

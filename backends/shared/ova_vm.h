@@ -22,6 +22,8 @@ typedef struct vmc_ova_disk {
 
 /* Whether the OVA's folder can be written to: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT. */
 int vmc_ova_check_target(const char *target, vmctl_error **err);
+/* INVALID_STATE: it runs, or is saved. */
+int vmc_ova_check_state(const char *vm, bool runs, bool saved, vmctl_error **err);
 /* A disk image (format NULL: told from it) as the VMDK that OVAs hold. The caller has noted `vmdk`. */
 int vmc_ova_compress(const char *source, const char *format, const char *vmdk, const qemu_img_label *label,
                      uint64_t *capacity, const vmc_deadline *deadline, vmctl_error **err);

@@ -195,7 +195,7 @@ int virtualbox_say(virtualbox_conn *conn, const virtualbox_vm *vm, const char *d
 
 /* --- settings -------------------------------------------------------------------------------------------------- */
 
-/* VirtualBox.xml is of a version that is not known: VBoxManage tells which VMs there are, and the rest is asked for when it is needed. */
+/* VirtualBox.xml is of a version that is not known, or is not there yet: VBoxManage tells which VMs there are, and the rest is asked for when it is needed. */
 static int describe_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                              vmctl_error **err) {
     VMC_AUTO_FREE char *text = NULL;
@@ -244,14 +244,8 @@ int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vbo
                         vmctl_error **err) {
     vmctl_error *why = NULL;
     int code = vboxmanage_registry_read(conn->manage->home, out, &why);
-    if (code == VMCTL_E_NOT_FOUND) { /* VBoxSVC has never run here */
-        vmctl_error_free(why);
-        why = NULL;
-        code = virtualbox_say(conn, NULL, "asking VirtualBox for its VMs", deadline, NULL, &why, "list", "vms", NULL);
-        if (code == 0)
-            code = vboxmanage_registry_read(conn->manage->home, out, &why);
-    }
-    if (code == VMCTL_E_UNSUPPORTED) {
+    /* VBoxSVC writes its registry when there is something to be kept, not before. */
+    if (code == VMCTL_E_UNSUPPORTED || code == VMCTL_E_NOT_FOUND) {
         vmctl_error_free(why);
         return describe_registry(conn, deadline, out, err);
     }

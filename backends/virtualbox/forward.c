@@ -12,7 +12,7 @@ enum { FORWARD_MS = 60000 };
 int virtualbox_forward_check(const virtualbox_vm *vm, const vboxmanage_machine *machine, vmctl_state state,
                              unsigned *slot, vmctl_error **err) {
     if (state != VMCTL_STATE_RUNNING && state != VMCTL_STATE_PAUSED) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run", vm->name);
+        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
         return vmc_error_next(err, "vmctl start %s", vm->name);
     }
     for (size_t i = 0; i < machine->nic_count; i++) {

@@ -45,6 +45,10 @@ int virtualbox_life_check(const virtualbox_vm *vm, vmctl_slot slot, vmctl_state 
     case VMCTL_SLOT_resume:
         can = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
         break;
+    case VMCTL_SLOT_stop:
+    case VMCTL_SLOT_restart:
+        can = state != VMCTL_STATE_PAUSED;
+        break;
     case VMCTL_SLOT_reset:
         can = up;
         break;
@@ -333,8 +337,9 @@ static int stop(virtualbox_conn *conn, virtualbox_vm *vm, const vmctl_stop_optio
         code = virtualbox_power_off(conn, vm, deadline, err);
         return code < 0 ? code : 0;
     }
-    if (state == VMCTL_STATE_PAUSED)
-        return in_state(vm, state, err);
+    code = virtualbox_life_check(vm, VMCTL_SLOT_stop, state, err);
+    if (code < 0)
+        return code;
     return stop_gently(conn, vm, options, options->grace_ms ? options->grace_ms : GRACE_MS, deadline, err);
 }
 

@@ -56,7 +56,7 @@ int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_de
 /* The slow path: what VBoxManage tells of a VM whose settings file is of a version that is not known. Two calls. */
 int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadline *deadline, vboxmanage_machine **out,
                         vmctl_error **err);
-/* All VMs that are registered; makes VBoxSVC write its registry where there is none yet. */
+/* All VMs that are registered. */
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err);
 

@@ -29,21 +29,11 @@ static void exporting_free(exporting *x) {
     free(x->disks);
 }
 
-static int check(const virtualbox_scene *scene, vmctl_error **err) {
-    const char *name = scene->vm->name;
+int virtualbox_export_check(const virtualbox_scene *scene, vmctl_error **err) {
     int code = virtualbox_check_idle(scene, err);
-    if (code < 0)
-        return code;
-    if (scene->state == VMCTL_STATE_SAVED) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is saved: its disks belong to the memory, which an OVA does not hold",
-                  name);
-        return vmc_error_next(err, "start and stop it first: vmctl start %s && vmctl stop %s", name, name);
-    }
-    if (scene->state != VMCTL_STATE_STOPPED) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not stopped, and its disks change while they are read", name);
-        return vmc_error_next(err, "stop it first: vmctl stop %s", name);
-    }
-    return 0;
+    return code < 0 ? code
+                    : vmc_ova_check_state(scene->vm->name, scene->state != VMCTL_STATE_STOPPED,
+                                          scene->state == VMCTL_STATE_SAVED, err);
 }
 
 /* What stands on other images only VirtualBox reads; it registers its copy, which must be let go of again. */
@@ -126,7 +116,7 @@ int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_ca
     if (code == 0)
         code = virtualbox_look(conn, vm, &deadline, &x.scene, err);
     if (code == 0)
-        code = check(&x.scene, err);
+        code = virtualbox_export_check(&x.scene, err);
     vmctl_call inner = vmc_deadline_call(&deadline);
     if (code == 0)
         code = virtualbox_spec(conn, vm, &inner, &x.spec, err);

@@ -9,6 +9,7 @@
 #include "screen.h"
 
 #include "backends/shared/answer.h"
+#include "backends/shared/removal.h"
 #include "drivers/process/process.h"
 #include <stdlib.h>
 #include <string.h>
@@ -193,9 +194,9 @@ ASK_LIFE(resume)
 ASK_LIFE(save)
 ASK_LIFE(rename)
 
-static void later(asked *a, vmc_answer *out, const char *obstacle) {
+static void later(asked *a, vmc_answer *out, vmctl_level level, const char *obstacle) {
     VMC_AUTO_FREE char *next = virtualbox_change_later(a->vm->name);
-    vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s", obstacle);
+    vmc_answer_say(out, level, "%s", obstacle);
     vmc_answer_remedy(out, "%s", next);
 }
 
@@ -211,9 +212,9 @@ static void ask_apply(asked *a, vmc_answer *out) {
     int code = virtualbox_change_check(s, &why);
     vmc_answer_check(out, code, why);
     if (code == 0 && is_saved(s))
-        later(a, out, VIRTUALBOX_SAVED_OBSTACLE);
+        later(a, out, VMCTL_LEVEL_LIMITED, VIRTUALBOX_SAVED_OBSTACLE);
     else if (code == 0 && s->state != VMCTL_STATE_STOPPED)
-        later(a, out, VIRTUALBOX_FIXED_OBSTACLE);
+        later(a, out, VMCTL_LEVEL_LIMITED, VIRTUALBOX_FIXED_OBSTACLE);
 }
 
 /* What is asked of a VM while it runs. NULL: it does not, and *out says so: what a stopped VM gets needs no plugging, and a saved one takes
@@ -222,31 +223,27 @@ static const virtualbox_scene *running(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     if (!s || s->state == VMCTL_STATE_RUNNING || s->state == VMCTL_STATE_PAUSED)
         return s;
-    if (is_saved(s)) {
-        VMC_AUTO_FREE char *next = virtualbox_change_later(a->vm->name);
-        vmc_answer_say(out, VMCTL_LEVEL_NO, "%s", VIRTUALBOX_SAVED_OBSTACLE);
-        vmc_answer_remedy(out, "%s", next);
-    } else {
+    if (is_saved(s))
+        later(a, out, VMCTL_LEVEL_NO, VIRTUALBOX_SAVED_OBSTACLE);
+    else
         vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s is %s: a change of it needs no plugging", a->vm->name,
                        vmctl_state_name(s->state));
-    }
     return NULL;
 }
 
-static void obstacle(asked *a, vmc_answer *out, char *text, const char *key) {
-    out->level = VMCTL_LEVEL_YES;
-    if (!text)
-        return;
-    vmc_answer_say(out, VMCTL_LEVEL_NO, "%s", text);
-    if (key)
-        vmc_answer_remedy(out, "vmctl set %s %s=..., which counts from its next start", a->vm->name, key);
+/* What stands in the way while it runs; freed here. */
+static void obstacle(asked *a, vmc_answer *out, char *text) {
+    if (text)
+        later(a, out, VMCTL_LEVEL_NO, text);
+    else
+        out->level = VMCTL_LEVEL_YES;
     free(text);
 }
 
 static void ask_cpu_hotplug(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = running(a, out);
     if (s)
-        obstacle(a, out, virtualbox_cpus_obstacle(s->machine, s->machine->cpus + 1u), "cpus.max");
+        obstacle(a, out, virtualbox_cpus_obstacle(s->machine, s->machine->cpus + 1u));
 }
 
 static void ask_disk_hotplug(asked *a, vmc_answer *out) {
@@ -259,9 +256,7 @@ static void ask_disk_hotplug(asked *a, vmc_answer *out) {
         free(sata);
         sata = NULL;
     }
-    obstacle(a, out, sata, NULL);
-    if (out->level == VMCTL_LEVEL_NO)
-        vmc_answer_remedy(out, "attach it for the next start: leave --live out");
+    obstacle(a, out, sata);
 }
 
 static void ask_detach(asked *a, vmc_answer *out) {
@@ -273,7 +268,7 @@ static void ask_detach(asked *a, vmc_answer *out) {
         const vboxmanage_attachment *at = &s->machine->attachments[i];
         VMC_AUTO_FREE char *text = virtualbox_disk_obstacle(s->machine, virtualbox_bus(s->machine, at->controller), at);
         if (text && out->level == VMCTL_LEVEL_YES)
-            later(a, out, text);
+            later(a, out, VMCTL_LEVEL_LIMITED, text);
     }
 }
 
@@ -291,7 +286,7 @@ static void ask_medium(asked *a, vmc_answer *out) {
     }
     vmc_answer_check(out, code, why);
     if (code == 0 && is_saved(s))
-        later(a, out, VIRTUALBOX_SAVED_OBSTACLE);
+        later(a, out, VMCTL_LEVEL_LIMITED, VIRTUALBOX_SAVED_OBSTACLE);
 }
 
 static void ask_grow(asked *a, vmc_answer *out) {
@@ -308,7 +303,7 @@ static void ask_grow(asked *a, vmc_answer *out) {
         int code = virtualbox_grow_check(s, virtualbox_marker_name(s->marker, place, place), medium, &why);
         vmc_answer_check(out, code, why);
         if (code == 0 && s->state != VMCTL_STATE_STOPPED)
-            later(a, out, VIRTUALBOX_FIXED_OBSTACLE);
+            later(a, out, VMCTL_LEVEL_LIMITED, VIRTUALBOX_FIXED_OBSTACLE);
         return;
     }
     vmc_answer_say(out, VMCTL_LEVEL_NO, "%s has no disk", a->vm->name);
@@ -378,6 +373,47 @@ static void ask_snapshot_memory(asked *a, vmc_answer *out) {
     ask_snapshot(a, VMCTL_MEMORY_WITH, out);
 }
 
+/* Of those that are there: the first that something stands in the way of. */
+static void ask_revert(asked *a, vmc_answer *out) {
+    const virtualbox_scene *s = scene(a, out);
+    size_t refused = 0;
+    for (size_t i = 0; s && i < s->machine->snapshot_count; i++) {
+        vmctl_error *why = NULL;
+        int code = virtualbox_snapshot_check_revert(s, &s->machine->snapshots[i], &why);
+        if (code < 0 && refused++ == 0)
+            vmc_answer_check(out, code, why);
+        else
+            vmctl_error_free(why);
+    }
+    if (s && s->machine->snapshot_count == 0)
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s has no snapshot yet; asking again with one would answer",
+                       a->vm->name);
+    else if (s && refused < s->machine->snapshot_count)
+        out->level = refused ? VMCTL_LEVEL_LIMITED : VMCTL_LEVEL_YES;
+}
+
+static void ask_export(asked *a, vmc_answer *out) {
+    const virtualbox_scene *s = scene(a, out);
+    vmctl_error *why = NULL;
+    if (!s)
+        return;
+    int code = virtualbox_export_check(s, &why);
+    vmc_answer_check(out, code, why);
+}
+
+/* A running one goes with --force only. */
+static void ask_delete(asked *a, vmc_answer *out) {
+    const virtualbox_scene *s = scene(a, out);
+    vmctl_error *why = NULL;
+    if (!s)
+        return;
+    bool runs = s->state != VMCTL_STATE_STOPPED && s->state != VMCTL_STATE_SAVED;
+    int code = vmc_removal_check(a->vm->name, runs ? vmctl_state_name(s->state) : NULL, false, &why);
+    vmc_answer_check(out, code, why);
+    if (code < 0)
+        out->level = VMCTL_LEVEL_LIMITED;
+}
+
 static void ask_clone(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
@@ -406,6 +442,7 @@ typedef struct probe_entry {
 } probe_entry;
 
 static const probe_entry vm_probes[] = {
+    {"lifecycle.delete", ask_delete},
     {"lifecycle.start", ask_vm_start},
     {"lifecycle.stop", ask_vm_stop},
     {"lifecycle.restart", ask_vm_restart},
@@ -423,7 +460,10 @@ static const probe_entry vm_probes[] = {
     {"device.cdrom.change", ask_medium},
     {"storage.grow", ask_grow},
     {"snapshot.disk", ask_snapshot_disk},
+    {"snapshot.external", ask_snapshot_disk},
     {"snapshot.memory", ask_snapshot_memory},
+    {"snapshot.revert", ask_revert},
+    {"image.export", ask_export},
     {"migrate.live", ask_migrate},
     {"display.screenshot", ask_screenshot},
     {"display.keys", ask_keys},

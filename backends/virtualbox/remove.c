@@ -5,6 +5,8 @@
 #include "plan.h"
 #include "snapshot.h"
 
+#include "backends/shared/removal.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -170,11 +172,9 @@ static int power_off(const removal *r, vmctl_error **err) {
     int code = virtualbox_ask_state(r->conn, r->vm, r->deadline, &state, NULL, err);
     if (code < 0 || state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_SAVED)
         return code;
-    if (!r->options->force) {
-        vmc_error(err, VMCTL_E_INVALID_STATE, "%s is running", r->vm->name);
-        return vmc_error_next(err, "stop it first (vmctl stop %s), or delete it with --force, which powers it off",
-                              r->vm->name);
-    }
+    code = vmc_removal_check(r->vm->name, vmctl_state_name(state), r->options->force, err);
+    if (code < 0)
+        return code;
     code = virtualbox_power_off(r->conn, r->vm, r->deadline, err);
     return code < 0 ? code : 0;
 }

@@ -78,7 +78,9 @@ void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept) {
     if (!kept || stat(machine->serial_path, &st) < 0 || st.st_size < kept)
         return; /* emptied: what was kept is all that there is */
     VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(machine->serial_path);
-    if (stat(earlier, &st) == 0 && st.st_size >= kept && truncate(earlier, st.st_size - kept) < 0)
+    if (stat(earlier, &st) < 0 || st.st_size < kept)
+        return;
+    if ((st.st_size == kept ? unlink(earlier) : truncate(earlier, st.st_size - kept)) < 0)
         return; /* twice in the log is better than an error for a start that worked */
 }
 

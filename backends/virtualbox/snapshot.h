@@ -52,6 +52,8 @@ int virtualbox_snapshot_check_revert(const virtualbox_scene *scene, const vboxma
 /* UNSUPPORTED: more than one snapshot or state stands on it, and VirtualBox merges into one only. DATA_LOSS_PREVENTED: a linked clone does. */
 int virtualbox_snapshot_check_delete(const virtualbox_scene *scene, const virtualbox_world *world,
                                      const vboxmanage_snapshot *snapshot, bool children, vmctl_error **err);
+/* ova.c: the VM is not at rest. */
+int virtualbox_export_check(const virtualbox_scene *scene, vmctl_error **err);
 /* Whether snapshots leave this disk as it is: shareable, written through, read only. */
 bool virtualbox_snapshot_leaves(const vboxmanage_machine *machine, const vboxmanage_attachment *attachment);
 

@@ -50,6 +50,15 @@ class Trouble(harness.Case):
         for line in manage("list", "vms").out.split("{")[1:]:
             vmctl("delete", line.split("}")[0], "--force")
 
+    def test_one_that_was_never_used(self):
+        """VBoxSVC writes no registry before it has something to keep: that is a VirtualBox without VMs."""
+        new = f"virtualbox:///?home={WORLD}/new&ipc=new"
+        self.assertEqual(self.json(vmctl("list", "--connect", new, "-o", "json", env={"VMCTL_BACKEND": ""})), [])
+        self.status(vmctl("get", "web", "--connect", new, env={"VMCTL_BACKEND": ""}), 4, "web")
+        run("VBoxManage", "setproperty", "machinefolder", f"{WORLD}/machines-new", env={"VBOX_USER_HOME": f"{WORLD}/new", "VBOX_IPC_SOCKETID": "new"})
+        self.ok(vmctl("create", "-", "--connect", new, env={"VMCTL_BACKEND": ""}, input=spec("web")))
+        self.ok(vmctl("delete", "web", "--connect", new, env={"VMCTL_BACKEND": ""}))
+
     # --- names ---------------------------------------------------------------------------------------------------
 
     def test_odd_names(self):
