@@ -3,6 +3,7 @@
 #include "quantity.h"
 #include "upload.h"
 
+#include "base/random.h"
 #include "drivers/http/http.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -255,13 +256,16 @@ static int make(kubevirt_conn *conn, const char *name, const char *mark, const v
     const char *version = NULL, *class = options->pool ? options->pool : conn->storage_class;
     VMC_AUTO_FREE char *path = volume_path(conn->namespace_name, NULL);
     VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s", conn->namespace_name, name, mark);
+    size_t noted = 0;
     int code = kubevirt_version_of(conn, KUBEVIRT_CDI, versions, missing, deadline, &version, err);
     if (code == 0)
-        code = vmc_journal_add(journal, "datavolume", detail, NULL, err);
+        code = vmc_journal_add(journal, "datavolume", detail, &noted, err);
     if (code < 0)
         return code;
     VMC_AUTO_JSON *object = volume_object(name, mark, class, o);
     code = kube_create(conn->client, path, object, NULL, deadline, NULL, err);
+    if (code < 0 && !vmc_outcome_unknown(code)) /* refused: whatever has this name is not ours */
+        vmc_journal_drop(journal, noted, NULL);
     if (code == VMCTL_E_ALREADY_EXISTS)
         vmc_error_next(err, "--name gives it another, or vmctl image delete %s", name);
     return code;
@@ -272,7 +276,8 @@ int kubevirt_image_upload(void *opaque, const char *path, const vmctl_image_uplo
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     VMC_AUTO_FREE char *name = options->name ? vmc_strdup(options->name) : name_of(path);
-    VMC_AUTO_FREE char *mark = vmc_printf("%lld-%d", (long long)time(NULL), rand());
+    char mark[VMC_UUID_BYTES];
+    vmc_uuid_new(mark);
     VMC_AUTO_JSON *source = cJSON_CreateObject();
     origin o = {.source = source, .bytes = options->virtual_bytes};
     int code = check_name(name, err);

@@ -277,10 +277,14 @@ int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const
         vmc_json_put(vmc_json_map(object, "metadata.annotations"), KUBEVIRT_DESCRIPTION,
                      cJSON_CreateString(options->description));
     VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s %s", vm->namespace_name, vm->name, vm->uid, name);
-    code = vmc_journal_add(journal, "snapshot", detail, NULL, err);
+    size_t noted = 0;
+    code = vmc_journal_add(journal, "snapshot", detail, &noted, err);
+    if (code < 0)
+        return code;
     VMC_AUTO_JSON *made = NULL;
-    if (code == 0)
-        code = post(conn, vm, version, name, object, &deadline, &made, err);
+    code = post(conn, vm, version, name, object, &deadline, &made, err);
+    if (code < 0 && !vmc_outcome_unknown(code)) /* refused: a snapshot of that name would be somebody else's */
+        vmc_journal_drop(journal, noted, NULL);
     if (code < 0)
         return code;
     VMC_AUTO_JSON *taken = NULL;

@@ -346,7 +346,7 @@ static void take_back(libvirt_changing *ch, int failed, vmctl_error **err) {
     vmc_deadline patient = {.at_ms = vmc_now_ms() + UNDO_MS};
     VMC_AUTO_STRV left = {0};
     vmctl_error *why = NULL;
-    bool abandoned = failed == VMCTL_E_TIMEOUT || failed == VMCTL_E_CANCELLED || failed == VMCTL_E_UNAVAILABLE;
+    bool abandoned = vmc_outcome_unknown(failed);
     if (abandoned && reach_again(ch, &patient, &why) < 0) {
         vmc_error_append(err, "; it could not be taken back (%s)", vmctl_error_message(why));
         vmc_error_next(err, "see how it is: vmctl get %s", ch->vm->name);

@@ -7,6 +7,7 @@
 #include "clone.h"
 
 #include "base/file.h"
+#include "base/random.h"
 #include "domain_clone.h"
 #include "domain_model.h"
 #include "drivers/qemu_img/qemu_img.h"
@@ -408,7 +409,7 @@ int libvirt_clone(void *conn, void *vm, const char *name, const vmctl_clone_opti
     libvirt_store_open(&c.store, conn, &deadline, name, NULL);
     libvirt_store_open(&c.own, conn, &deadline, c.vm->name, NULL);
     c.own.keep_used = true;
-    libvirt_new_uuid(c.uuid);
+    vmc_uuid_new(c.uuid);
     int code = libvirt_check_free(conn, name, NULL, &deadline, err);
     if (code == 0)
         code = read_original(&c, err);

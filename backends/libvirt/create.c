@@ -41,7 +41,7 @@ int libvirt_define_new(libvirt_conn *conn, const char *xml, const char *name, co
         rpc->domain = NULL;
         return 0;
     }
-    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE || rpc->domain)
+    if (vmc_outcome_unknown(code) || rpc->domain)
         return code;
     vmc_journal_drop(journal, mark, NULL); /* refused: whatever has this UUID is not ours */
     return rpc->found ? vmc_error_recode(err, VMCTL_E_ALREADY_EXISTS) : code;

@@ -2,11 +2,11 @@
 #include "domain_clone.h"
 
 #include "base/file.h"
+#include "base/random.h"
 #include "domain_model.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 typedef struct cloning {
     libvirt_build build;
@@ -104,11 +104,8 @@ static void write_boot(cloning *c) {
 /* --- cards ------------------------------------------------------------------------------------------------- */
 
 static void new_mac(char out[18]) {
-    unsigned char b[3] = {0};
-    for (size_t have = 0; have < sizeof b;) {
-        ssize_t n = getrandom(b + have, sizeof b - have, 0);
-        have += n > 0 ? (size_t)n : 0;
-    }
+    unsigned char b[3];
+    vmc_random_fill(b, sizeof b);
     snprintf(out, 18, "52:54:00:%02x:%02x:%02x", b[0], b[1], b[2]); /* QEMU's own prefix, as libvirt takes it */
 }
 

@@ -133,7 +133,7 @@ int libvirt_image_download(void *conn, const char *name, const char *path, const
         vmc_note(&deadline, VMCTL_NOTE_WARNING, "%s holds only what differs from %s, which it needs beside it", name,
                  backing);
     VMC_AUTO_FREE char *folder = vmc_path_dirname(path);
-    VMC_AUTO_FREE char *unfinished = libvirt_unfinished_name(folder, vmc_path_basename(path));
+    VMC_AUTO_FREE char *unfinished = vmc_unfinished_name(folder, vmc_path_basename(path));
     VMC_AUTO_FREE char *absolute = vmc_path_absolute(NULL, unfinished); /* whoever undoes it may be in another folder */
     VMC_AUTO_FREE char *stage = vmc_printf("downloading %s", name);
     code = vmc_journal_add(journal, "file", absolute, NULL, err);

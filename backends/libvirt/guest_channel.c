@@ -1,10 +1,10 @@
 #include "guest_channel.h"
 
+#include "base/random.h"
 #include "rpc.h"
 #include "xml_tree.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum { CHUNK = 256 * 1024, STALL_MS = 30000, CLOSE_MS = 15000, HANG_UP_MS = 5000 };
 
@@ -101,12 +101,10 @@ static int plug(libvirt_guest_channel *c, const libvirt_vm *vm, const vmc_deadli
 int libvirt_guest_channel_open(libvirt_conn *conn, const libvirt_vm *vm, vmc_journal *journal,
                                const vmc_deadline *deadline, libvirt_guest_channel **out, vmctl_error **err) {
     libvirt_guest_channel *c = vmc_alloc(sizeof *c);
-    unsigned number = 0;
     c->conn = conn;
     c->journal = journal;
     memcpy(c->uuid, vm->uuid, sizeof c->uuid);
-    (void)!getrandom(&number, sizeof number, 0);
-    (void)snprintf(c->name, sizeof c->name, "org.vmctl.copy.%08x", number);
+    (void)snprintf(c->name, sizeof c->name, "org.vmctl.copy.%08x", (unsigned)vmc_random());
     int code = plug(c, vm, deadline, err);
     if (code == 0)
         code = libvirt_conn_sibling(conn, false, deadline, &c->own, err);

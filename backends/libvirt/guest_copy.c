@@ -3,6 +3,7 @@
  * the guest writes beside the target and renames; it takes its unfinished file away itself when the data ends too early. */
 #include "agent.h"
 #include "base/file.h"
+#include "base/random.h"
 #include "guest_channel.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -103,9 +103,7 @@ static int advance(const copy *c, const char *stage, uint64_t done, vmctl_error 
 static int start_in(copy *c, const char *source, const char *name, const void *input, size_t length, long long *pid,
                     vmctl_error **err) {
     char size[32], mode[16], when[32];
-    unsigned number = 0;
-    (void)!getrandom(&number, sizeof number, 0);
-    VMC_AUTO_FREE char *unique = vmc_printf("%08x", number);
+    VMC_AUTO_FREE char *unique = vmc_printf("%08x", (unsigned)vmc_random());
     (void)snprintf(size, sizeof size, "%" PRIu64, c->size);
     (void)snprintf(mode, sizeof mode, c->mode ? "%o" : "-", c->mode);
     (void)snprintf(when, sizeof when, "%" PRId64, c->time);
@@ -218,9 +216,7 @@ static int send_pieces(void *to, const void *bytes, size_t length, const vmc_dea
 }
 
 static int in_by_pieces(copy *c, int fd, const char *name, vmctl_error **err) {
-    unsigned long long number = 0;
-    (void)!getrandom(&number, sizeof number, 0);
-    VMC_AUTO_FREE char *path = vmc_printf("/tmp/vmctl-%016llx", number);
+    VMC_AUTO_FREE char *path = vmc_printf("/tmp/vmctl-%016llx", (unsigned long long)vmc_random());
     piecewise p = {c, -1};
     int code = libvirt_agent_file_open(c->conn, c->vm, path, "w", &c->deadline, &p.handle, err);
     if (code < 0)

@@ -1,6 +1,7 @@
 /* Programs in the guest. The agent gives a process's output only at its end, and at most 16 MiB of it; so a shell in the guest sends it to
  * files, which are read while they grow. What is small comes with the answer that it has ended, in two calls in all. */
 #include "agent.h"
+#include "base/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 enum {
@@ -87,8 +87,7 @@ typedef struct exec_run {
 
 static void name_folder(char folder[64]) {
     unsigned char random[12];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-        memset(random, (int)getpid(), sizeof random);
+    vmc_random_fill(random, sizeof random);
     int n = snprintf(folder, 64, "/tmp/vmctl-");
     for (size_t i = 0; i < sizeof random; i++)
         n += snprintf(folder + n, 64 - (size_t)n, "%02x", random[i]);

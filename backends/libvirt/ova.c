@@ -152,7 +152,7 @@ static int bring_near(exporting *x, export_disk *disk, vmctl_error **err) {
     }
     VMC_AUTO_FREE char *folder = vmc_path_dirname(x->target);
     VMC_AUTO_FREE char *stage = vmc_printf("downloading disk %s", disk->name);
-    disk->source = libvirt_unfinished_name(folder, vmc_path_basename(disk->path));
+    disk->source = vmc_unfinished_name(folder, vmc_path_basename(disk->path));
     code = vmc_journal_add(x->journal, "file", disk->source, NULL, err);
     return code < 0 ? code
                     : libvirt_download(x->conn, held->volume, disk->source, x->vm->name, stage, x->deadline, err);
@@ -163,7 +163,7 @@ static int convert(exporting *x, export_disk *disk, vmctl_error **err) {
     VMC_AUTO_FREE char *stage = vmc_printf("compressing disk %s", disk->name);
     qemu_img_label label = {x->vm->name, stage, disk->name};
     int code = bring_near(x, disk, err);
-    disk->vmdk = vmc_ova_unfinished(folder, disk->member);
+    disk->vmdk = vmc_unfinished_name(folder, disk->member);
     if (code == 0)
         code = vmc_journal_add(x->journal, "file", disk->vmdk, NULL, err);
     if (code == 0)

@@ -1,6 +1,7 @@
 /* backends/libvirt/plan.c - all that a VM will be, worked out and checked before anything is made. */
 #include "plan.h"
 
+#include "base/random.h"
 #include "cloud_init.h"
 #include "drivers/seed_iso/seed_iso.h"
 #include "host_check.h"
@@ -11,19 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-
-void libvirt_new_uuid(char out[VIR_UUID_STRING_BUFLEN]) {
-    unsigned char b[16] = {0};
-    for (size_t have = 0; have < sizeof b;) {
-        ssize_t n = getrandom(b + have, sizeof b - have, 0);
-        have += n > 0 ? (size_t)n : 0;
-    }
-    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40); /* RFC 4122: version 4, variant 1 */
-    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    snprintf(out, VIR_UUID_STRING_BUFLEN, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-             b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
 
 void libvirt_plan_free(libvirt_plan *plan) {
     for (size_t i = 0; plan->disks && i < plan->disk_count; i++)
@@ -226,7 +214,7 @@ int libvirt_plan_vm(libvirt_conn *conn, const vmctl_spec *spec, const vmctl_mark
     *plan = (libvirt_plan){0};
     libvirt_store_open(&plan->store, conn, deadline, name, NULL);
     plan->store.predict = predict;
-    libvirt_new_uuid(plan->uuid);
+    vmc_uuid_new(plan->uuid);
     bool own_uuid = native && plan_native(spec, plan) == 0;
     int code = 0;
     if (!predict)

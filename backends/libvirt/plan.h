@@ -51,6 +51,4 @@ int libvirt_define_new(libvirt_conn *conn, const char *xml, const char *name, co
 int libvirt_redefine(libvirt_conn *conn, const char *xml, const char *doing, const vmc_deadline *deadline, char **kept,
                      vmctl_error **err);
 
-void libvirt_new_uuid(char out[VIR_UUID_STRING_BUFLEN]);
-
 #endif

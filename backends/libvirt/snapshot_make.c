@@ -95,8 +95,8 @@ static int take(const making *m, char **document, vmctl_error **err) {
         code = vmc_progress(m->scene.deadline, m->scene.vm->name, stages[m->kind], NULL, VMCTL_UNIT_NONE, 0, 0, err);
     if (code == 0)
         code = libvirt_rpc_run(m->scene.conn, m->scene.deadline, stages[m->kind], work_take, rpc, err);
-    bool unknown = code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE;
-    if (code < 0 && !unknown) /* libvirt took back what it began; a snapshot of that name would be somebody else's */
+    if (code < 0 && !vmc_outcome_unknown(
+                        code)) /* libvirt took back what it began; a snapshot of that name would be somebody else's */
         vmc_journal_drop(m->journal, mark, NULL);
     if (code < 0 && vmc_str_eq(vmctl_error_hypervisor_code(err ? *err : NULL), "VIR_ERR_BLOCK_COPY_ACTIVE"))
         code = vmc_error_recode(err, VMCTL_E_BUSY);
@@ -122,7 +122,7 @@ static int take_frozen(const making *m, char **document, vmctl_error **err) {
     }
     if (code == 0)
         code = take(m, document, err);
-    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
+    if (vmc_outcome_unknown(code))
         return code; /* the journal thaws it, through another connection */
     vmctl_error *why = NULL;
     vmc_deadline patient = {.at_ms = vmc_now_ms() + THAW_MS};

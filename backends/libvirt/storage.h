@@ -115,8 +115,6 @@ int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_fi
  * when it fails is the caller's to remove. */
 int libvirt_download(libvirt_conn *conn, virStorageVolPtr volume, const char *path, const char *vm, const char *stage,
                      const vmc_deadline *deadline, vmctl_error **err);
-/* storage_make.c: a hidden name in the folder that nobody else has; free. */
-char *libvirt_unfinished_name(const char *folder, const char *name);
 /* storage_make.c: the finished file gets its name unless that is taken. -1 with errno. */
 int libvirt_move_to_place(const char *from, const char *to);
 

@@ -2,6 +2,7 @@
 #include "storage.h"
 
 #include "base/file.h"
+#include "base/random.h"
 #include "drivers/qemu_img/qemu_img.h"
 #include "rpc.h"
 #include "xpath.h"
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,13 +28,6 @@ void libvirt_store_sync(libvirt_store *store) {
     for (libvirt_pool *pool = store->pools; pool; pool = pool->next)
         if (pool->touched)
             libvirt_pool_refresh(store->conn, pool, store->deadline);
-}
-
-char *libvirt_unfinished_name(const char *folder, const char *name) {
-    unsigned long long random = 0;
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        random = (unsigned long long)vmc_now_ms() << 20 ^ (unsigned long long)getpid();
-    return vmc_printf("%s/.%s.%012llx", folder, name, random & 0xffffffffffffULL);
 }
 
 static char *stage_of(const libvirt_file *file) {
@@ -148,7 +141,7 @@ static int publish(const libvirt_store *store, const char *unfinished, const lib
 }
 
 static int make_in_folder(const libvirt_store *store, libvirt_file *file, vmc_journal *journal, vmctl_error **err) {
-    VMC_AUTO_FREE char *unfinished = libvirt_unfinished_name(file->pool->path, file->name);
+    VMC_AUTO_FREE char *unfinished = vmc_unfinished_name(file->pool->path, file->name);
     size_t mark = 0;
     int code = vmc_journal_add(journal, "file", unfinished, &mark, err);
     if (code == 0)
@@ -176,8 +169,7 @@ static unsigned long long own_token(void) {
     static unsigned long long token;
     unsigned long long made = 0, none = 0;
     if (__atomic_load_n(&token, __ATOMIC_ACQUIRE) == 0) {
-        if (getrandom(&made, sizeof made, 0) != (ssize_t)sizeof made)
-            made = (unsigned long long)vmc_now_ms() << 20 ^ (unsigned long long)getpid();
+        made = vmc_random();
         __atomic_compare_exchange_n(&token, &none, made | 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
     return __atomic_load_n(&token, __ATOMIC_ACQUIRE);
@@ -268,7 +260,7 @@ static int local_form(const libvirt_store *store, const libvirt_file *file, vmc_
     int code = vmc_mkdirs(folder, 0700, err);
     if (code < 0)
         return code;
-    *path = libvirt_unfinished_name(folder, file->name);
+    *path = vmc_unfinished_name(folder, file->name);
     code = vmc_journal_add(journal, "file", *path, mark, err);
     return code < 0 ? code : copy_source(store, file, *path, err);
 }

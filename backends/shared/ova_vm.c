@@ -10,16 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-char *vmc_ova_unfinished(const char *folder, const char *name) {
-    unsigned long long random = 0;
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        random = (unsigned long long)vmc_now_ms() << 20 ^ (unsigned long long)getpid();
-    return vmc_printf("%s/.%s.%012llx", folder, name, random & 0xffffffffffffULL);
-}
 
 /* --- out ------------------------------------------------------------------------------------------------------ */
 
@@ -95,7 +87,7 @@ int vmc_ova_pack(const vmctl_spec *spec, const vmc_ova_disk *list, size_t count,
     VMC_AUTO_FREE char *text = ovf_write(&descriptor, files, count);
     VMC_AUTO_FREE char *name = vmc_printf("%s.ovf", vm);
     VMC_AUTO_FREE char *folder = vmc_path_dirname(target);
-    VMC_AUTO_FREE char *unfinished = vmc_ova_unfinished(folder, vmc_path_basename(target));
+    VMC_AUTO_FREE char *unfinished = vmc_unfinished_name(folder, vmc_path_basename(target));
     parts[0] = (ova_part){.name = name, .bytes = text, .length = strlen(text)};
     code = vmc_journal_add(journal, "file", unfinished, NULL, err);
     if (code == 0)
@@ -146,7 +138,7 @@ static int place_disks(importing *im, vmctl_error **err) {
             if (vmc_str_eq(im->descriptor.disks[k].file, file))
                 return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s gives the file %s to two disks", im->package.path,
                                  file);
-        im->paths[i] = vmc_ova_unfinished(folder, file);
+        im->paths[i] = vmc_unfinished_name(folder, file);
     }
     return code;
 }

@@ -8,9 +8,6 @@
 #include "drivers/qemu_img/qemu_img.h"
 #include <vmctl/backend.h>
 
-/* A hidden name beside `name`, for a file that is not finished. free. */
-char *vmc_ova_unfinished(const char *folder, const char *name);
-
 /* --- out --- */
 
 typedef struct vmc_ova_disk {

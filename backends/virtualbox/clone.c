@@ -3,6 +3,7 @@
  * Source: VirtualBox's manual, "VBoxManage clonevm"; SDK reference, IMachine::cloneTo. */
 #include "clone.h"
 
+#include "base/random.h"
 #include "drivers/seed_iso/seed_iso.h"
 #include "facts.h"
 #include "plan.h"
@@ -97,10 +98,14 @@ static int take_base(cloning *c, vmctl_error **err) {
     VMC_AUTO_FREE char *name = vmc_printf("Linked Base for %s and %s", scene->vm->name, c->name);
     VMC_AUTO_FREE char *detail = vmc_printf("%s %lld %s", scene->vm->id, (long long)time(NULL), name);
     VMC_AUTO_FREE char *printed = NULL;
-    int code = vmc_journal_add(c->journal, "snapshot", detail, NULL, err);
-    if (code == 0)
-        code = virtualbox_say(scene->conn, scene->vm, "taking a snapshot to stand on", scene->deadline, &printed, err,
-                              "snapshot", scene->vm->id, "take", name, NULL);
+    size_t noted = 0;
+    int code = vmc_journal_add(c->journal, "snapshot", detail, &noted, err);
+    if (code < 0)
+        return code;
+    code = virtualbox_say(scene->conn, scene->vm, "taking a snapshot to stand on", scene->deadline, &printed, err,
+                          "snapshot", scene->vm->id, "take", name, NULL);
+    if (code == VMCTL_E_BUSY) /* never begun */
+        vmc_journal_drop(c->journal, noted, NULL);
     if (code < 0)
         return code;
     c->snapshot = vboxmanage_parse_labelled(printed, "Snapshot taken. UUID:");
@@ -364,7 +369,7 @@ int virtualbox_clone(void *conn, void *vm, const char *name, const vmctl_clone_o
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     cloning c = {.name = name, .options = options, .marker = marker, .journal = journal};
     char id[37];
-    virtualbox_new_uuid(id);
+    vmc_uuid_new(id);
     c.made = virtualbox_vm_new(id, name);
     int code = virtualbox_look(conn, vm, &deadline, &c.scene, err);
     if (code == 0)

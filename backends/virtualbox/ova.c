@@ -74,7 +74,7 @@ static int read_disk(exporting *x, const char *name, size_t item, vmctl_error **
     const qemu_img_label label = {scene->vm->name, stage, name};
     vmc_strv_printf(&x->members, "%s-disk%zu.vmdk", scene->vm->name, x->count + 1);
     /* VirtualBox tells a format from the name's end. */
-    VMC_AUTO_FREE char *unfinished = vmc_ova_unfinished(folder, x->members.items[x->count]);
+    VMC_AUTO_FREE char *unfinished = vmc_unfinished_name(folder, x->members.items[x->count]);
     vmc_strv_printf(&x->vmdks, "%s.vmdk", unfinished);
     const char *vmdk = x->vmdks.items[x->count];
     vmc_ova_disk *disk = &x->disks[x->count++];

@@ -1,10 +1,10 @@
 /* A spec as what VBoxManage is told. */
 #include "plan_parts.h"
 
+#include "base/random.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 vmc_strv *virtualbox_plan_command(virtualbox_plan *plan) {
@@ -46,16 +46,6 @@ void virtualbox_say_numbered(vmc_strv *argv, const char *option, unsigned slot, 
 }
 
 /* --- the name, the folder -------------------------------------------------------------------------------------- */
-
-void virtualbox_new_uuid(char out[37]) {
-    unsigned char b[16];
-    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
-        abort();
-    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
-    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
 
 int virtualbox_machine_folder(virtualbox_conn *conn, const vboxmanage_registry *registry, const vmc_deadline *deadline,
                               char **out, vmctl_error **err) {
@@ -143,7 +133,7 @@ int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, 
 static int plan_all(virtualbox_planning *p, const vmctl_marker *marker, vmctl_error **err) {
     virtualbox_plan *plan = p->plan;
     plan->name = vmc_strdup(vmctl_spec_name(p->spec));
-    virtualbox_new_uuid(plan->id);
+    vmc_uuid_new(plan->id);
     int code = virtualbox_machine_folder(p->conn, p->registry, p->deadline, &p->machines, err);
     if (code < 0)
         return code;

@@ -58,7 +58,6 @@ int virtualbox_machine_folder(virtualbox_conn *conn, const vboxmanage_registry *
 char *virtualbox_folder_of(const char *machines, const char *name);
 /* ALREADY_EXISTS: a VM has the name, or something is where its folder would be. */
 int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder, vmctl_error **err);
-void virtualbox_new_uuid(char out[37]);
 /* What is left in the folder of a VM that is registered no more and lives on elsewhere: all but disks and what it logged (remove.c). */
 void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker);
 /* Removes a folder that vmctl made, with all that is in it. A missing one is success. */

@@ -202,9 +202,13 @@ int virtualbox_snapshot_create(void *conn, void *vm, const char *name, const vmc
     tell_left_out(&scene);
     VMC_AUTO_FREE char *detail = vmc_printf("%s %lld %s", scene.vm->id, (long long)time(NULL), name);
     VMC_AUTO_FREE char *id = NULL;
-    code = vmc_journal_add(journal, "snapshot", detail, NULL, err);
-    if (code == 0)
+    size_t noted = 0;
+    code = vmc_journal_add(journal, "snapshot", detail, &noted, err);
+    if (code == 0) {
         code = take(&scene, name, options, &id, err);
+        if (code == VMCTL_E_BUSY) /* never begun: what came of that name meanwhile is of whoever had the VM */
+            vmc_journal_drop(journal, noted, NULL);
+    }
     vboxmanage_machine *after = NULL;
     if (code == 0)
         code = virtualbox_load(conn, vm, &deadline, &after, err);

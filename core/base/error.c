@@ -472,6 +472,10 @@ vmctl_error *vmc_error_copy(const vmctl_error *err) {
     return copy;
 }
 
+bool vmc_outcome_unknown(int code) {
+    return code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE;
+}
+
 void vmc_error_move(vmctl_error **to, vmctl_error **from) {
     if (to) {
         if (*to != *from)

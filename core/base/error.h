@@ -6,6 +6,7 @@
 #ifndef VMC_BASE_ERROR_H
 #define VMC_BASE_ERROR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <vmctl/error.h>
 
@@ -33,6 +34,10 @@ VMCTL_API void vmc_error_where(vmctl_error **err, const char *action, const char
 /* Adds a fault; makes *err an INVALID_SPEC error when it is NULL. path and file may be NULL. */
 VMCTL_API int vmc_error_fault(vmctl_error **err, const char *file, unsigned line, unsigned column, const char *path,
                               const char *format, ...) VMCTL_PRINTF(6, 7);
+
+/* Whether a call that ended with this code may have done its work all the same: it was given up, or the way to its answer broke. Any
+ * other failure is the hypervisor's refusal. */
+VMCTL_API bool vmc_outcome_unknown(int code);
 
 /* A deep copy, and moving an error: *to = *from, *from = NULL (with to NULL it is freed). */
 VMCTL_API vmctl_error *vmc_error_copy(const vmctl_error *err);

@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/error.h"
+#include "base/random.h"
 #include "base/str.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -204,6 +205,10 @@ char *vmc_path_absolute(const char *base, const char *name) {
         joined = vmc_printf("%s/%s/%s", here, base ? base : "", name);
     }
     return textually_resolved(joined);
+}
+
+char *vmc_unfinished_name(const char *folder, const char *name) {
+    return vmc_printf("%s/.%s.%012llx", folder, name, (unsigned long long)(vmc_random() & 0xffffffffffffULL));
 }
 
 char *vmc_path_dirname(const char *path) {

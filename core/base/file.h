@@ -20,6 +20,8 @@ VMCTL_API int vmc_mkdirs(const char *path, mode_t mode, vmctl_error **err);
 /* How many bytes can be read of an open file or block device (whose st_size is 0); -1: errno says why. The position is moved. */
 VMCTL_API int64_t vmc_file_bytes(int fd);
 VMCTL_API bool vmc_file_exists(const char *path);
+/* "folder/.name.RANDOM": where a file is written before it is whole and gets its name. free. */
+VMCTL_API char *vmc_unfinished_name(const char *folder, const char *name);
 /* base/name, or name itself when it is absolute; "." and ".." resolved textually. base NULL: the working folder. "~/" is the home folder. */
 VMCTL_API char *vmc_path_absolute(const char *base, const char *name);
 VMCTL_API char *vmc_path_dirname(const char *path);

@@ -48,7 +48,8 @@ const char *vmc_nearest(const char *word, const char *const *candidates) {
             continue;
         size_t longer = length > other ? length : other;
         unsigned d = distance(word, length, candidates[i], other);
-        if (d <= (longer + 1) / 3 && d < longer && (!best || d < best_distance)) {
+        bool nearer = !best || d < best_distance || (d == best_distance && strcmp(candidates[i], best) < 0);
+        if (d <= (longer + 1) / 3 && d < longer && nearer) {
             best = candidates[i];
             best_distance = d;
         }

@@ -59,7 +59,8 @@ VMCTL_API void vmc_strv_free(vmc_strv *v);
 VMCTL_API bool vmc_str_eq(const char *a, const char *b); /* NULL equals NULL only */
 VMCTL_API bool vmc_starts_with(const char *s, const char *prefix);
 VMCTL_API bool vmc_ends_with(const char *s, const char *suffix);
-/* The closest of candidates (NULL-terminated) by edit distance, NULL when none is close. */
+/* The closest of candidates (NULL-terminated) by edit distance, of equally close ones the first by strcmp, whatever their order; NULL when
+ * none is close. */
 VMCTL_API const char *vmc_nearest(const char *word, const char *const *candidates);
 
 /* "20GiB" -> bytes: B, KiB..EiB, KB..EB; "512" alone is refused unless allow_bare (then bytes). 0, or -1 with *why. */

@@ -1,6 +1,8 @@
 /* snapshot.c - snapshots: the guest's count goes back to what it was, and what is refused touches nothing. */
 #include "contract.h"
 
+#include <pthread.h>
+
 /* Disks of the format that snapshots need; the boot sector is the root disk. */
 #define DISK    "disks: [{name: root, image: %s, format: %s}]"
 #define ON_DISK guest_image, profile->formats[0]
@@ -480,6 +482,53 @@ static void a_name_is_taken_once(void **state) {
     vmctl_vm_free(vm);
 }
 
+typedef struct rival {
+    vmctl_connection *connection;
+    const char *vm;
+    int code;
+} rival;
+
+/* No assertion: cmocka's belong to the main thread. */
+static void *take_the_name(void *user) {
+    rival *me = user;
+    vmctl_vm *vm = NULL;
+    vmctl_error *trouble = NULL;
+    me->code = vmctl_vm_lookup(me->connection, me->vm, NULL, &vm, &trouble);
+    if (me->code == 0)
+        me->code = vmctl_snapshot_create(vm, "one", NULL, &trouble);
+    vmctl_vm_free(vm);
+    vmctl_error_free(trouble);
+    return NULL;
+}
+
+/* Whoever is refused takes nothing of the others away again. */
+static void a_name_wanted_by_several_at_once(void **state) {
+    (void)state;
+    enum { RIVALS = 4 };
+    vmctl_vm *vm = make("snap-m", DISK, ON_DISK);
+    rival rivals[RIVALS] = {{0}};
+    pthread_t threads[RIVALS];
+    vmctl_connect_options options = VMCTL_CONNECT_OPTIONS_INIT;
+    options.uri = vmctl_connection_uri(conn);
+    for (int i = 0; i < RIVALS; i++) {
+        rivals[i].vm = "snap-m";
+        MUST(vmctl_connect(&options, &rivals[i].connection, &err));
+    }
+    for (int i = 0; i < RIVALS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_the_name, &rivals[i]), 0);
+    size_t made = 0;
+    for (int i = 0; i < RIVALS; i++) {
+        pthread_join(threads[i], NULL);
+        vmctl_connection_free(rivals[i].connection);
+        made += rivals[i].code == 0;
+    }
+    taken all = snapshots_of(vm);
+    assert_true(made >= 1);
+    assert_int_equal(all.count, made);
+    assert_string_equal(all.items[0].name, "one");
+    vmctl_vm_free(vm);
+}
+
 static int count_snapshots(const vmctl_vm_info *info, void *user) {
     *(int *)user = info->present & VMCTL_FACT_SNAPSHOTS ? (int)info->snapshot_count : -1;
     return 0;
@@ -702,6 +751,7 @@ static const contract_test tests[] = {
     TEST("snapshot.disk", "snapshot_create snapshot_revert", refusals_touch_nothing),
     TEST("snapshot.quiesce", "snapshot_create", quiesce_needs_an_agent_that_answers),
     TEST("snapshot.list", "snapshot_create snapshot_list", a_name_is_taken_once),
+    TEST("snapshot.list", "snapshot_create undo", a_name_wanted_by_several_at_once),
     TEST("snapshot.list", "get remove", a_vm_with_snapshots_is_counted_and_deleted_whole),
     TEST("snapshot.revert", "snapshot_revert remove change", a_disk_that_came_later_is_taken_off_and_not_forgotten),
     TEST("snapshot.revert", "snapshot_revert change", a_grown_disk_goes_back_and_forth),

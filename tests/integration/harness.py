@@ -184,7 +184,8 @@ class Case(unittest.TestCase):
         tree = self.json(result)
         return tree[0] if isinstance(tree, list) else tree
 
-    def wait_for(self, what, probe, seconds=20):
+    def wait_for(self, what, probe, seconds=120):
+        """What comes in moments where nothing is wrong; the limit is for a machine that is very busy."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             found = probe()
@@ -195,7 +196,7 @@ class Case(unittest.TestCase):
 
     def counts(self, name, line=2, env=None):
         """The guest prints: its console comes to that line."""
-        result = self.ok(vmctl("console", name, "--until", f"line {line}[0-9]*", "--timeout", "30s", env=env))
+        result = self.ok(vmctl("console", name, "--until", f"line {line}[0-9]*", "--timeout", "120s", env=env))
         self.assertIn("vmctl guest: line", result.out)
 
 

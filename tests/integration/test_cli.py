@@ -304,7 +304,7 @@ def test_contexts():
     expect(0, "context", "use", "--none")
     expect(0, "context", "remove", "t")
     several = [subprocess.Popen([VMCTL, "context", "add", f"t{i}", "test:///default", "--config", str(config)], env=ENV, stdout=subprocess.DEVNULL) for i in range(12)]
-    check("contexts that are added at once", [child.wait(timeout=30) for child in several] == [0] * 12)
+    check("contexts that are added at once", [child.wait(timeout=120) for child in several] == [0] * 12)
     done = expect(0, "context", "list", "-o", "name")
     check("none of them is lost", sorted(done.stdout.split()) == sorted(f"t{i}" for i in range(12)), done)
     for i in range(12):
@@ -328,32 +328,43 @@ def test_standard_files():
     check("a reader that leaves early: no message", not done.stderr, done)
 
 
+def hears(child, number):
+    """The command has come to where it handles the signal (SigCgt of proc(5)), or has ended."""
+    until = time.monotonic() + 60
+    while child.poll() is None and time.monotonic() < until:
+        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", pathlib.Path(f"/proc/{child.pid}/status").read_text(), re.M)
+        if caught and int(caught[1], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.01)
+
+
 def test_signals():
     for number in (signal.SIGINT, signal.SIGTERM):
         for args in ([*TEST, "events", "--follow"], [*TEST, "list", "-w", "-o", "json"], [*TEST, "wait", "test", "--for", "stopped"]):
             child = subprocess.Popen([VMCTL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-            time.sleep(1)
+            hears(child, number)
+            begun = child.stdout.read(1) if "json" in args else ""
             child.send_signal(number)
             try:
-                out, err = child.communicate(timeout=20)
+                out, err = child.communicate(timeout=120)
             except subprocess.TimeoutExpired:
                 child.kill()
                 out, err = child.communicate()
             check(f"{args}: {number.name} ends it with 130", child.returncode == 130)
             if "json" in args:
-                check(f"{args}: what was written is whole", isinstance(json.loads(out), list))
+                check(f"{args}: what was written is whole", isinstance(json.loads(begun + out), list))
         child = subprocess.Popen([VMCTL, *TEST, "create", "-", "-o", "json"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-        time.sleep(0.5)
+        hears(child, number)
         child.send_signal(number)
         try:
-            child.wait(timeout=10)
+            child.wait(timeout=120)
         except subprocess.TimeoutExpired:
             child.kill()
         err = child.communicate()[1]
         check(f"a writer that never ends: {number.name} ends create -", child.returncode == 130 and '"cancelled"' in err)
     child = subprocess.Popen([VMCTL, *TEST, "create", "-", "--timeout", "300ms"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
     try:
-        child.wait(timeout=10)
+        child.wait(timeout=120)
     except subprocess.TimeoutExpired:
         child.kill()
     check("a writer that never ends: --timeout ends create -", child.returncode == 8)

@@ -25,14 +25,14 @@ class Terminal:
                                       stderr=subprocess.PIPE, start_new_session=True)
         self.shown = b""
 
-    def read_until(self, wanted, seconds=30):
+    def read_until(self, wanted, seconds=120):
         until = time.monotonic() + seconds
         while wanted not in self.shown and time.monotonic() < until:
             if select.select([self.master], [], [], 0.2)[0]:
                 self.shown += os.read(self.master, 4096)
         return wanted in self.shown
 
-    def end(self, seconds=20):
+    def end(self, seconds=120):
         try:
             self.child.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -122,7 +122,7 @@ rng: true
                     self.assertEqual(answer.read().decode().strip(), "web-1")
         finally:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
         self.assertEqual(process.returncode, 0, out + err)
         self.assertIn("goes by ssh to", err)
         self.assertNotIn("debug", err)

@@ -50,7 +50,7 @@ class Following:
     def end(self):
         """^C: its status. Where that is not the one of ^C, what it said is told, as a sanitizer's report would be there."""
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=120)
         if status != 130:
             with open(self.err.name) as file:
                 print(file.read(), file=sys.stderr)

@@ -253,6 +253,7 @@ class Streams(harness.Case):
         self.assertEqual(images["small-disk"]["virtualBytes"], 64 << 20)
         self.assertEqual((images["bytes"]["virtualBytes"], images["bytes"]["pool"]), (1 << 30, "no-snapshots"))
         self.status(vmctl("image", "upload", str(raw), "--name", "bytes"), 5, "already-exists")
+        self.assertIn("bytes", self.images(), "what is there already is not the refused upload's to remove")
         self.ok(vmctl("image", "upload", "pvc:bytes", "--name", "copy"))
         self.ok(vmctl("image", "upload", "docker://quay.io/containerdisks/debian:12", "--name", "debian", "--size", "3GiB"))
         self.assertEqual(self.images()["copy"]["virtualBytes"], 1 << 30)

@@ -120,7 +120,7 @@ serial: {log: first.log}
         time.sleep(delay)
         child.send_signal(number)
         began = time.monotonic()
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=120)
         return child.returncode, out, err, time.monotonic() - began
 
     def moments(self, *parts):
@@ -136,7 +136,7 @@ serial: {log: first.log}
         for delay in self.moments(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0):
             status, out, err, seconds = self.interrupted(signal.SIGINT, delay)
             self.assertIn(status, (0, 130, -signal.SIGINT), f"after {delay} s: {status}\n{out}{err}")
-            self.assertLess(seconds, 20)
+            self.assertLess(seconds, 60)
             if status == 0:
                 self.ok(vmctl("delete", "big", "--force"))
             else:

@@ -29,7 +29,7 @@ class Following:
     def lines(self):
         return [json.loads(line) for line in pathlib.Path(self.out.name).read_text().splitlines()]
 
-    def end(self, seconds=30):
+    def end(self, seconds=120):
         _, err = self.child.communicate(timeout=seconds)
         self.out.close()
         return err

@@ -77,6 +77,8 @@ static void the_nearest_word(void **state) {
     assert_string_equal(vmc_nearest("cloudinit", keys), "cloudInit");
     assert_string_equal(vmc_nearest("cpu", keys), "cpus");
     assert_null(vmc_nearest("watchdog", keys));
+    static const char *const back[] = {"web-2", "web-1", "web-3", NULL}; /* equally close: as sorted, not as it comes */
+    assert_string_equal(vmc_nearest("web-9", back), "web-1");
     assert_null(vmc_nearest("", keys));
     assert_null(vmc_nearest("x", keys));
     assert_null(vmc_nearest(NULL, keys));
