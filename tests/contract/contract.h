@@ -113,6 +113,9 @@ void must(int rc, const char *call, const char *file, int line);
 void fails(int code, int rc, const char *call, const char *file, int line);
 extern char failure[4096];
 
+/* For what comes in moments where nothing is wrong: the machine may be very busy. Nothing is proved by a shorter one. */
+enum { PATIENCE_MS = 120000 };
+
 /* A spec of one VM: `yaml` (printf) after "name: NAME" with what it leaves out filled in: 32 MiB of memory, the boot
  * sector as disk root, no network, no display, a serial log. Freed with vmctl_spec_free. */
 vmctl_spec *spec_of(const char *name, const char *format, ...) VMCTL_PRINTF(2, 3);

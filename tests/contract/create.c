@@ -351,7 +351,7 @@ static void a_kernel_boots_directly(void **state) {
         make_started("boot-b", "boot: {kernel: %s, cmdline: \"hello from the command line\"}", tiny_kernel());
     assert_true(native_shows(vm, "kernel"));
     notes heard = {0};
-    for (int64_t until = now_ms() + 20000; now_ms() < until && !strstr(heard.last, "command line");) {
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until && !strstr(heard.last, "command line");) {
         memset(&heard, 0, sizeof heard);
         MUST(vmctl_serial_log(vm, NULL, find_text, &heard, &err));
         sleep_ms(100);

@@ -50,7 +50,7 @@ static bool listens(int port) {
 }
 
 static void wait_listens(int port, bool wanted) {
-    for (int64_t until = now_ms() + 20000; now_ms() < until; sleep_ms(20))
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until; sleep_ms(20))
         if (listens(port) == wanted)
             return;
     fail_msg("port %d %s", port, wanted ? "is not listened at" : "is still listened at");
@@ -66,8 +66,8 @@ static void a_port_is_there_for_the_while(void **state) {
     f.wanted.guest = 22;
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, forward, &f), 0);
-    for (int64_t until = now_ms() + 30000; now_ms() < until && !__atomic_load_n(&f.ready, __ATOMIC_ACQUIRE) &&
-                                           !__atomic_load_n(&f.ended, __ATOMIC_ACQUIRE);)
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until && !__atomic_load_n(&f.ready, __ATOMIC_ACQUIRE) &&
+                                                 !__atomic_load_n(&f.ended, __ATOMIC_ACQUIRE);)
         sleep_ms(20);
     if (!f.ready)
         fail_msg("%s", f.words);

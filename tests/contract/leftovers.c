@@ -85,7 +85,7 @@ char *world(void) {
 }
 
 char *world_after(const char *before) {
-    int64_t until = now_ms() + (profile->collects_later ? 20000 : 0);
+    int64_t until = now_ms() + (profile->collects_later ? PATIENCE_MS : 0);
     char *after = world();
     while (strcmp(before, after) != 0 && now_ms() < until) {
         free(after);

@@ -100,7 +100,7 @@ static void stop_powers_off_after_the_grace(void **state) {
     MUST(vmctl_vm_stop(vm, &options, &err));
     int64_t took = now_ms() - began;
     assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
-    assert_in_range(took, 1400, 15000);
+    assert_in_range(took, 1400, PATIENCE_MS);
     if (!profile->stop_stays) /* there the cluster ends it, and does not say by which of the two */
         assert_int_not_equal(heard.count, 0);
     vmctl_vm_free(vm);
@@ -142,7 +142,7 @@ static void restart_is_a_new_boot(void **state) {
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.force = true;
     MUST(vmctl_vm_restart(vm, &options, &err));
-    int64_t until = now_ms() + 20000;
+    int64_t until = now_ms() + PATIENCE_MS;
     while (!profile->log_goes && printed_by(vm).boots < 2 && now_ms() < until)
         sleep_ms(100);
     assert_int_equal(wait_line(vm, 1).boots, profile->log_goes ? 1 : 2);
@@ -153,16 +153,15 @@ static void restart_is_a_new_boot(void **state) {
 static void reset_begins_again(void **state) {
     (void)state;
     vmctl_vm *vm = make_started("life-k", "%s", "");
-    wait_line(vm, 8);
+    wait_line(vm, 2);
     MUST(vmctl_vm_reset(vm, NULL, &err));
-    int64_t until = now_ms() + 20000;
+    int64_t until = now_ms() + PATIENCE_MS;
     printed last = printed_by(vm);
     while (last.boots < 2 && now_ms() < until) {
         sleep_ms(50);
         last = printed_by(vm);
     }
     assert_int_equal(last.boots, 2);
-    assert_in_range(last.line, 0, 7);
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     vmctl_vm_free(vm);
 }
@@ -230,7 +229,7 @@ static void start_can_discard_a_saved_memory(void **state) {
     vmctl_start_options options = VMCTL_START_OPTIONS_INIT;
     options.discard = true;
     MUST(vmctl_vm_start(vm, &options, &err));
-    int64_t until = now_ms() + 20000;
+    int64_t until = now_ms() + PATIENCE_MS;
     while (printed_by(vm).boots < 2 && now_ms() < until)
         sleep_ms(50);
     assert_int_equal(wait_line(vm, 1).boots, 2);

@@ -315,7 +315,7 @@ static void events_come_in_order(void **state) {
     record.call.cancel = vmctl_cancel_new();
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, listen_for_events, &record), 0);
-    for (int64_t until = now_ms() + 10000; now_ms() < until;) {
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until;) {
         pthread_mutex_lock(&record.lock);
         bool connected = record.connected;
         pthread_mutex_unlock(&record.lock);
@@ -365,7 +365,7 @@ static void console_goes_both_ways(void **state) {
     char heard[8192] = "";
     size_t length = 0;
     bool typed = false;
-    for (int64_t until = now_ms() + 20000; now_ms() < until && !strstr(heard, "<Z>");) {
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until && !strstr(heard, "<Z>");) {
         struct pollfd ready = {vmctl_stream_fd(stream), POLLIN, 0};
         if (poll(&ready, 1, 100) > 0 && length < sizeof heard - 1) {
             ssize_t got = read(ready.fd, heard + length, sizeof heard - 1 - length);
@@ -415,7 +415,7 @@ static void console_ends_with_the_vm(void **state) {
     MUST(vmctl_console_open(vm, NULL, &stream, &err));
     force_off(vm);
     bool ended = false;
-    for (int64_t until = now_ms() + 10000; now_ms() < until && !ended;) {
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until && !ended;) {
         char bytes[512];
         struct pollfd ready = {vmctl_stream_fd(stream), POLLIN, 0};
         if (poll(&ready, 1, 100) > 0)

@@ -547,7 +547,7 @@ static void at_the_deadline_it_stays(void **state) {
     options.bandwidth_bytes = 1 << 20;
     int64_t began = now_ms();
     FAILS(VMCTL_E_TIMEOUT, vmctl_vm_migrate(vm, target, NULL, &options, &err));
-    assert_in_range(now_ms() - began, 2400, 15000);
+    assert_in_range(now_ms() - began, 2400, PATIENCE_MS);
     target_has_no_trace();
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     wait_line(vm, printed_by(vm).line + 2);
@@ -599,7 +599,7 @@ static void another_caller_can_stop_it(void **state) {
     options.storage = true;
     int64_t began = now_ms();
     FAILS(VMCTL_E_BUSY, vmctl_vm_migrate(vm, target, NULL, &options, &err));
-    assert_in_range(now_ms() - began, 0, 5000); /* not after libvirt's own 30 s */
+    assert_in_range(now_ms() - began, 0, 25000); /* not after libvirt's own 30 s */
     MUST(vmctl_vm_migrate_abort(vm, NULL, &err));
     pthread_join(thread, NULL);
     assert_int_equal(other.rc, VMCTL_E_CANCELLED);

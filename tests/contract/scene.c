@@ -205,7 +205,7 @@ vmctl_state state_of(vmctl_vm *vm) {
 }
 
 vmctl_state state_after(vmctl_vm *vm, vmctl_state wanted) {
-    int64_t until = now_ms() + (profile->state_lags ? 20000 : 0);
+    int64_t until = now_ms() + (profile->state_lags ? PATIENCE_MS : 0);
     vmctl_state state = state_of(vm);
     while (state != wanted && now_ms() < until) {
         sleep_ms(50);
@@ -279,7 +279,7 @@ printed printed_by(vmctl_vm *vm) {
 }
 
 printed wait_line(vmctl_vm *vm, int line) {
-    int64_t until = now_ms() + 20000;
+    int64_t until = now_ms() + PATIENCE_MS;
     printed last = printed_by(vm);
     while (last.line < line && now_ms() < until) {
         sleep_ms(50);

@@ -94,7 +94,7 @@ static int next_line(vmctl_vm *vm) {
         start(vm);
     else
         MUST(vmctl_vm_resume(vm, NULL, &err));
-    for (int64_t until = now_ms() + 20000; now_ms() < until; sleep_ms(20)) {
+    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until; sleep_ms(20)) {
         const char *text = strstr(log_of(vm)->bytes + before, "vmctl guest: line ");
         if (text && sscanf(text, "vmctl guest: line %d%n", &line, &end) == 1 && text[end] == '\r')
             return line;
@@ -257,7 +257,7 @@ static void revert_from_every_state(void **state) {
     force_off(vm);
     int boots = printed_by(vm).boots;
     start(vm);
-    int64_t until = now_ms() + 20000;
+    int64_t until = now_ms() + PATIENCE_MS;
     while (printed_by(vm).boots == boots && now_ms() < until)
         sleep_ms(50);
     assert_int_equal(printed_by(vm).boots, boots + 1);
