@@ -91,14 +91,11 @@ int cli_spec_place(cli *c, vmctl_spec *spec) {
 
     if (!c->namespace_name)
         return 0;
-    if (vmctl_spec_native(spec, NULL))
-        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "without -n it goes where it says, else where the connection says",
-                        "%s: a native document names its namespace itself", shown);
-    const char *said = vmctl_node_string(vmctl_spec_root(spec), key, NULL);
+    const char *said = vmctl_spec_namespace(spec);
     if (said && strcmp(said, c->namespace_name) != 0)
-        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "%s: -n %s, but its %s is %s", shown, c->namespace_name, key,
-                        said);
-    return vmctl_spec_set(spec, key, c->namespace_name, &err) < 0 ? cli_report(c, err, NULL) : 0;
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "%s: -n %s, but its %s is %s", shown, c->namespace_name,
+                        vmctl_spec_native(spec, NULL) ? "metadata.namespace" : key, said);
+    return said ? 0 : vmctl_spec_set(spec, key, c->namespace_name, &err) < 0 ? cli_report(c, err, NULL) : 0;
 }
 
 int cli_specs_load(cli *c, const char *const *files, cli_specs *out) {

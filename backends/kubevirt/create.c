@@ -197,6 +197,15 @@ static int make(kubevirt_conn *conn, const kubevirt_manifest *manifest, vmc_jour
     return code == 0 ? send_files(conn, manifest, deadline, err) : code;
 }
 
+/* Without it all is well but for fields that a later manifest leaves out. */
+static void own_fields(kubevirt_conn *conn, cJSON **made, const vmc_deadline *deadline) {
+    vmctl_error *why = NULL;
+    if (kubevirt_own_fields(conn, made, deadline, &why) < 0)
+        vmc_note(deadline, VMCTL_NOTE_WARNING, "a later apply cannot remove what its manifest leaves out: %s",
+                 vmctl_error_message(why));
+    vmctl_error_free(why);
+}
+
 int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_options *options,
                     const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
                     vmctl_error **err) {
@@ -219,6 +228,8 @@ int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_opt
         return code;
     }
     tell_notes(&manifest, &deadline);
+    if (vmctl_spec_native(spec, NULL))
+        own_fields(conn, &made, &deadline);
     kubevirt_vm *handle = kubevirt_vm_new(made);
     kubevirt_vm_identity(handle, identity);
     *vm = handle;

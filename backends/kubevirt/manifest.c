@@ -1,6 +1,8 @@
 /* A spec as what create sends. */
 #include "manifest.h"
 
+#include "fields.h"
+
 #include "backends/shared/json_patch.h"
 #include <stdlib.h>
 #include <string.h>
@@ -376,6 +378,7 @@ int kubevirt_manifest_of_native(const vmctl_spec *spec, const kubevirt_making *m
     code = name ? check_name(NULL, name, err) : 0;
     if (code < 0)
         return code;
+    kubevirt_drop_server_fields(out->vm); /* of a VM that was read */
     cJSON *metadata = vmc_json_map(out->vm, "metadata");
     /* --name may have given it another one. */
     if (name)
@@ -383,7 +386,9 @@ int kubevirt_manifest_of_native(const vmctl_spec *spec, const kubevirt_making *m
     else if (!vmc_json_key_string(metadata, "generateName"))
         return vmc_error(err, VMCTL_E_INVALID_SPEC, "the manifest has neither metadata.name nor generateName");
     if (!vmc_json_key_string(metadata, "namespace"))
-        vmc_json_put(metadata, "namespace", cJSON_CreateString(making->namespace_name));
+        vmc_json_put(
+            metadata, "namespace",
+            cJSON_CreateString(vmctl_spec_namespace(spec) ? vmctl_spec_namespace(spec) : making->namespace_name));
     if (making->marker)
         kubevirt_put_marker(out->vm, making->marker);
     return 0;

@@ -162,6 +162,12 @@ int kubevirt_remove(void *conn, void *vm, const vmctl_delete_options *options, v
 int kubevirt_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
                     vmc_journal *journal, vmctl_error **err);
 
+/* native.c */
+int kubevirt_change_native(void *conn, void *vm, const vmctl_spec *spec, const vmctl_apply_options *options,
+                           vmctl_error **err);
+/* Of what create made of a native document: its fields become vmctl's by apply. *object is the VirtualMachine, before and after. */
+int kubevirt_own_fields(kubevirt_conn *conn, cJSON **object, const vmc_deadline *deadline, vmctl_error **err);
+
 int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int kubevirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);

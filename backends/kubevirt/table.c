@@ -20,6 +20,7 @@ static const vmctl_backend_ops kubevirt_ops = {
     .create = kubevirt_create,
     .remove = kubevirt_remove,
     .change = kubevirt_change,
+    .change_native = kubevirt_change_native,
 
     .start = kubevirt_start,
     .stop = kubevirt_stop,

@@ -35,6 +35,7 @@ static const vmctl_slot_claim slots[] = {
     YES(open), YES(close), YES(undo),
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove), YES(change),
+    NO(change_native, "a <domain> makes a VM; one that is there is changed by a vm.yaml, with libvirt.xmlPatch for the rest"),
     PART(get, "guest.addresses", YES, REAL, NULL),
     PART(change, "cpu.hotplug", LIMITED, REAL, "up to cpus.max; under KVM what was added goes again when the guest lets it, those that it was started with stay"),
     PART(change, "memory.balloon", LIMITED, REAL, "up to the memory that the VM started with, by the guest's balloon driver"),

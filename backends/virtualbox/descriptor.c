@@ -43,7 +43,7 @@ static const vmctl_slot_claim slots[] = {
     YES(open), YES(close), YES(undo),
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove),
-    YES(change),
+    YES(change), NO(change_native, "VirtualBox has no document that describes a VM: a .vbox file is its own"),
     PARTLY(change, "storage.grow", "vdi and vhd disks of a stopped VM; one of a VM that runs grows at its next start"),
     PARTLY(change, "cpu.hotplug", "up to cpus.max; an added CPU leaves when the guest has taken it offline"),
     {VMCTL_SLOT_change, "memory.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds no memory to a running VM"},

@@ -91,13 +91,17 @@ int vmctl_vm_change(vmctl_vm *vm, const vmctl_diff *diff, const vmctl_change_opt
 static int apply_to(vmc_op *op, void *handle, const vmctl_spec *spec, const vmctl_apply_options *o,
                     const vmc_deadline *deadline) {
     const char *name = vmctl_spec_name(spec), *backend = NULL;
+    vmctl_call call = vmc_deadline_call(deadline);
+    int rc = 0;
     if (vmctl_spec_native(spec, &backend)) {
-        vmc_error(&op->why, VMCTL_E_UNSUPPORTED, "%s is there already, and a native document can only be created",
-                  name);
-        vmc_error_next(&op->why, "change it through vm.yaml: vmctl get %s -o spec", name);
-        return VMCTL_E_UNSUPPORTED;
+        rc = vmc_spec_check_backend(spec, op->connection->entry->descriptor, false, &op->call, &op->why);
+        if (rc == 0 && vmc_op_need(op, VMCTL_SLOT_change_native, NULL) < 0)
+            return vmc_error_next(&op->why, "change it through vm.yaml: vmctl get %s -o spec", name);
+        vmctl_apply_options options = *o;
+        options.call = &call;
+        return rc < 0 ? rc : op->ops->change_native(op->conn, handle, spec, &options, &op->why);
     }
-    int rc = vmc_op_need(op, VMCTL_SLOT_spec, NULL);
+    rc = vmc_op_need(op, VMCTL_SLOT_spec, NULL);
     if (rc == 0)
         rc = vmc_op_need(op, VMCTL_SLOT_change, NULL);
     /* The claims are held against what differs only: what the VM has already, and an image that is gone since, are no
@@ -106,7 +110,7 @@ static int apply_to(vmc_op *op, void *handle, const vmctl_spec *spec, const vmct
         vmc_spec_tell_sections(spec, op->connection->entry->descriptor, &op->call);
     vmctl_spec *have = NULL;
     vmctl_diff *diff = NULL;
-    vmctl_call call = vmc_deadline_call(deadline);
+    call = vmc_deadline_call(deadline);
     if (rc == 0)
         rc = op->ops->spec(op->conn, handle, &call, &have, &op->why);
     if (rc == 0) {
@@ -137,7 +141,7 @@ static int apply(vmc_op *op, const vmctl_spec *spec, const vmctl_apply_options *
     vmctl_call call = vmc_deadline_call(&deadline);
     vmctl_lookup_options lookup = VMCTL_LOOKUP_OPTIONS_INIT;
     lookup.call = &call;
-    lookup.namespace_name = vmctl_node_string(vmctl_spec_root(spec), "placement.namespace", NULL);
+    lookup.namespace_name = vmctl_spec_namespace(spec);
     lookup.folder = vmctl_node_string(vmctl_spec_root(spec), "placement.folder", NULL);
     vmctl_identity identity = {.size = sizeof identity};
     void *handle = NULL;

@@ -256,7 +256,7 @@ int vmc_create(vmc_op *op, const vmctl_spec *spec, vmctl_create_options *o, vmct
     /* Copies: nodes do not outlive a change of their spec. */
     VMC_AUTO_FREE char *name = prepared ? vmc_strdup(vmctl_spec_name(prepared)) : NULL;
     const vmctl_node *root = prepared ? vmctl_spec_root(prepared) : NULL;
-    VMC_AUTO_FREE char *namespace_name = vmc_strdup(vmctl_node_string(root, "placement.namespace", NULL));
+    VMC_AUTO_FREE char *namespace_name = vmc_strdup(vmctl_spec_namespace(prepared));
     vmc_marker marker = {0};
     if (rc == 0)
         rc = vmc_marker_make(o->owner, o->run, vmctl_node_integer(root, "lifetime", 0), &marker, &op->why);

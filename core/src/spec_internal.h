@@ -43,6 +43,7 @@ struct vmctl_spec {
     char *native;
     const char *native_backend; /* static */
     char *native_name;          /* read from the native text; NULL */
+    char *native_namespace;     /* the same */
     unsigned line;              /* of the document's first value */
     struct vmc_origin {
         char *path, *url;

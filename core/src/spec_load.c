@@ -146,14 +146,19 @@ static void expand_counts(struct loading *l) {
     free(before);
 }
 
+static int compare_texts(const char *a, const char *b) {
+    return strcmp(a ? a : "", b ? b : "");
+}
+
 static int same_vm(const void *a, const void *b) {
-    static const char *const keys[] = {"name", "context", "backend", "placement.namespace", "placement.folder"};
+    static const char *const keys[] = {"context", "backend", "placement.folder"};
     const vmctl_spec *x = a, *y = b;
     int order = strcmp(vmctl_spec_name(x), vmctl_spec_name(y));
-    for (size_t i = 1; !order && i < sizeof keys / sizeof *keys; i++)
+    for (size_t i = 0; !order && i < sizeof keys / sizeof *keys; i++)
         order = strcmp(vmctl_node_string(x->root, keys[i], ""), vmctl_node_string(y->root, keys[i], ""));
-    return order ? order
-                 : strcmp(x->native_backend ? x->native_backend : "", y->native_backend ? y->native_backend : "");
+    if (!order)
+        order = compare_texts(vmctl_spec_namespace(x), vmctl_spec_namespace(y));
+    return order ? order : compare_texts(x->native_backend, y->native_backend);
 }
 
 static void keep_spec(void *spec) {

@@ -135,7 +135,9 @@ vmctl_spec *vmc_native_kubernetes(const vmc_raw_document *document, const char *
             text_of(kind), text_of(version));
         return NULL;
     }
-    const char *name = text_of(vmc_raw_value(vmc_raw_value(document->root, "metadata"), "name"));
+    const vmc_raw *metadata = vmc_raw_value(document->root, "metadata");
+    const char *name = text_of(vmc_raw_value(metadata, "name"));
+    const char *namespace_name = text_of(vmc_raw_value(metadata, "namespace"));
     size_t begin = document->begin;
     while (begin < document->end && strchr("\r\n", text[begin]))
         begin++;
@@ -143,6 +145,7 @@ vmctl_spec *vmc_native_kubernetes(const vmc_raw_document *document, const char *
     spec->native = vmc_strndup(text + begin, document->end - begin);
     spec->native_backend = "kubevirt";
     spec->native_name = *name ? vmc_strdup(name) : NULL;
+    spec->native_namespace = *namespace_name ? vmc_strdup(namespace_name) : NULL;
     spec->line = document->first_line;
     return spec;
 }

@@ -121,6 +121,7 @@ vmctl_spec *vmctl_spec_copy(const vmctl_spec *spec) {
     copy->native = vmc_strdup(spec->native);
     copy->native_backend = spec->native_backend;
     copy->native_name = vmc_strdup(spec->native_name);
+    copy->native_namespace = vmc_strdup(spec->native_namespace);
     copy->line = spec->line;
     for (size_t i = 0; i < spec->origin_count; i++)
         vmc_spec_set_origin(copy, spec->origins[i].path, spec->origins[i].url);
@@ -134,6 +135,7 @@ void vmctl_spec_free(vmctl_spec *spec) {
     free(spec->file);
     free(spec->native);
     free(spec->native_name);
+    free(spec->native_namespace);
     for (size_t i = 0; i < spec->origin_count; i++) {
         free(spec->origins[i].path);
         free(spec->origins[i].url);
@@ -227,6 +229,12 @@ const char *vmctl_spec_name(const vmctl_spec *spec) {
     if (!spec)
         return NULL;
     return spec->native ? spec->native_name : vmctl_node_string(spec->root, "name", NULL);
+}
+
+const char *vmctl_spec_namespace(const vmctl_spec *spec) {
+    if (!spec)
+        return NULL;
+    return spec->native ? spec->native_namespace : vmctl_node_string(spec->root, "placement.namespace", NULL);
 }
 
 const char *vmctl_spec_native(const vmctl_spec *spec, const char **backend) {

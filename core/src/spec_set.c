@@ -333,6 +333,11 @@ int vmc_spec_set_text(vmctl_spec *spec, const char *key, const char *text, char 
 int vmctl_spec_set(vmctl_spec *spec, const char *path, const char *value, vmctl_error **err) {
     if (!spec || !path)
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "vmctl_spec_set needs a spec and a key");
+    bool place = spec->native && value && strcmp(path, "placement.namespace") == 0;
+    if (place && strcmp(spec->native_backend, "kubevirt") == 0 && !spec->native_namespace) {
+        spec->native_namespace = vmc_strdup(value);
+        return 0;
+    }
     if (spec->native)
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s cannot be set: a native document is taken as it is", path);
     if (value && strlen(value) > VMC_SPEC_SCALAR_LIMIT)

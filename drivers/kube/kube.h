@@ -98,7 +98,7 @@ void kube_status_read(kube_status *status, int http, const char *content_type, c
  * empty from an aggregated API PERMISSION_DENIED; 403 PERMISSION_DENIED (quota RESOURCE_EXHAUSTED, system:anonymous
  * UNAUTHENTICATED); 404 NOT_FOUND, as text UNSUPPORTED (the API itself is not there); 405, 406, 415 INTERNAL; 409 ALREADY_EXISTS,
  * of a subresource INVALID_STATE, else CONFLICT; 410 CONFLICT; 400, 422 INVALID_ARGUMENT; 429 BUSY; 504 TIMEOUT; 5xx
- * UNAVAILABLE, with "already underway" INVALID_STATE. */
+ * UNAVAILABLE, with "already underway" INVALID_STATE, for a field in an apply that the schema does not know INVALID_ARGUMENT. */
 int kube_status_code(const kube_status *status, const char *method, const char *path);
 /* The error for it: the server's words, its causes, the next step (which verb on which resource is denied, which API is not there).
  * Returns the code. */

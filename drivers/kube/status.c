@@ -125,6 +125,9 @@ static int server_side_code(const kube_status *s) {
         return VMCTL_E_TIMEOUT;
     if (says(s, "already underway"))
         return VMCTL_E_INVALID_STATE;
+    /* Server-side apply has no better status for a field that the schema does not know. */
+    if (s->http == 500 && says(s, "failed to create typed patch object"))
+        return VMCTL_E_INVALID_ARGUMENT;
     /* virt-api's guestosinfo and its like say everything so. */
     if (s->http == 500 && s->text && vmc_ends_with(s->message, "not found"))
         return VMCTL_E_NOT_FOUND;

@@ -84,7 +84,7 @@ def daemons(timeout=120):
 def proves(*features, backend="libvirt"):
     """Tells tests/proofs that the test which calls this last has shown these features on the real hypervisor."""
     for feature in features:
-        print(f"PROVES: {backend} {feature}", flush=True)
+        print(f"\nPROVES: {backend} {feature}", flush=True)  # a line of its own, after what unittest has begun
 
 
 def processes(name):

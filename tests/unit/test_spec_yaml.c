@@ -405,6 +405,19 @@ static void a_kubevirt_machine_is_taken_as_it_is(void **state) {
     assert_string_equal(backend, "kubevirt");
     assert_string_equal(vmctl_spec_name(list[1]), "vm-k");
     assert_string_equal(vmctl_spec_name(list[2]), "b");
+    /* Where it goes can be said where it does not say it itself, and nothing else can. */
+    assert_null(vmctl_spec_namespace(list[1]));
+    assert_int_equal(vmctl_spec_set(list[1], "cpus", "2", NULL), VMCTL_E_INVALID_ARGUMENT);
+    assert_int_equal(vmctl_spec_set(list[1], "placement.namespace", "team", NULL), 0);
+    assert_string_equal(vmctl_spec_namespace(list[1]), "team");
+    assert_int_equal(vmctl_spec_set(list[1], "placement.namespace", "other", NULL), VMCTL_E_INVALID_ARGUMENT);
+    vmctl_spec_list_free(list);
+    /* The same name in two namespaces is two VMs. */
+    list = load_all("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: a, namespace: x}\n---\n"
+                    "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: a, namespace: y}\n",
+                    NULL, false, &count);
+    assert_int_equal(count, 2);
+    assert_string_equal(vmctl_spec_namespace(list[1]), "y");
     vmctl_spec_list_free(list);
 }
 

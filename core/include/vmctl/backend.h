@@ -24,7 +24,7 @@ VMCTL_BEGIN_DECLS
 #define VMCTL_SLOTS(X) \
     X(open) X(close) X(undo) \
     X(list) X(lookup) X(release) X(get) X(spec) X(native) X(render) \
-    X(create) X(remove) X(change) \
+    X(create) X(remove) X(change) X(change_native) \
     X(start) X(stop) X(restart) X(reset) X(pause) X(resume) X(save) X(rename) X(clone) \
     X(snapshot_create) X(snapshot_list) X(snapshot_rename) X(snapshot_revert) X(snapshot_delete) \
     X(device_attach) X(device_detach) X(cdrom_change) X(gpu_list) X(gpu_prepare) \
@@ -208,6 +208,11 @@ typedef struct vmctl_backend_ops {
     int (*remove)(void *conn, void *vm, const vmctl_delete_options *options, vmctl_error **err);
     int (*change)(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
                   vmc_journal *journal, vmctl_error **err);
+    /* Makes the VM be as a native document of this backend says. options->changed is told each field that is other than before, also with
+     * dry_run; its change has texts and no nodes. A device that the document no longer has is CONFLICT without prune; with live, what would
+     * wait for a restart is INVALID_STATE. */
+    int (*change_native)(void *conn, void *vm, const vmctl_spec *spec, const vmctl_apply_options *options,
+                         vmctl_error **err);
 
     int (*start)(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
     int (*stop)(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);

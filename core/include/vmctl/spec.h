@@ -65,8 +65,8 @@ VMCTL_API void vmctl_spec_free(vmctl_spec *spec);
 /* Sets one key from its text, as `--set KEY=VALUE` does: vmctl_spec_set(s, "disks.root.size", "20GiB"). The value is read by
  * the key's type; for a list or map it is YAML ("{name: data, size: 1GiB}"). A list item that does not exist
  * is appended ("disks.root..." names it; "disks[0]" only the next index). value NULL removes the key. "disk.", "nic.",
- * "gpu." and "share." are accepted for "disks.", "networks.", "gpus." and "shares.". A relative path is from the working folder. A failed call
- * changes nothing: VMCTL_E_INVALID_ARGUMENT. */
+ * "gpu." and "share." are accepted for "disks.", "networks.", "gpus." and "shares.". A relative path is from the working folder. Of a native
+ * document only placement.namespace can be set, where it names none. A failed call changes nothing: VMCTL_E_INVALID_ARGUMENT. */
 VMCTL_API int vmctl_spec_set(vmctl_spec *spec, const char *path, const char *value, vmctl_error **err);
 
 /* Checks the whole spec (required keys, references between keys such as boot.order) and reports every fault. */
@@ -79,6 +79,9 @@ VMCTL_API const vmctl_node *vmctl_spec_root(const vmctl_spec *spec);
 
 /* The text of a native document and the backend it belongs to; NULL for a vm.yaml. */
 VMCTL_API const char *vmctl_spec_native(const vmctl_spec *spec, const char **backend);
+
+/* The namespace where it says that the VM is: placement.namespace, or a native document's own; NULL. */
+VMCTL_API const char *vmctl_spec_namespace(const vmctl_spec *spec);
 
 /* The node at a path below `node` ("cpus.count", "disks.root.size", "disks[0]"), NULL when absent. */
 VMCTL_API const vmctl_node *vmctl_node_get(const vmctl_node *node, const char *path);
@@ -128,7 +131,7 @@ typedef struct vmctl_change {
     size_t size;
     vmctl_change_action action;
     const char *path;       /* "disks.root.size" */
-    const vmctl_node *have; /* NULL when absent there */
+    const vmctl_node *have; /* NULL when absent there; both NULL where native documents were compared */
     const vmctl_node *want;
     const char *have_text; /* for a person, one line: "20GiB"; NULL when absent */
     const char *want_text;

@@ -311,10 +311,12 @@ typedef struct vmctl_apply_options {
     bool live;
     void (*changed)(const vmctl_change *change, vmctl_effect effect, void *user);
     void *user;
+    bool
+        take_over; /* of a native document: fields that others have set otherwise are set all the same, else CONFLICT */
 } vmctl_apply_options;
 
 #define VMCTL_APPLY_OPTIONS_INIT                                                                                       \
-    { sizeof(vmctl_apply_options), NULL, false, false, false, NULL, NULL }
+    { sizeof(vmctl_apply_options), NULL, false, false, false, NULL, NULL, false }
 
 /* Creates the VM (not started) when there is none of that name, else changes what differs. *created may be NULL. */
 VMCTL_API int vmctl_apply(vmctl_connection *connection, const vmctl_spec *spec, const vmctl_apply_options *options,
