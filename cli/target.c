@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "output.h"
 #include "tree.h"
+#include "verbs.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -98,6 +99,7 @@ static int lookup(cli *c, vmctl_connection *connection, const char *name, vmctl_
     options.call = &call;
     options.namespace_name = c->namespace_name;
     options.folder = c->folder;
+    options.lazy = c->verb && c->verb->lazy;
     return vmctl_vm_lookup(connection, name, &options, out, err);
 }
 

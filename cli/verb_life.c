@@ -133,6 +133,7 @@ const cli_verb cli_verb_start = {
             "  vmctl start web-1 web-2\n"
             "  vmctl start web-1 && vmctl wait web-1 --for ssh",
     .options = start_options,
+    .lazy = true,
     .run = start,
     ON_VMS,
 };

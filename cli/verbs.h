@@ -15,6 +15,7 @@ struct cli_verb {
     cli_hint hint, hint_rest; /* the first operand and the others */
     bool command;             /* "-- CMD..." ends the options and is kept apart */
     bool hidden;
+    bool lazy;           /* its VMs are not looked at before: vmctl_lookup_options */
     const char *formats; /* values of -o besides the usual ones */
     int (*run)(cli *c);  /* the exit status; NULL: a group */
     const cli_verb *const *verbs;

@@ -10,7 +10,7 @@ enum {
     FOREVER_SECONDS = 365 * 24 * 3600 /* never powered off: nothing is longer than the call's own deadline */
 };
 
-static int in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
+int kubevirt_in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
     vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
     if (state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_CRASHED)
         return vmc_error_next(err, "vmctl start %s", vm->name);
@@ -19,35 +19,11 @@ static int in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err)
     return vmc_error_next(err, "vmctl stop --force %s", vm->name);
 }
 
-static void told(const kubevirt_vm *vm, vmctl_state state, const vmc_deadline *deadline) {
+void kubevirt_tell_already(const kubevirt_vm *vm, vmctl_state state, const vmc_deadline *deadline) {
     vmc_note(deadline, VMCTL_NOTE_INFO, "%s is already %s", vm->name, vmctl_state_name(state));
 }
 
 /* --- waiting ----------------------------------------------------------------------------------------------------------- */
-
-static int is_running(const cJSON *object, void *user, vmctl_error **err) {
-    const bool *paused = user;
-    (void)err;
-    vmctl_state state = object ? kubevirt_state(object, NULL, NULL) : VMCTL_STATE_UNKNOWN;
-    if (*paused)
-        return state == VMCTL_STATE_PAUSED;
-    return state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_MIGRATING;
-}
-
-int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool paused, const cJSON *before,
-                          const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_FREE char *stale = before ? kubevirt_fault(before, NULL) : NULL;
-    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to %s", vm->name, paused ? "be paused" : "run");
-    const kubevirt_waiting waiting = {.plural = "virtualmachines",
-                                      .name = vm->name,
-                                      .resource_version = vmc_json_string(before, "metadata.resourceVersion", NULL),
-                                      .doing = doing,
-                                      .settled = is_running,
-                                      .user = &paused,
-                                      .fail_fast = true,
-                                      .stale = stale};
-    return kubevirt_wait(conn, vm, &waiting, deadline, err);
-}
 
 static int is_stopped(const cJSON *object, void *user, vmctl_error **err) {
     (void)user;
@@ -55,8 +31,8 @@ static int is_stopped(const cJSON *object, void *user, vmctl_error **err) {
     return object && strcmp(vmc_json_string(object, "status.printableStatus", ""), "Stopped") == 0;
 }
 
-static int wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
-                        vmctl_error **err) {
+int kubevirt_wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
+                          vmctl_error **err) {
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to stop", vm->name);
     const kubevirt_waiting waiting = {.plural = "virtualmachines",
                                       .name = vm->name,
@@ -82,10 +58,10 @@ static int act_on_instance(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub
         return code;
     }
     if (state == after && after != VMCTL_STATE_UNKNOWN) {
-        told(vm, state, &deadline);
+        kubevirt_tell_already(vm, state, &deadline);
         code = 0;
     } else if (state != VMCTL_STATE_RUNNING) {
-        code = in_state(vm, state, err);
+        code = kubevirt_in_state(vm, state, err);
     } else {
         vmc_error_move(err, &why); /* in the server's own words: a snapshot is being taken ... */
         code = vmc_error_recode(err, VMCTL_E_INVALID_STATE);
@@ -106,72 +82,6 @@ int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **
     return act_on_instance(conn, vm, "unpause", VMCTL_STATE_RUNNING, call, err);
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------- */
-
-/* A VM with `autostart: true` begins with its own run strategy, which starts it. */
-static int set_strategy(kubevirt_conn *conn, const kubevirt_vm *vm, const char *strategy, const vmc_deadline *deadline,
-                        vmctl_error **err) {
-    VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
-    VMC_AUTO_JSON *patch = cJSON_CreateObject();
-    cJSON_AddStringToObject(vmc_json_map(patch, "spec"), "runStrategy", strategy);
-    return kube_patch(conn->client, path, patch, NULL, deadline, NULL, err);
-}
-
-static int ask_to_start(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *now, bool paused,
-                        const vmc_deadline *deadline, vmctl_error **err) {
-    const char *strategy = kubevirt_strategy(now);
-    const char *planned = vmc_json_key_string(vmc_json_at(now, "metadata.annotations"), KUBEVIRT_STRATEGY);
-    bool idle = strcmp(strategy, "Manual") == 0 || strcmp(strategy, "Halted") == 0;
-    if (planned && idle && !paused)
-        return set_strategy(conn, vm, planned, deadline, err);
-    if (strcmp(strategy, "Always") == 0 && !paused)
-        return 0; /* it is being started; KubeVirt takes no request for it */
-    VMC_AUTO_JSON *body = cJSON_CreateObject();
-    if (paused)
-        cJSON_AddBoolToObject(body, "paused", true);
-    KUBE_AUTO_STATUS status = {0};
-    vmctl_error *why = NULL;
-    int code = kubevirt_act(conn, vm, "virtualmachines", "start", body, &status, deadline, &why);
-    if (code < 0 && status.http == 409 && status.message && strstr(status.message, "already running")) {
-        vmctl_error_free(why);
-        return 1;
-    }
-    if (code == 0 && strcmp(strategy, "Halted") == 0 && !paused)
-        vmc_note(deadline, VMCTL_NOTE_INFO, "%s had run strategy Halted, which KubeVirt's start turns into Always",
-                 vm->name);
-    vmc_error_move(code < 0 ? err : NULL, &why);
-    return code;
-}
-
-static int start(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_JSON *now = NULL;
-    int code = kubevirt_vm_get(conn, vm, deadline, &now, err);
-    if (code < 0)
-        return code;
-    vmctl_state state = kubevirt_state(now, NULL, NULL);
-    if (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_MIGRATING) {
-        told(vm, state, deadline);
-        return 0;
-    }
-    if (state == VMCTL_STATE_PAUSED) {
-        if (!paused)
-            return in_state(vm, state, err);
-        told(vm, state, deadline);
-        return 0;
-    }
-    code = ask_to_start(conn, vm, now, paused, deadline, err);
-    if (code == 1) {
-        told(vm, VMCTL_STATE_RUNNING, deadline);
-        return 0;
-    }
-    return code < 0 ? code : kubevirt_wait_running(conn, vm, paused, now, deadline, err);
-}
-
-int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err) {
-    vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ACT_MS);
-    return start(conn, vm, options->paused, &deadline, err);
-}
-
 /* --- stop -------------------------------------------------------------------------------------------------------------- */
 
 static int64_t grace_of(const vmctl_stop_options *options) {
@@ -182,7 +92,7 @@ static int64_t grace_of(const vmctl_stop_options *options) {
 }
 
 /* 1: it does not run, which is no failure. */
-static int ask_to_stop(kubevirt_conn *conn, const kubevirt_vm *vm, int64_t seconds, const vmc_deadline *deadline,
+static int ask_to_stop(kubevirt_conn *conn, kubevirt_vm *vm, int64_t seconds, const vmc_deadline *deadline,
                        vmctl_error **err) {
     VMC_AUTO_JSON *body = cJSON_CreateObject();
     cJSON_AddNumberToObject(body, "gracePeriod", (double)seconds);
@@ -224,16 +134,16 @@ static int stop(kubevirt_conn *conn, kubevirt_vm *vm, const vmctl_stop_options *
     const char *strategy = kubevirt_strategy(now);
     bool rewritten = strcmp(strategy, "Always") == 0 || strcmp(strategy, "Once") == 0;
     if (state == VMCTL_STATE_STOPPED && !rewritten) {
-        told(vm, state, deadline);
+        kubevirt_tell_already(vm, state, deadline);
         return 0;
     }
     if (state == VMCTL_STATE_CRASHED && !rewritten)
         return clear_crashed(conn, vm, deadline, err);
     if (state == VMCTL_STATE_PAUSED && !options->force)
-        return in_state(vm, state, err);
+        return kubevirt_in_state(vm, state, err);
     code = ask_to_stop(conn, vm, grace_of(options), deadline, err);
     if (code == 1) {
-        told(vm, VMCTL_STATE_STOPPED, deadline);
+        kubevirt_tell_already(vm, VMCTL_STATE_STOPPED, deadline);
         return 0;
     }
     if (code == 0 && rewritten)
@@ -242,7 +152,7 @@ static int stop(kubevirt_conn *conn, kubevirt_vm *vm, const vmctl_stop_options *
     if (code < 0 || options->no_wait)
         return code;
     /* Of one that says "Stopped" already the instance is yet to go. */
-    code = wait_stopped(conn, vm, state == VMCTL_STATE_STOPPED ? NULL : now, deadline, err);
+    code = kubevirt_wait_stopped(conn, vm, state == VMCTL_STATE_STOPPED ? NULL : now, deadline, err);
     if (code == VMCTL_E_TIMEOUT)
         vmc_error_next(err, "vmctl stop --force %s powers it off", vm->name);
     return code;
@@ -260,7 +170,7 @@ int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl
 
 int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
     int code = ask_to_stop(conn, vm, 0, deadline, err);
-    return code < 0 ? code : code == 1 ? 0 : wait_stopped(conn, vm, NULL, deadline, err);
+    return code < 0 ? code : code == 1 ? 0 : kubevirt_wait_stopped(conn, vm, NULL, deadline, err);
 }
 
 /* --- restart ----------------------------------------------------------------------------------------------------------- */
@@ -303,15 +213,15 @@ int kubevirt_restart(void *opaque, void *handle, const vmctl_stop_options *optio
         return code;
     const char *phase = vmc_json_string(vmi, "status.phase", "");
     if (!vmi || strcmp(phase, "Failed") == 0 || strcmp(phase, "Succeeded") == 0)
-        return start(conn, vm, false, &deadline, err);
+        return kubevirt_start_vm(conn, vm, false, &deadline, err);
     if (kubevirt_condition(vmi, "Paused", "True") && !options->force)
-        return in_state(vm, VMCTL_STATE_PAUSED, err);
+        return kubevirt_in_state(vm, VMCTL_STATE_PAUSED, err);
     if (!options->force && options->grace_ms && options->grace_ms != GRACE_MS) {
         /* KubeVirt's restart takes no grace but none at all. */
         code = stop(conn, vm, options, &deadline, err);
         if (code < 0)
             return code;
-        code = start(conn, vm, false, &deadline, err);
+        code = kubevirt_start_vm(conn, vm, false, &deadline, err);
         return code < 0 ? vmc_error_prefix(err, "it was stopped and could not be started again") : 0;
     }
     VMC_AUTO_JSON *body = cJSON_CreateObject();

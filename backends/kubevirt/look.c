@@ -1,6 +1,7 @@
 /* Finding and looking at VMs. */
 #include "ops.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,6 +226,36 @@ static int get_named(kubevirt_conn *conn, const char *namespace_name, const char
     return kube_get(conn->client, path, deadline, out, err);
 }
 
+/* A VM that has not been asked for: its uid is not known. */
+static kubevirt_vm *unseen(const char *namespace_name, const char *name) {
+    cJSON *metadata = cJSON_CreateObject();
+    cJSON_AddStringToObject(metadata, "namespace", namespace_name);
+    cJSON_AddStringToObject(metadata, "name", name);
+    VMC_AUTO_JSON *object = cJSON_CreateObject();
+    cJSON_AddItemToObject(object, "metadata", metadata);
+    kubevirt_vm *vm = kubevirt_vm_new(object);
+    vm->seen = NULL;
+    return vm;
+}
+
+static bool looks_like_uid(const char *text) {
+    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    size_t i = 0;
+    while (form[i] && (form[i] == '-' ? text[i] == '-' : isxdigit((unsigned char)text[i])))
+        i++;
+    return !form[i] && !text[i];
+}
+
+int kubevirt_no_such_vm(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+    search s = {.wanted = vm->name};
+    int code = search_all(conn, vm->namespace_name, &s, deadline, err);
+    if (code == 0)
+        code = not_found(&s, vm->namespace_name, err);
+    vmc_strv_free(&s.names);
+    free(s.found);
+    return code;
+}
+
 int kubevirt_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_options *options, void **vm,
                     vmctl_identity *identity, vmctl_error **err) {
     kubevirt_conn *conn = opaque;
@@ -232,6 +263,12 @@ int kubevirt_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_opt
     const char *namespace_name = options->namespace_name ? options->namespace_name : conn->namespace_name;
     cJSON *object = NULL;
     vmctl_error *why = NULL;
+    if (options->lazy && kubevirt_is_vm_name(name_or_id) && !looks_like_uid(name_or_id)) {
+        kubevirt_vm *made = unseen(namespace_name, name_or_id);
+        kubevirt_vm_identity(made, identity);
+        *vm = made;
+        return 0;
+    }
     /* What cannot be a name is none of a VM, and need not be asked for. */
     int code = kubevirt_is_vm_name(name_or_id) ? get_named(conn, namespace_name, name_or_id, &deadline, &object, &why)
                                                : VMCTL_E_NOT_FOUND;
@@ -263,9 +300,21 @@ void kubevirt_release(void *conn, void *vm) {
 
 /* --- one VM ------------------------------------------------------------------------------------------------------------ */
 
+static int tell_identity(const kubevirt_vm *vm, vmctl_vm_info_fn each, void *user) {
+    const vmctl_vm_info info = {.size = sizeof info,
+                                .name = vm->name,
+                                .id = vm->uid,
+                                .backend = "kubevirt",
+                                .namespace_name = vm->namespace_name};
+    each(&info, user);
+    return 0;
+}
+
 int kubevirt_get(void *opaque, void *handle, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
                  vmctl_error **err) {
     kubevirt_conn *conn = opaque;
+    if (!options->facts && *((const kubevirt_vm *)handle)->uid)
+        return tell_identity(handle, each, user);
     vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ASK_MS);
     VMC_AUTO_JSON *vm = NULL;
     VMC_AUTO_JSON *vmi = NULL;

@@ -32,11 +32,18 @@ void kubevirt_vm_free(kubevirt_vm *vm) {
 
 void kubevirt_vm_identity(const kubevirt_vm *vm, vmctl_identity *identity) {
     identity->name = vmc_strdup(vm->name);
-    identity->id = vmc_strdup(vm->uid);
+    identity->id = *vm->uid ? vmc_strdup(vm->uid) : NULL;
     identity->namespace_name = vmc_strdup(vm->namespace_name);
 }
 
-static cJSON *take_seen(kubevirt_vm *vm) {
+void kubevirt_vm_met(kubevirt_vm *vm, const cJSON *object) {
+    if (*vm->uid)
+        return;
+    free(vm->uid);
+    vm->uid = vmc_strdup(vmc_json_string(object, "metadata.uid", ""));
+}
+
+cJSON *kubevirt_vm_take_seen(kubevirt_vm *vm) {
     pthread_mutex_lock(&vm->lock);
     cJSON *seen = vm->seen;
     vm->seen = NULL;
@@ -66,7 +73,7 @@ char *kubevirt_vmi_path(const kubevirt_vm *vm) {
 
 int kubevirt_vm_get(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, cJSON **out,
                     vmctl_error **err) {
-    *out = take_seen(vm);
+    *out = kubevirt_vm_take_seen(vm);
     if (*out)
         return 0;
     VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
@@ -116,10 +123,11 @@ int kubevirt_vm_state(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *
 
 /* --- acting ------------------------------------------------------------------------------------------------------------ */
 
-int kubevirt_act(kubevirt_conn *conn, const kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
+int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
                  kube_status *status, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *path = kube_path(KUBEVIRT_SUBRESOURCES, "v1", vm->namespace_name, plural, vm->name, sub);
     VMC_AUTO_JSON *empty = cJSON_CreateObject();
+    cJSON_Delete(kubevirt_vm_take_seen(vm)); /* it will be another */
     const kube_request request = {.method = "PUT", .path = path, .body = body ? body : empty, .status = status};
     return kube_call(conn->client, &request, deadline, NULL, err);
 }

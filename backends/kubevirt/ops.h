@@ -29,7 +29,7 @@ typedef struct kubevirt_conn {
 typedef struct kubevirt_vm {
     char *namespace_name;
     char *name;
-    char *uid;
+    char *uid;            /* "" as long as nobody has asked for it (lookup's `lazy`) */
     pthread_mutex_t lock; /* of what follows */
     cJSON *seen;          /* the object as lookup or create got it, until it is used; NULL */
     int64_t seen_ms;      /* vmc_now_ms() then */
@@ -50,6 +50,12 @@ enum {
 kubevirt_vm *kubevirt_vm_new(cJSON *object);
 void kubevirt_vm_free(kubevirt_vm *vm);
 void kubevirt_vm_identity(const kubevirt_vm *vm, vmctl_identity *identity);
+/* The uid of one that had none. */
+void kubevirt_vm_met(kubevirt_vm *vm, const cJSON *object);
+/* What lookup or create got a moment ago, once; cJSON_Delete. NULL: nothing, or too long ago. */
+cJSON *kubevirt_vm_take_seen(kubevirt_vm *vm);
+/* NOT_FOUND in lookup's words, with the name that is near. */
+int kubevirt_no_such_vm(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 
 /* ".../virtualmachines/NAME" of the VM, and of its instance. free. */
 char *kubevirt_vm_path(const kubevirt_vm *vm);
@@ -68,7 +74,7 @@ int kubevirt_vm_state(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *
                       cJSON **object, vmctl_error **err);
 
 /* PUT .../{virtualmachines|virtualmachineinstances}/NAME/SUB of KubeVirt's own API. body NULL: {}. status may be NULL. */
-int kubevirt_act(kubevirt_conn *conn, const kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
+int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
                  kube_status *status, const vmc_deadline *deadline, vmctl_error **err);
 
 /* The KubeVirt object of the cluster: asked once a connection. *out borrowed; NULL: it cannot be read (403), or there is none. */
@@ -96,6 +102,9 @@ typedef struct kubevirt_waiting {
     /* 1: reached; 0: not yet; negative: it never will, and *err says why. object NULL: it is gone. */
     int (*settled)(const cJSON *object, void *user, vmctl_error **err);
     void *user;
+    bool
+        at_once; /* of what is known to be there, without resource_version: its state comes with the watch itself, in one request */
+    cJSON **last;      /* the object that settled it (cJSON_Delete); NULL */
     bool awaited;      /* it need not be there yet */
     bool fail_fast;    /* of VMs: a fault (state.h) ends the wait */
     const char *stale; /* a fault that was there before: it ends the wait only when it stays; NULL */
@@ -117,6 +126,15 @@ int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, int snapshots, uns
 
 /* --- life, for others of this room -------------------------------------------------------------------------------------- */
 
+/* start.c: starts it and waits until it runs; one that does is no failure. */
+int kubevirt_start_vm(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const vmc_deadline *deadline,
+                      vmctl_error **err);
+/* life.c: "web-1 is paused", with the next step; the note that it is in that state already. */
+int kubevirt_in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err);
+void kubevirt_tell_already(const kubevirt_vm *vm, vmctl_state state, const vmc_deadline *deadline);
+/* before: the object before it was asked to; NULL: what is there now counts. */
+int kubevirt_wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
+                          vmctl_error **err);
 /* Powers off at once and waits. 0 too where it does not run. */
 int kubevirt_power_off(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 /* Waits until it runs. before: the object before it was asked to, which did not run; NULL: what is there now counts. */

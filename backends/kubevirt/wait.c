@@ -15,6 +15,7 @@ typedef struct watch {
     char *fault;  /* that is there now; NULL */
     bool patient; /* it may pass */
     bool stale;   /* the one of before is still there, so far */
+    char *before; /* that one, when it came with the first event; NULL */
     bool began;   /* patience began with this very event */
     bool there;   /* the object was told, and not that it went */
     int outcome;  /* 1: settled; negative: the code of `why` */
@@ -47,7 +48,7 @@ static int fail(watch *w) {
 static int look_for_fault(watch *w, const cJSON *object) {
     free(w->fault);
     w->fault = kubevirt_fault(object, NULL);
-    w->stale = w->stale && vmc_str_eq(w->fault, w->waiting->stale);
+    w->stale = w->stale && vmc_str_eq(w->fault, w->before ? w->before : w->waiting->stale);
     if (!w->fault)
         return 0;
     if (!w->stale && !kubevirt_fault_may_pass(object, w->fault))
@@ -65,9 +66,14 @@ static int on_event(kube_event event, cJSON **object, void *user) {
     if (event == KUBE_SYNCED && !missed)
         return 0;
     bool gone = missed || event == KUBE_DELETED;
+    bool first = !gone && !w->seen;
     w->there = !gone;
     w->seen |= !gone;
     int code = waiting->settled(gone ? NULL : *object, waiting->user, &w->why);
+    if (code > 0 && waiting->last && !gone) {
+        *waiting->last = *object;
+        *object = NULL;
+    }
     if (code != 0)
         return w->outcome = code;
     if (gone) {
@@ -77,26 +83,40 @@ static int on_event(kube_event event, cJSON **object, void *user) {
     tell_stage(w, *object);
     if (w->outcome < 0)
         return w->outcome;
+    if (first && waiting->at_once && waiting->fail_fast) {
+        /* Nobody can tell whether it is older than what was asked for just now. */
+        w->before = kubevirt_fault(*object, NULL);
+        w->stale = w->before != NULL;
+    }
     return waiting->fail_fast ? look_for_fault(w, *object) : 0;
 }
 
+/* Nothing was heard of what is there, so it seemed: a list tells whether it went before the watch began. */
+static bool has_to_look(watch *w, kube_watch_options *options) {
+    if (w->seen || options->list_first || options->resource_version)
+        return false;
+    options->list_first = true;
+    return true;
+}
+
 /* Watches until the outcome is there, or the time is up. */
-static int run(kubevirt_conn *conn, const char *collection, const kube_watch_options *options, watch *w,
-               vmctl_error **err) {
+static int run(kubevirt_conn *conn, const char *collection, kube_watch_options *options, watch *w, vmctl_error **err) {
     while (true) {
         vmc_deadline patience = vmc_deadline_within(w->deadline, PATIENCE_MS);
         vmctl_error *why = NULL;
         w->began = false;
-        int code =
-            kube_watch(conn->client, collection, options, w->patient ? &patience : w->deadline, on_event, w, &why);
+        bool limited = w->patient || (!w->seen && w->waiting->at_once);
+        int code = kube_watch(conn->client, collection, options, limited ? &patience : w->deadline, on_event, w, &why);
         if (w->began && !w->outcome)
             continue;
-        bool impatient = code == VMCTL_E_TIMEOUT && w->patient && vmc_deadline_left(w->deadline) != 0;
+        bool impatient = code == VMCTL_E_TIMEOUT && limited && vmc_deadline_left(w->deadline) != 0;
         if (!impatient) {
             vmc_error_move(code < 0 ? err : NULL, &why);
             return code;
         }
         vmctl_error_free(why);
+        if (has_to_look(w, options))
+            continue;
         if (w->fault)
             return fail(w);
         w->patient = false;
@@ -108,10 +128,10 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
     watch w = {.vm = vm, .waiting = waiting, .deadline = deadline, .stale = waiting->stale, .patient = waiting->stale};
     VMC_AUTO_FREE char *selector = vmc_printf("metadata.name=%s", waiting->name);
     const char *const query[] = {"fieldSelector", selector, NULL};
-    const kube_watch_options options = {.query = query,
-                                        .resource_version = waiting->resource_version,
-                                        .list_first = !waiting->resource_version,
-                                        .brief = true};
+    kube_watch_options options = {.query = query,
+                                  .resource_version = waiting->resource_version,
+                                  .list_first = !waiting->resource_version && !waiting->at_once,
+                                  .brief = true};
     vmctl_error *why = NULL;
     int code = run(conn, collection, &options, &w, &why);
     if (w.outcome < 0) {
@@ -130,6 +150,7 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
     vmctl_error_free(w.why);
     free(w.stage);
     free(w.fault);
+    free(w.before);
     return code;
 }
 

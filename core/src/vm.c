@@ -171,6 +171,19 @@ int vmctl_vm_delete(vmctl_vm *vm, const vmctl_delete_options *options, vmctl_err
 
 /* --- life ------------------------------------------------------------------------------------------------- */
 
+static int take_id(const vmctl_vm_info *info, void *user) {
+    vmctl_vm *vm = user;
+    vm->identity.id = vmc_strdup(info->id);
+    return 0;
+}
+
+/* Of a VM that lookup did not look at. One that was gone again meanwhile has none. */
+static void learn_id(vmc_op *op) {
+    const vmctl_get_options none = {.size = sizeof none, .call = &op->call};
+    if (!op->vm->identity.id && op->ops->get)
+        (void)op->ops->get(op->conn, op->handle, &none, take_id, op->vm, NULL);
+}
+
 int vmctl_vm_start(vmctl_vm *vm, const vmctl_start_options *options, vmctl_error **err) {
     vmctl_start_options o = VMCTL_START_OPTIONS_INIT;
     int rc = vmc_options_copy(&o, options, err);
@@ -181,6 +194,8 @@ int vmctl_vm_start(vmctl_vm *vm, const vmctl_start_options *options, vmctl_error
     o.call = &op.call;
     if (rc == 0)
         rc = op.ops->start(op.conn, op.handle, &o, &op.why);
+    if (rc == 0)
+        learn_id(&op);
     return vmc_op_end(&op, rc, "start %s", op.name);
 }
 

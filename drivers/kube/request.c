@@ -257,11 +257,22 @@ static int no_json(const kube_request *request, const http_response *response, v
     return vmc_error_next(err, "is this an API server, and no proxy before it changes its answers?");
 }
 
+static bool is_dry(const kube_request *request) {
+    for (size_t i = 0; request->query && request->query[i]; i += 2)
+        if (strcmp(request->query[i], "dryRun") == 0)
+            return true;
+    return false;
+}
+
 int kube_call(kube_client *client, const kube_request *request, const vmc_deadline *deadline, cJSON **out,
               vmctl_error **err) {
     HTTP_AUTO_RESPONSE *response = NULL;
-    kube_exchange exchange = {.request = request};
+    http_failure failure = HTTP_FAILURE_NONE;
+    kube_exchange exchange = {.request = request, .failure = &failure};
     int rc = kube_exchange_run(client, &exchange, deadline, &response, err);
+    bool lost = failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_SILENT;
+    if (rc < 0 && lost && !is_read(method_of(request)) && !is_dry(request))
+        vmc_error_append(err, "; whether it was done is not known");
     if (rc < 0)
         return rc;
     cJSON *object = NULL;

@@ -14,9 +14,14 @@ import harness
 from harness import run, vmctl
 
 sys.path.insert(0, str(harness.HERE.parent / "kubevirt"))
+import fault_proxy as fault  # noqa: E402
 import kube  # noqa: E402
 import recordings  # noqa: E402
-from fault_proxy import FaultProxy  # noqa: E402
+from fault_proxy import FaultProxy, Rule  # noqa: E402
+
+VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
+VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
+SUB = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachines"
 
 # What a query says of place and time, not of what is asked.
 PASSING = {"resourceVersion", "timeoutSeconds", "continue", "limit", "fieldManager", "fieldValidation", "allowWatchBookmarks", "preserveSession",
@@ -85,6 +90,120 @@ class Recorded(harness.Case):
                 self.assertEqual(len([line for line in lines if "execve(" in line]), 1, lines)
                 self.assertEqual(len([line for line in lines if "connect(" in line and "sin_port=htons(6443)" in line]), 1, lines)
                 self.assertEqual([line for line in lines if "connect(" in line and "AF_INET" in line and "htons(6443)" not in line], [])
+
+
+class Start(harness.Case):
+    """What a start asks: for the start, and for one watch, which also tells what the VM was. Whatever else it says must be as true as if it had
+    looked before."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world, cls.api = pathlib.Path(os.environ["WORLD"]), kube.of_world()
+        cls.proxy = FaultProxy(cls.api, cls.world / "kubernetes/certs")
+        cls.env = {"KUBECONFIG": cls.proxy.kubeconfig(cls.world / "kubernetes/kubeconfig", cls.world / "through-proxy")}
+
+    def setUp(self):
+        self.proxy.set()
+
+    def machine(self, name, strategy, **annotations):
+        self.addCleanup(lambda: (self.proxy.set(), vmctl("--backend", "kubevirt", "delete", name, "--force")))
+        self.api.post(VMS, {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": name, "annotations": annotations}, "spec": {
+            "runStrategy": strategy, "template": {"spec": {"domain": {"memory": {"guest": "512Mi"}, "devices": {}}}}}})
+        if strategy != "Always":
+            self.until(name, "Stopped")
+
+    def until(self, name, status):
+        self.wait_for(f"{name} to be {status}", lambda: (self.api.get(f"{VMS}/{name}").get("status") or {}).get("printableStatus") == status)
+
+    def start(self, *arguments):
+        """Its outcome, and what was asked: "PUT start", "GET watch", "PATCH NAME"."""
+        self.proxy.set(*self.proxy.rules)
+        result = vmctl("--backend", "kubevirt", "start", *arguments, env=self.env, timeout=60)
+        asked = [f"{s.method} {'watch' if 'watch=true' in s.target else s.target.rpartition('/')[2]}" for s in self.proxy.requests(pattern="/virtualmachine")]
+        return result, asked
+
+    def test_two_requests(self):
+        """Of a VM with each strategy; the note tells what KubeVirt made of the user's strategy, and the row has the VM's id."""
+        for strategy, after, said in (("Manual", "Manual", False), ("RerunOnFailure", "RerunOnFailure", False), ("Halted", "Always", True)):
+            with self.subTest(strategy=strategy):
+                name = f"start-{strategy.lower()}"
+                self.machine(name, "Manual")
+                self.api.patch(f"{VMS}/{name}", {"spec": {"runStrategy": strategy}})
+                if strategy == "RerunOnFailure":  # that starts it; a guest that shuts down is left so
+                    self.until(name, "Running")
+                    self.api.patch(f"{VMS}/{name}", {"metadata": {"annotations": {"vmctl.test/guest": "shutdown"}}})
+                    self.until(name, "Stopped")
+                    self.api.patch(f"{VMS}/{name}", {"metadata": {"annotations": {"vmctl.test/guest": None}}})
+                result, asked = self.start(name, "-o", "json")
+                self.ok(result)
+                self.assertEqual(asked, ["PUT start", "GET watch"], str(result))
+                vm = self.api.get(f"{VMS}/{name}")
+                self.assertEqual((vm["status"]["printableStatus"], vm["spec"]["runStrategy"]), ("Running", after))
+                self.assertEqual("had run strategy Halted" in result.err, said, result.err)
+                self.assertEqual(json.loads(result.out)[0]["id"], vm["metadata"]["uid"])
+
+    def test_autostart(self):
+        """Its run strategy is set as well, which is a request more."""
+        self.machine("start-planned", "Manual", **{"vmctl.dev/run-strategy": "RerunOnFailure"})
+        result, asked = self.start("start-planned")
+        self.ok(result)
+        self.assertEqual(asked[:3], ["PUT start", "GET watch", "PATCH start-planned?fieldManager=vmctl&fieldValidation=Strict"], str(result))
+        vm = self.api.get(f"{VMS}/start-planned")
+        self.assertEqual((vm["status"]["printableStatus"], vm["spec"]["runStrategy"]), ("Running", "RerunOnFailure"))
+
+    def test_not_stopped(self):
+        """It runs, is paused, is being stopped, is being started, is not there."""
+        self.machine("start-anew", "Always")
+        self.until("start-anew", "Running")
+        result, asked = self.start("start-anew")
+        self.ok(result)
+        self.assertIn("start-anew is already running", result.err)
+        self.assertEqual(asked, ["PUT start", "GET start-anew"])
+        self.ok(vmctl("--backend", "kubevirt", "pause", "start-anew"))
+        self.until("start-anew", "Paused")
+        self.status(self.start("start-anew")[0], 6, "is paused", "vmctl resume start-anew")
+        self.assertIn("already paused", self.ok(self.start("start-anew", "--paused")[0]).err)
+        self.ok(vmctl("--backend", "kubevirt", "resume", "start-anew"))
+        self.until("start-anew", "Running")
+        self.api.put(f"{SUB}/start-anew/stop", {"gracePeriod": 1})
+        result, _ = self.start("start-anew")
+        self.ok(result)
+        self.until("start-anew", "Running")
+        self.status(self.start("start-anev")[0], 4, "there is no VM named start-anev", "did you mean start-anew?")
+        self.ok(self.start(self.api.get(f"{VMS}/start-anew")["metadata"]["uid"])[0])
+
+    def test_a_state_of_before(self):
+        """The first that the watch tells says "Running" of the instance that ended just now: the VM is waited for all the same."""
+        def stale(handler, ask):
+            there = ask()
+            handler.stream(there)
+            for number, line in enumerate(there):
+                event = json.loads(line)
+                if number == 0:
+                    event["object"]["status"]["printableStatus"] = "Running"
+                handler.chunk(json.dumps(event).encode() + b"\n")
+            handler.chunk(b"")
+            return there.status
+
+        self.machine("start-stale", "Manual")
+        over = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "metadata": {"name": "start-stale"}, "status": {"phase": "Succeeded"}}
+        self.proxy.set(Rule("GET", "watch=true", stale, 1), Rule("GET", f"{VMIS}/", fault.answer(200, over), 1))
+        result, asked = self.start("start-stale")
+        self.ok(result)
+        self.assertEqual(asked, ["PUT start", "GET watch", "GET start-stale", "GET watch"])
+        self.assertEqual(self.api.get(f"{VMS}/start-stale")["status"]["printableStatus"], "Running")
+
+    def test_it_went_meanwhile(self):
+        """Between the start and the watch it was deleted: nothing will ever be told of it, and it is not waited for to the end."""
+        def gone(handler, ask):
+            self.api.delete(f"{VMS}/start-gone")
+            self.wait_for("it to be gone", lambda: not self.api.find(f"{VMS}/start-gone"))
+            return handler.pass_on(ask)
+
+        self.machine("start-gone", "Manual")
+        self.proxy.set(Rule("GET", "watch=true", gone, 1))
+        result, _ = self.start("start-gone")
+        self.status(result, 4, "deleted meanwhile")
 
 
 COMMANDS = ["create {yaml} --dry-run", "create {yaml}", "list", "list -n *", "list -l a=b", "list --facts addresses", "get vm1", "get vm1 -o native",

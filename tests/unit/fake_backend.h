@@ -82,12 +82,21 @@ static int fake_list(void *conn, const vmctl_list_options *options, vmctl_vm_inf
 
 static int fake_lookup(void *conn, const char *name, const vmctl_lookup_options *options, void **vm,
                        vmctl_identity *identity, vmctl_error **err) {
-    (void)conn, (void)options;
+    (void)conn;
     if (!fake.exists)
         return vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM %s", name);
     *vm = &fake;
     identity->name = strdup(name);
-    identity->id = strdup("1");
+    identity->id = options->lazy ? NULL : strdup("1");
+    return 0;
+}
+
+static int fake_get(void *conn, void *vm, const vmctl_get_options *options, vmctl_vm_info_fn each, void *user,
+                    vmctl_error **err) {
+    (void)conn, (void)vm, (void)err;
+    const vmctl_vm_info info = {.size = sizeof info, .name = "web", .id = "1"};
+    fake.facts = options->facts;
+    each(&info, user);
     return 0;
 }
 
@@ -171,6 +180,7 @@ static const vmctl_backend_ops ops = {
     .lookup = fake_lookup,
     .release = fake_release,
     .create = fake_create,
+    .get = fake_get,
     .start = fake_start,
     .spec = fake_spec,
     .change = fake_change,

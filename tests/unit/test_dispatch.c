@@ -143,6 +143,25 @@ static void a_vm_keeps_its_connection(void **state) {
     fake.closed = 0;
 }
 
+static void a_lazy_handle_learns_its_id_by_the_start(void **state) {
+    (void)state;
+    fake.exists = true;
+    fake.facts = 1;
+    vmctl_lookup_options options = VMCTL_LOOKUP_OPTIONS_INIT;
+    options.lazy = true;
+    vmctl_vm *vm = NULL;
+    assert_int_equal(vmctl_vm_lookup(connection, "web", &options, &vm, NULL), 0);
+    assert_null(vmctl_vm_id(vm));
+    fake.start_code = VMCTL_E_NOT_FOUND;
+    assert_int_equal(vmctl_vm_start(vm, NULL, NULL), VMCTL_E_NOT_FOUND);
+    assert_null(vmctl_vm_id(vm));
+    fake.start_code = 0;
+    assert_int_equal(vmctl_vm_start(vm, NULL, NULL), 0);
+    assert_string_equal(vmctl_vm_id(vm), "1");
+    assert_int_equal(fake.facts, 0);
+    vmctl_vm_free(vm);
+}
+
 /* --- caps ------------------------------------------------------------------------------------------------- */
 
 typedef struct answer {
@@ -248,6 +267,7 @@ int main(void) {
         TEST(filters_hold_whatever_the_backend_does),
         TEST(a_cancelled_call_does_not_begin),
         TEST(a_vm_keeps_its_connection),
+        TEST(a_lazy_handle_learns_its_id_by_the_start),
         TEST(caps_come_from_the_descriptor),
         TEST(a_table_of_another_abi_is_refused),
     };

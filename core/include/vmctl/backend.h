@@ -192,7 +192,8 @@ typedef struct vmctl_backend_ops {
     int (*undo)(void *conn, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err);
 
     int (*list)(void *conn, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user, vmctl_error **err);
-    /* Finds a VM by name or id; *vm is the backend's own handle. */
+    /* Finds a VM by name or id; *vm is the backend's own handle. options->lazy allows a handle that nobody has asked for yet, with an
+     * identity without id; `get` of it without a fact tells the id once `start` has succeeded. */
     int (*lookup)(void *conn, const char *name_or_id, const vmctl_lookup_options *options, void **vm,
                   vmctl_identity *identity, vmctl_error **err);
     void (*release)(void *conn, void *vm);

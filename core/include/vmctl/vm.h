@@ -143,17 +143,20 @@ typedef struct vmctl_lookup_options {
     const vmctl_call *call;
     const char *namespace_name;
     const char *folder;
+    bool
+        lazy; /* it is going to be started: where a name is enough to address it, start finds out whether it is there (NOT_FOUND). The
+                  id may be NULL until then, and the handle is one thread's until then */
 } vmctl_lookup_options;
 
 #define VMCTL_LOOKUP_OPTIONS_INIT                                                                                      \
-    { sizeof(vmctl_lookup_options), NULL, NULL, NULL }
+    { sizeof(vmctl_lookup_options), NULL, NULL, NULL, false }
 
 /* By name or by id. VMCTL_E_NOT_FOUND (names what is close), VMCTL_E_AMBIGUOUS (lists the candidates). */
 VMCTL_API int vmctl_vm_lookup(vmctl_connection *connection, const char *name_or_id, const vmctl_lookup_options *options,
                               vmctl_vm **out, vmctl_error **err);
 VMCTL_API void vmctl_vm_free(vmctl_vm *vm);
 VMCTL_API const char *vmctl_vm_name(const vmctl_vm *vm);
-VMCTL_API const char *vmctl_vm_id(const vmctl_vm *vm);
+VMCTL_API const char *vmctl_vm_id(const vmctl_vm *vm);               /* NULL: not known yet (lookup's `lazy`) */
 VMCTL_API vmctl_connection *vmctl_vm_connection(const vmctl_vm *vm); /* borrowed */
 
 typedef struct vmctl_get_options {
