@@ -129,14 +129,18 @@ vmctl_state state_of(vmctl_vm *vm);
 /* The state, which ought to be this one: given some time where the backend's hypervisor tells it later. */
 vmctl_state state_after(vmctl_vm *vm, vmctl_state wanted);
 
-/* What the guest printed: the number of its last whole line (0: none) and how often it booted. */
+/* What the guest printed: the numbers of its first and its last whole line since it booted (0: none), and how often it did. */
 typedef struct printed {
-    int line;
+    int first, line;
     int boots;
 } printed;
 printed printed_by(vmctl_vm *vm);
-/* Waits (20 s) until the guest, since its last boot, has printed this line. */
+/* Waits until the guest, since its last boot, has printed this line. */
 printed wait_line(vmctl_vm *vm, int line);
+/* Waits until nothing more comes of a guest whose CPUs stand still: what was in the serial port's buffer is in the log then. */
+printed wait_quiet(vmctl_vm *vm);
+/* Waits until the guest has booted this often, as far as the log goes back. */
+printed wait_boots(vmctl_vm *vm, int boots);
 
 /* The native document contains (or lacks) what the profile's mark for `what` says. */
 bool native_shows(vmctl_vm *vm, const char *what);

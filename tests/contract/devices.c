@@ -60,7 +60,7 @@ static void forwards_listen_while_it_runs(void **state) {
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.force = true;
     MUST(vmctl_vm_restart(vm, &options, &err));
-    sleep_ms(500);
+    wait_line(vm, 1);
     assert_true(answers(20022));
     force_off(vm);
     assert_false(answers(20022));

@@ -100,7 +100,7 @@ static void stop_powers_off_after_the_grace(void **state) {
     MUST(vmctl_vm_stop(vm, &options, &err));
     int64_t took = now_ms() - began;
     assert_int_equal(state_of(vm), VMCTL_STATE_STOPPED);
-    assert_in_range(took, 1400, PATIENCE_MS);
+    assert_true(took >= 1400);
     if (!profile->stop_stays) /* there the cluster ends it, and does not say by which of the two */
         assert_int_not_equal(heard.count, 0);
     vmctl_vm_free(vm);
@@ -142,9 +142,7 @@ static void restart_is_a_new_boot(void **state) {
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.force = true;
     MUST(vmctl_vm_restart(vm, &options, &err));
-    int64_t until = now_ms() + PATIENCE_MS;
-    while (!profile->log_goes && printed_by(vm).boots < 2 && now_ms() < until)
-        sleep_ms(100);
+    wait_boots(vm, profile->log_goes ? 1 : 2);
     assert_int_equal(wait_line(vm, 1).boots, profile->log_goes ? 1 : 2);
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     vmctl_vm_free(vm);
@@ -155,13 +153,8 @@ static void reset_begins_again(void **state) {
     vmctl_vm *vm = make_started("life-k", "%s", "");
     wait_line(vm, 2);
     MUST(vmctl_vm_reset(vm, NULL, &err));
-    int64_t until = now_ms() + PATIENCE_MS;
-    printed last = printed_by(vm);
-    while (last.boots < 2 && now_ms() < until) {
-        sleep_ms(50);
-        last = printed_by(vm);
-    }
-    assert_int_equal(last.boots, 2);
+    assert_int_equal(wait_boots(vm, 2).boots, 2);
+    assert_int_equal(wait_line(vm, 1).first, 1);
     assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
     vmctl_vm_free(vm);
 }
@@ -179,8 +172,7 @@ static void pause_stops_the_count(void **state) {
     wait_line(vm, 2);
     MUST(vmctl_vm_pause(vm, NULL, &err));
     assert_int_equal(state_after(vm, VMCTL_STATE_PAUSED), VMCTL_STATE_PAUSED);
-    sleep_ms(200);
-    int line = printed_by(vm).line;
+    int line = wait_quiet(vm).line;
     sleep_ms(1000);
     assert_int_equal(printed_by(vm).line, line);
     vmctl_vm_free(vm);
@@ -191,8 +183,7 @@ static void resume_goes_on_where_it_was(void **state) {
     vmctl_vm *vm = make_started("life-n", "%s", "");
     wait_line(vm, 2);
     MUST(vmctl_vm_pause(vm, NULL, &err));
-    sleep_ms(200);
-    int line = printed_by(vm).line;
+    int line = wait_quiet(vm).line;
     MUST(vmctl_vm_resume(vm, NULL, &err));
     assert_int_equal(state_after(vm, VMCTL_STATE_RUNNING), VMCTL_STATE_RUNNING);
     assert_int_equal(wait_line(vm, line + 2).boots, 1);
@@ -229,9 +220,7 @@ static void start_can_discard_a_saved_memory(void **state) {
     vmctl_start_options options = VMCTL_START_OPTIONS_INIT;
     options.discard = true;
     MUST(vmctl_vm_start(vm, &options, &err));
-    int64_t until = now_ms() + PATIENCE_MS;
-    while (printed_by(vm).boots < 2 && now_ms() < until)
-        sleep_ms(50);
+    wait_boots(vm, 2);
     assert_int_equal(wait_line(vm, 1).boots, 2);
     vmctl_vm_free(vm);
 }

@@ -187,17 +187,17 @@ static void waits_for(vmctl_vm *vm, const char *stage, const char *what) {
     later job = {vm, 700, what, 0};
     pthread_t thread;
     vmctl_call call = VMCTL_CALL_INIT;
-    call.timeout_ms = 20000;
+    call.timeout_ms = PATIENCE_MS;
     vmctl_wait_options options = VMCTL_WAIT_OPTIONS_INIT;
     options.call = &call;
-    assert_int_equal(pthread_create(&thread, NULL, do_later, &job), 0);
     int64_t began = now_ms();
+    assert_int_equal(pthread_create(&thread, NULL, do_later, &job), 0);
     int rc = vmctl_vm_wait(vm, stage, &options, &err);
     int64_t took = now_ms() - began;
     pthread_join(thread, NULL);
     MUST(rc);
     assert_int_equal(job.rc, 0);
-    assert_in_range(took, 500, 60000);
+    assert_true(took >= job.delay_ms);
 }
 
 static void wait_running(void **state) {
@@ -232,8 +232,7 @@ static void wait_names_its_stage_at_the_deadline(void **state) {
     options.call = &call;
     int64_t began = now_ms();
     FAILS(VMCTL_E_TIMEOUT, vmctl_vm_wait(vm, "agent", &options, &err));
-    assert_in_range(now_ms() - began, 900,
-                    9000); /* VBoxManage may wait ten seconds for a VBoxSVC that is ending: it is given up */
+    assert_true(now_ms() - began >= call.timeout_ms);
     assert_non_null(strstr(failure, "agent"));
     FAILS(VMCTL_E_INVALID_ARGUMENT, vmctl_vm_wait(vm, "dinner", &options, &err));
     vmctl_vm_free(vm);
@@ -246,12 +245,9 @@ static void wait_gives_up_when_it_cannot_come(void **state) {
     later job = {vm, 500, "stop", 0};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, do_later, &job), 0);
-    int64_t began = now_ms();
     int rc = vmctl_vm_wait(vm, "agent", NULL, &err);
-    int64_t took = now_ms() - began;
     pthread_join(thread, NULL);
-    FAILS(VMCTL_E_INVALID_STATE, rc);
-    assert_true(took < 60000);
+    FAILS(VMCTL_E_INVALID_STATE, rc); /* and no timeout */
     vmctl_vm_free(vm);
 }
 
@@ -315,13 +311,11 @@ static void events_come_in_order(void **state) {
     record.call.cancel = vmctl_cancel_new();
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, listen_for_events, &record), 0);
-    for (int64_t until = now_ms() + PATIENCE_MS; now_ms() < until;) {
+    bool connected = false;
+    for (int64_t until = now_ms() + PATIENCE_MS; !connected && now_ms() < until; sleep_ms(20)) {
         pthread_mutex_lock(&record.lock);
-        bool connected = record.connected;
+        connected = record.connected;
         pthread_mutex_unlock(&record.lock);
-        if (connected)
-            break;
-        sleep_ms(20);
     }
     vmctl_vm *vm = make_started("ev-a", "%s", "");
     wait_line(vm, 1);
@@ -330,7 +324,12 @@ static void events_come_in_order(void **state) {
     force_off(vm);
     MUST(vmctl_vm_delete(vm, NULL, &err));
     vmctl_vm_free(vm);
-    sleep_ms(500);
+    bool gone = false;
+    for (int64_t until = now_ms() + PATIENCE_MS; !gone && now_ms() < until; sleep_ms(20)) {
+        pthread_mutex_lock(&record.lock);
+        gone = strstr(record.events, "deleted") != NULL;
+        pthread_mutex_unlock(&record.lock);
+    }
     vmctl_cancel_trigger(record.call.cancel);
     pthread_join(thread, NULL);
     vmctl_cancel_free(record.call.cancel);
@@ -353,7 +352,7 @@ static void events_tick_and_end_with_the_deadline(void **state) {
     options.tick_ms = 100;
     int64_t began = now_ms();
     MUST(vmctl_events(conn, &options, record_event, &record, &err));
-    assert_in_range(now_ms() - began, 500, 9000); /* so is a look that is under way */
+    assert_true(now_ms() - began >= call.timeout_ms);
     assert_true(record.connected);
 }
 
@@ -442,14 +441,16 @@ static void logs_can_be_cut_and_followed(void **state) {
     MUST(vmctl_serial_log(vm, &options, count_bytes, &length, &err));
     assert_int_equal(length, 30);
     vmctl_call call = VMCTL_CALL_INIT;
-    call.timeout_ms = 1500;
     options.call = &call;
     options.follow = true;
     options.tail_bytes = 0;
     length = 0;
-    int64_t began = now_ms();
-    MUST(vmctl_serial_log(vm, &options, count_bytes, &length, &err)); /* the deadline's end is no error here */
-    assert_in_range(now_ms() - began, 1300, 60000);
+    for (call.timeout_ms = 1500; length <= 60 && call.timeout_ms < PATIENCE_MS; call.timeout_ms *= 2) {
+        length = 0;
+        int64_t began = now_ms();
+        MUST(vmctl_serial_log(vm, &options, count_bytes, &length, &err)); /* the deadline's end is no error here */
+        assert_true(now_ms() - began >= call.timeout_ms - 100);
+    }
     assert_true(length > 60);
     vmctl_vm_free(vm);
 }

@@ -264,14 +264,15 @@ int append(const void *bytes, size_t length, void *user) {
 printed printed_by(vmctl_vm *vm) {
     growing log = {NULL, 0};
     MUST(vmctl_serial_log(vm, NULL, append, &log, &err));
-    printed result = {0, 0};
+    printed result = {0, 0, 0};
     for (char *at = log.bytes; at && (at = strstr(at, "vmctl guest: ")); at++) {
         int line = 0, end = 0;
         if (strncmp(at, "vmctl guest: it boots", 21) == 0) {
             result.boots++;
-            result.line = 0;
+            result.first = result.line = 0;
         } else if (sscanf(at, "vmctl guest: line %d%n", &line, &end) == 1 && at[end] == '\r') {
             result.line = line;
+            result.first = result.first ? result.first : line;
         }
     }
     free(log.bytes);
@@ -286,8 +287,29 @@ printed wait_line(vmctl_vm *vm, int line) {
         last = printed_by(vm);
     }
     if (last.line < line) {
-        print_error("the guest printed line %d of %d in 20 s (%d boots)\n", last.line, line, last.boots);
+        print_error("the guest printed line %d of %d (%d boots)\n", last.line, line, last.boots);
         fail();
+    }
+    return last;
+}
+
+printed wait_quiet(vmctl_vm *vm) {
+    int64_t until = now_ms() + PATIENCE_MS;
+    printed before, last = printed_by(vm);
+    do {
+        before = last;
+        sleep_ms(200);
+        last = printed_by(vm);
+    } while ((before.line != last.line || before.boots != last.boots) && now_ms() < until);
+    return last;
+}
+
+printed wait_boots(vmctl_vm *vm, int boots) {
+    int64_t until = now_ms() + PATIENCE_MS;
+    printed last = printed_by(vm);
+    while (last.boots < boots && now_ms() < until) {
+        sleep_ms(50);
+        last = printed_by(vm);
     }
     return last;
 }

@@ -4,8 +4,6 @@
 
 #include <png.h>
 
-enum { PRINT_MS = 20000 };
-
 static vmctl_vm *make_picture(const char *name, bool started) {
     const char *image = getenv("VMCTL_CONTRACT_PICTURE");
     if (!image)
@@ -37,7 +35,7 @@ static text said(vmctl_vm *vm) {
 
 /* Waits until the guest has said it; what it said so far. */
 static text wait_said(vmctl_vm *vm, const char *words) {
-    for (int64_t began = now_ms(); now_ms() - began < PRINT_MS; sleep_ms(20)) {
+    for (int64_t began = now_ms(); now_ms() - began < PATIENCE_MS; sleep_ms(20)) {
         text log = said(vm);
         if (strstr(log.bytes, words))
             return log;
@@ -101,7 +99,7 @@ static bool shows(vmctl_vm *vm, const char *path, const unsigned colors[4]) {
 }
 
 static void wait_shows(vmctl_vm *vm, const char *path, const unsigned colors[4]) {
-    for (int64_t began = now_ms(); now_ms() - began < PRINT_MS; sleep_ms(50))
+    for (int64_t began = now_ms(); now_ms() - began < PATIENCE_MS; sleep_ms(50))
         if (shows(vm, path, colors))
             return;
     fail_msg("the picture in %s is not the guest's", path);
@@ -182,13 +180,9 @@ static void keys_of_one_call_are_held_together(void **state) {
     options.hold_ms = 1500;
     int64_t began = now_ms();
     MUST(vmctl_send_keys(vm, joined, 1, &options, &err));
-    bool waited = now_ms() - began >= 1500; /* a hypervisor that has no timer for them */
-    log = wait_said(vm, "scan 1c");
-    int64_t down = now_ms();
-    if (!waited)
-        assert_null(strstr(log.bytes, "scan 9c"));
-    wait_said(vm, "scan 9c");
-    assert_in_range(now_ms() - (waited ? began : down), 1000, 10000);
+    log = wait_said(vm, "scan 9c");
+    assert_true(now_ms() - began >= options.hold_ms);
+    assert_true(scan_at(&log, "1c") < scan_at(&log, "9c"));
     vmctl_vm_free(vm);
 }
 
@@ -275,6 +269,7 @@ static void counters_of_all_vms(void **state) {
     vmctl_metrics second = counted("me-a", false, 1);
     assert_true(second.time_ns > first.time_ns);
     assert_true(second.cpu_ns > first.cpu_ns);
+    const double running = (double)(second.cpu_ns - first.cpu_ns) / (double)(second.time_ns - first.time_ns);
 
     counted("me-b", false, 0);
     vmctl_metrics stopped = counted("me-b", true, 1);
@@ -287,7 +282,8 @@ static void counters_of_all_vms(void **state) {
     assert_int_equal(first.state, VMCTL_STATE_PAUSED);
     sleep_ms(500);
     second = counted("me-a", false, 1);
-    assert_true(second.cpu_ns - first.cpu_ns < 100000000); /* QEMU itself, no guest */
+    const double paused = (double)(second.cpu_ns - first.cpu_ns) / (double)(second.time_ns - first.time_ns);
+    assert_true(paused < running / 2 || paused < 0.1); /* the hypervisor itself, no guest */
     MUST(vmctl_vm_save(busy, NULL, &err));
     assert_int_equal(counted("me-a", true, 1).state, VMCTL_STATE_SAVED);
     vmctl_vm_free(busy);

@@ -87,7 +87,7 @@ static vmctl_state paused_again(void) {
 static int next_line(vmctl_vm *vm) {
     vmctl_state state = state_of(vm);
     assert_true(state == VMCTL_STATE_PAUSED || state == paused_again());
-    sleep_ms(200);
+    wait_quiet(vm);
     size_t before = log_of(vm)->length;
     int line = 0, end = 0;
     if (state == VMCTL_STATE_SAVED)
@@ -111,7 +111,7 @@ static void pause_at(vmctl_vm *vm, int line) {
         if (tries)
             MUST(vmctl_vm_resume(vm, NULL, &err));
         MUST(vmctl_vm_pause(vm, NULL, &err));
-        sleep_ms(200); /* what is in the serial port's buffer still comes out */
+        wait_quiet(vm);
         const log_text *log = log_of(vm);
         whole = log->length && log->bytes[log->length - 1] == '\n';
     }
@@ -257,9 +257,7 @@ static void revert_from_every_state(void **state) {
     force_off(vm);
     int boots = printed_by(vm).boots;
     start(vm);
-    int64_t until = now_ms() + PATIENCE_MS;
-    while (printed_by(vm).boots == boots && now_ms() < until)
-        sleep_ms(50);
+    wait_boots(vm, boots + 1);
     assert_int_equal(printed_by(vm).boots, boots + 1);
     vmctl_snapshot_revert_options back = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
     back.start = true;

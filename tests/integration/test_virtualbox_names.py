@@ -21,7 +21,7 @@ CALLS = [
     ("cdrom", "insert", "{}", harness.GUEST), ("cdrom", "eject", "{}"), ("device", "list", "{}"),
     ("snapshot", "create", "{}", "one"), ("snapshot", "list", "{}"), ("snapshot", "get", "{}", "one"), ("snapshot", "rename", "{}", "one", "two"),
     ("snapshot", "revert", "{}", "two"), ("snapshot", "delete", "{}", "two"), ("clone", "{}", "copy"), ("export", "{}", str(WORLD / "twin.ova")),
-    ("start", "{}"), ("wait", "{}", "--for", "running"), ("console", "{}", "--until", "line", "--timeout", "20s"),
+    ("start", "{}"), ("wait", "{}", "--for", "running"), ("console", "{}", "--until", "line", "--timeout", "3m"),
     ("screenshot", "{}", str(WORLD / "twin.png")), ("send-key", "{}", "a"), ("top", "{}", "--count", "1"),
     ("events", "{}", "--timeout", "1s", "--count", "1"), ("exec", "{}", "--", "true"), ("ssh", "{}", "--", "true"),
     ("cp", harness.GUEST, "{}:/tmp/x"), ("cp", "{}:/tmp/x", str(WORLD / "x")), ("port-forward", "{}", "0:22", "--timeout", "1s"),

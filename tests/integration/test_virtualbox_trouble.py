@@ -132,9 +132,7 @@ class Trouble(harness.Case):
         manage("list", "vms")  # VBoxSVC is there, and knows the VM still; a new one reads the file
         for pid in harness.processes("VBoxSVC"):
             os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 20
-        while harness.processes("VBoxSVC") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        self.wait_for("VBoxSVC ends", lambda: not harness.processes("VBoxSVC"))
         settings.write_bytes(kept[:200])
         listed = {vm["id"]: vm for vm in json.loads(self.ok(vmctl("list", "-o", "json")).out)}
         self.assertEqual(listed[vms["broken"]]["state"], "unknown")
@@ -154,7 +152,7 @@ class Trouble(harness.Case):
         victims = harness.processes("VBoxHeadless")
         self.assertEqual(len(victims), 1)
         os.kill(victims[0], signal.SIGKILL)
-        self.ok(vmctl("wait", "dies", "--for", "stopped", "--timeout", "30s"))
+        self.ok(vmctl("wait", "dies", "--for", "stopped", "--timeout", "3m"))
         facts = json.loads(self.ok(vmctl("get", "dies", "-o", "json")).out)
         self.assertEqual(facts["state"], "stopped")
         self.assertIn("aborted", json.dumps(facts))
