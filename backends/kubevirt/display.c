@@ -49,6 +49,16 @@ int kubevirt_display_list(void *opaque, void *handle, const vmctl_call *call, vm
 
 /* --- pictures --------------------------------------------------------------------------------------------------------------- */
 
+int kubevirt_screenshot_check(const kubevirt_vm *vm, const cJSON *vmi, vmctl_error **err) {
+    bool has = false;
+    int code = kubevirt_display_check(vm, vmi, &has, err);
+    if (code < 0 || has)
+        return code;
+    vmc_error(err, VMCTL_E_UNSUPPORTED, "%s has no display", vm->name);
+    return vmc_error_next(err, "autoattachGraphicsDevice is false there; vmctl console %s shows its serial port",
+                          vm->name);
+}
+
 static int explain(kubevirt_conn *conn, kubevirt_vm *vm, int code, const vmc_deadline *deadline, vmctl_error **why) {
     if (code == VMCTL_E_PERMISSION_DENIED) { /* RBAC: view and edit have it not (FX/379) */
         vmc_error_next(why,
@@ -59,15 +69,9 @@ static int explain(kubevirt_conn *conn, kubevirt_vm *vm, int code, const vmc_dea
         return code;
     VMC_AUTO_JSON *vmi = NULL;
     vmctl_error *other = NULL;
-    bool has = false;
     int look = kubevirt_vmi_get(conn, vm, deadline, &vmi, NULL);
     if (look == 0)
-        look = kubevirt_display_check(vm, vmi, &has, &other);
-    if (look == 0 && !has) {
-        look = vmc_error(&other, VMCTL_E_UNSUPPORTED, "%s has no display", vm->name);
-        vmc_error_next(&other, "autoattachGraphicsDevice is false there; vmctl console %s shows its serial port",
-                       vm->name);
-    }
+        look = kubevirt_screenshot_check(vm, vmi, &other);
     if (!other)
         return code;
     vmc_error_move(why, &other);

@@ -19,6 +19,13 @@ int kubevirt_in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **er
     return vmc_error_next(err, "vmctl stop --force %s", vm->name);
 }
 
+int kubevirt_life_check(const kubevirt_vm *vm, vmctl_slot slot, vmctl_state state, vmctl_error **err) {
+    bool up = state != VMCTL_STATE_STOPPED && state != VMCTL_STATE_CRASHED && state != VMCTL_STATE_STARTING;
+    bool starts_or_stops = slot == VMCTL_SLOT_start || slot == VMCTL_SLOT_stop || slot == VMCTL_SLOT_restart;
+    bool can = starts_or_stops ? state != VMCTL_STATE_PAUSED : up;
+    return can ? 0 : kubevirt_in_state(vm, state, err);
+}
+
 void kubevirt_tell_already(const kubevirt_vm *vm, vmctl_state state, const vmc_deadline *deadline) {
     vmc_note(deadline, VMCTL_NOTE_INFO, "%s is already %s", vm->name, vmctl_state_name(state));
 }

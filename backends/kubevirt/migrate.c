@@ -33,7 +33,6 @@ static int obstacle(preflight *p, int code, const char *what, const char *reason
     return 0;
 }
 
-/* What a migration of KubeVirt's has no place for, decided by the options alone. */
 int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *options, vmctl_error **err) {
     if (to_other)
         return vmc_error(
@@ -81,6 +80,13 @@ static int look_at_vm(preflight *p, const kubevirt_vm *vm, const cJSON *vmi, con
         !vmc_json_string(state, "endTimestamp", NULL))
         code = obstacle(p, VMCTL_E_BUSY, "migrating", "it is being migrated already", "vmctl migrate --abort");
     return code;
+}
+
+int kubevirt_migrate_check(const kubevirt_vm *vm, const cJSON *vmi, const vmctl_migrate_options *options,
+                           vmctl_error **err) {
+    preflight p = {.options = options, .err = err};
+    int code = look_at_vm(&p, vm, vmi, NULL);
+    return code < 0 ? code : p.code;
 }
 
 /* Who may not see nodes is not held up: the scheduler tells. */
@@ -225,6 +231,10 @@ static int take_running(cJSON **item, void *user) {
     return 1;
 }
 
+int kubevirt_migrate_check_abort(const kubevirt_vm *vm, bool migrating, vmctl_error **err) {
+    return migrating ? 0 : vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not being migrated", vm->name);
+}
+
 int kubevirt_migrate_abort(void *opaque, void *handle, const vmctl_call *call, vmctl_error **err) {
     kubevirt_conn *conn = opaque;
     const kubevirt_vm *vm = handle;
@@ -237,7 +247,8 @@ int kubevirt_migrate_abort(void *opaque, void *handle, const vmctl_call *call, v
     int code = kube_list(conn->client, path, &options, &deadline, take_running, &running, err);
     if (code < 0)
         return code;
-    if (!running)
-        return vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not being migrated", vm->name);
+    code = kubevirt_migrate_check_abort(vm, running != NULL, err);
+    if (code < 0)
+        return code;
     return call_off(conn, vm, vmc_json_string(running, "metadata.name", ""), NULL, &deadline, err);
 }

@@ -131,6 +131,8 @@ int kubevirt_start_vm(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const v
                       vmctl_error **err);
 /* life.c: "web-1 is paused", with the next step; the note that it is in that state already. */
 int kubevirt_in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err);
+/* Whether a verb of a VM's life is refused in that state. Only looks. */
+int kubevirt_life_check(const kubevirt_vm *vm, vmctl_slot slot, vmctl_state state, vmctl_error **err);
 void kubevirt_tell_already(const kubevirt_vm *vm, vmctl_state state, const vmc_deadline *deadline);
 /* before: the object before it was asked to; NULL: what is there now counts. */
 int kubevirt_wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
@@ -151,6 +153,11 @@ int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const c
 int kubevirt_snapshot_check(const kubevirt_vm *vm, const cJSON *object, bool memory, bool quiesce, vmctl_error **err);
 int kubevirt_snapshot_remove(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
                              vmctl_error **err);
+/* migrate.c: what the VM has against a migration to another node (host NULL: to any), by the instance (NULL: it does not run); whether there is
+ * one to stop. Only look. */
+int kubevirt_migrate_check(const kubevirt_vm *vm, const cJSON *vmi, const vmctl_migrate_options *options,
+                           vmctl_error **err);
+int kubevirt_migrate_check_abort(const kubevirt_vm *vm, bool migrating, vmctl_error **err);
 /* migrate.c: what the options ask for and KubeVirt has no place for. Only looks. */
 int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *options, vmctl_error **err);
 /* Of the journal. */

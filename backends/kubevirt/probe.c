@@ -1,28 +1,24 @@
-/* What is possible here: what the cluster serves and permits, what this user may do, what the VM shows. Changes nothing. */
+/* What is possible here: what the cluster serves and permits, what this user may do, what the VM shows. Changes nothing. Where an operation has
+ * a check of its own, it is that one: `caps` and the refusal say the same words. */
 #include "change.h"
+#include "gates.h"
+#include "guest.h"
+#include "quantity.h"
+#include "socket.h"
 
 #include "backends/shared/answer.h"
-#include "gates.h"
+#include "backends/shared/removal.h"
 #include <string.h>
 
 typedef struct probing {
     kubevirt_conn *conn;
     const vmc_deadline *deadline;
-    vmctl_here_fn each;
-    void *user;
     const cJSON *installation; /* NULL: it cannot be read */
     const kube_discovery *discovery;
-    const kubevirt_vm *vm; /* NULL: of the endpoint */
-    cJSON *object, *vmi;   /* of the VM */
-    bool stopped;
+    kubevirt_vm *vm;     /* NULL: of the endpoint */
+    cJSON *object, *vmi; /* of the VM */
+    vmctl_state state;
 } probing;
-
-/* What stands in the way; NULL reason: nothing. reason: free. */
-typedef struct finding {
-    vmctl_level level;
-    char *reason;
-    const char *remedy;
-} finding;
 
 /* --- what this user may do --------------------------------------------------------------------------------------------- */
 
@@ -46,154 +42,278 @@ static int is_allowed(probing *p, const char *verb, const char *group, const cha
     return code < 0 ? code : vmc_json_boolean(answer, "status.allowed", false);
 }
 
-/* --- what stands in the way -------------------------------------------------------------------------------------------- */
+/* --- what the cluster has ---------------------------------------------------------------------------------------------- */
 
-static finding no_api(const probing *p, const char *group, const char *what, const char *remedy) {
-    if (kube_discovery_stale(p->discovery, group))
-        return (finding){VMCTL_LEVEL_UNKNOWN, vmc_printf("whoever serves %s does not answer now", group), NULL};
-    if (kube_discovery_version(p->discovery, group, NULL))
-        return (finding){VMCTL_LEVEL_YES, NULL, NULL};
-    return (finding){VMCTL_LEVEL_NO, vmc_printf("this cluster has no %s", what), remedy};
+static void no_api(const probing *p, const char *group, const char *what, const char *remedy, vmc_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+    if (kube_discovery_stale(p->discovery, group)) {
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "whoever serves %s does not answer now", group);
+    } else if (!kube_discovery_version(p->discovery, group, NULL)) {
+        vmc_answer_say(out, VMCTL_LEVEL_NO, "this cluster has no %s", what);
+        vmc_answer_remedy(out, "%s", remedy);
+    }
 }
 
-static finding look_at_snapshots(const probing *p) {
-    finding f = no_api(p, "snapshot.kubevirt.io", "API snapshot.kubevirt.io", "install a KubeVirt that has it");
-    if (f.reason)
-        return f;
-    if (kubevirt_gate(p->installation, "Snapshot") == 0)
-        return (finding){VMCTL_LEVEL_NO, vmc_strdup("the gate Snapshot is off"),
-                         "an administrator adds it to the KubeVirt object's featureGates"};
+static void ask_clone(const probing *p, vmc_answer *out) {
+    no_api(p, "clone.kubevirt.io", "API clone.kubevirt.io", "install a KubeVirt that has it", out);
+}
+
+static void ask_disks(const probing *p, vmc_answer *out) {
+    no_api(p, KUBEVIRT_CDI, "CDI, which makes disks", "install the Containerized Data Importer", out);
+}
+
+static bool is_readable(const probing *p, vmc_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+    if (!p->installation)
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "the KubeVirt object, which says what is on, may not be read");
+    return p->installation;
+}
+
+static void ask_list(const probing *p, const char *list, const char *what, vmc_answer *out) {
+    if (!is_readable(p, out) || cJSON_GetArraySize(vmc_json_key(kubevirt_permitted_of(p->installation), list)) > 0)
+        return;
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "this cluster permits no %s to VMs", what);
+    vmc_answer_remedy(out,
+                      "an administrator adds them to the KubeVirt object: spec.configuration.permittedHostDevices");
+}
+
+static void ask_passthrough(const probing *p, vmc_answer *out) {
+    ask_list(p, "pciHostDevices", "PCI devices", out);
+}
+
+static void ask_vgpu(const probing *p, vmc_answer *out) {
+    ask_list(p, "mediatedDevices", "mediated devices", out);
+}
+
+static void ask_snapshots(const probing *p, vmc_answer *out) {
+    no_api(p, "snapshot.kubevirt.io", "API snapshot.kubevirt.io", "install a KubeVirt that has it", out);
+    if (out->level != VMCTL_LEVEL_YES || kubevirt_gate(p->installation, "Snapshot") != 0)
+        return;
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "the gate Snapshot is off");
+    vmc_answer_remedy(out, "an administrator adds it to the KubeVirt object's featureGates");
+}
+
+/* Where there is nothing to be asked but the right. */
+static void ask_nothing(const probing *p, vmc_answer *out) {
+    (void)p;
+    out->level = VMCTL_LEVEL_YES;
+}
+
+/* --- one VM ------------------------------------------------------------------------------------------------------------ */
+
+#define ASK_LIFE(slot)                                                                                                 \
+    static void ask_##slot(const probing *p, vmc_answer *out) {                                                        \
+        vmctl_error *why = NULL;                                                                                       \
+        int code = p->vm ? kubevirt_life_check(p->vm, VMCTL_SLOT_##slot, p->state, &why) : 0;                          \
+        vmc_answer_check(out, code, why);                                                                              \
+    }
+
+ASK_LIFE(start)
+ASK_LIFE(stop)
+ASK_LIFE(restart)
+ASK_LIFE(reset)
+ASK_LIFE(pause)
+ASK_LIFE(resume)
+
+/* A running one goes with --force only. */
+static void ask_delete(const probing *p, vmc_answer *out) {
+    bool off = !p->vm || p->state == VMCTL_STATE_STOPPED || p->state == VMCTL_STATE_CRASHED;
+    vmctl_error *why = NULL;
+    int code = off ? 0 : vmc_removal_check(p->vm->name, vmctl_state_name(p->state), false, &why);
+    vmc_answer_check(out, code, why);
+    if (code < 0)
+        out->level = VMCTL_LEVEL_LIMITED;
+}
+
+static void ask_disk_snapshot(const probing *p, vmc_answer *out) {
     const cJSON *statuses = vmc_json_at(p->object, "status.volumeSnapshotStatuses");
     const cJSON *status;
     const char *why = NULL;
+    ask_snapshots(p, out);
     cJSON_ArrayForEach(status, statuses) {
         if (vmc_json_boolean(status, "enabled", false))
-            return f;
+            return;
         why = vmc_json_string(status, "reason", why);
     }
-    if (cJSON_GetArraySize(statuses) == 0)
-        return f;
-    return (finding){VMCTL_LEVEL_NO,
-                     vmc_printf("none of its disks can be in a snapshot: %s", why ? why : "no reason is given"),
-                     "put its disks on a storage class that has a VolumeSnapshotClass"};
+    if (out->level != VMCTL_LEVEL_YES || cJSON_GetArraySize(statuses) == 0)
+        return;
+    vmc_answer_say(out, VMCTL_LEVEL_LIMITED,
+                   "none of its disks can be in a snapshot, which holds its definition then: %s",
+                   why ? why : "no reason is given");
+    vmc_answer_remedy(out, "put its disks on a storage class that has a VolumeSnapshotClass");
 }
 
-static finding look_at_clone(const probing *p) {
-    return no_api(p, "clone.kubevirt.io", "API clone.kubevirt.io", "install a KubeVirt that has it");
+static void ask_quiesce(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    ask_snapshots(p, out);
+    if (!p->vm || out->level != VMCTL_LEVEL_YES)
+        return;
+    int code = kubevirt_snapshot_check(p->vm, p->object, false, true, &why);
+    vmc_answer_check(out, code, why);
 }
 
-static finding look_at_disks(const probing *p) {
-    return no_api(p, KUBEVIRT_CDI, "CDI, which makes disks", "install the Containerized Data Importer");
+static void ask_agent(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_agent_check(p->vm, p->vmi, &why) : 0;
+    vmc_answer_check(out, code, why);
 }
 
-static finding look_at_hotplug(const probing *p) {
-    char *why = p->installation ? kubevirt_device_obstacle(p->installation, "disks", NULL, true) : NULL;
-    return (finding){why               ? VMCTL_LEVEL_NO
-                     : p->installation ? VMCTL_LEVEL_YES
-                                       : VMCTL_LEVEL_UNKNOWN,
-                     why               ? why
-                     : p->installation ? NULL
-                                       : vmc_strdup("the KubeVirt object, which says its gates, may not be read"),
-                     why ? "an administrator adds DeclarativeHotplugVolumes to the KubeVirt object's featureGates"
-                         : NULL};
+static void ask_addresses(const probing *p, vmc_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+    if (p->vm && !p->vmi)
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "%s does not run; its addresses once it does would answer",
+                       p->vm->name);
+    else if (p->vm && !kubevirt_condition(p->vmi, "AgentConnected", "True"))
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "the guest's agent is not connected: the pod's address only");
 }
 
-static finding look_at_list(const probing *p, const char *list, const char *what) {
-    if (!p->installation)
-        return (finding){VMCTL_LEVEL_UNKNOWN,
-                         vmc_strdup("the KubeVirt object, which says what is permitted, may not be read"), NULL};
-    if (cJSON_GetArraySize(vmc_json_key(kubevirt_permitted_of(p->installation), list)) > 0)
-        return (finding){VMCTL_LEVEL_YES, NULL, NULL};
-    return (finding){VMCTL_LEVEL_NO, vmc_printf("this cluster permits no %s to VMs", what),
-                     "an administrator adds them to the KubeVirt object: spec.configuration.permittedHostDevices"};
+static void ask_migration(const probing *p, vmc_answer *out) {
+    const vmctl_migrate_options options = {.size = sizeof options, .mode = VMCTL_MIGRATE_LIVE};
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_migrate_check(p->vm, p->vmi, &options, &why) : 0;
+    vmc_answer_check(out, code, why);
 }
 
-static finding look_at_passthrough(const probing *p) {
-    return look_at_list(p, "pciHostDevices", "PCI devices");
+static void ask_abort(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_migrate_check_abort(p->vm, p->state == VMCTL_STATE_MIGRATING, &why) : 0;
+    vmc_answer_check(out, code, why);
 }
 
-static finding look_at_vgpu(const probing *p) {
-    return look_at_list(p, "mediatedDevices", "mediated devices");
+static void ask_stream(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_stream_check(p->vm, p->state, &why) : 0;
+    vmc_answer_check(out, code, why);
 }
 
-static finding look_at_migration(const probing *p) {
-    if (!p->vm)
-        return (finding){VMCTL_LEVEL_YES, NULL, NULL};
-    if (!p->vmi)
-        return (finding){VMCTL_LEVEL_NO, vmc_printf("%s does not run, and only a running VM is on a node", p->vm->name),
-                         "start it first"};
-    const cJSON *not = kubevirt_condition(p->vmi, "LiveMigratable", "False");
-    if (!not )
-        return (finding){VMCTL_LEVEL_YES, NULL, NULL};
-    return (finding){VMCTL_LEVEL_NO,
-                     vmc_printf("KubeVirt cannot migrate it: %s",
-                                vmc_json_string(not, "message", vmc_json_string(not, "reason", ""))),
-                     NULL};
+static void ask_screenshot(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_screenshot_check(p->vm, p->vmi, &why) : 0;
+    vmc_answer_check(out, code, why);
 }
 
-static finding look_at_agent(const probing *p) {
-    if (!p->vm)
-        return (finding){VMCTL_LEVEL_YES, NULL, NULL};
-    if (p->vmi && kubevirt_condition(p->vmi, "AgentConnected", "True"))
-        return (finding){VMCTL_LEVEL_YES, NULL, NULL};
-    return (finding){VMCTL_LEVEL_NO, vmc_printf("no agent answers in %s", p->vm->name),
-                     "install qemu-guest-agent in the guest, and start it"};
+static void ask_display(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    bool has = true;
+    int code = p->vm ? kubevirt_display_check(p->vm, p->vmi, &has, &why) : 0;
+    vmc_answer_check(out, code, why);
+    if (code == 0 && !has)
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s has no display: there is nothing to tell", p->vm->name);
 }
 
-static finding look_at_nothing(const probing *p) {
-    (void)p;
-    return (finding){VMCTL_LEVEL_YES, NULL, NULL};
+/* --- changes of a VM that runs ------------------------------------------------------------------------------------------ */
+
+/* The operation itself decides, up to where it would send something: a dry run. false: the VM does not run, and *out says so. */
+static bool runs(const probing *p, vmc_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+    if (!p->vm || p->vmi)
+        return p->vm;
+    vmc_answer_say(out, VMCTL_LEVEL_LIMITED, "%s is %s: a change of it needs no plugging", p->vm->name,
+                   vmctl_state_name(p->state));
+    return false;
 }
+
+static void try_change(const probing *p, const char *path, const char *value, vmc_answer *out) {
+    vmctl_change_options options = VMCTL_CHANGE_OPTIONS_INIT;
+    vmctl_call call = {.size = sizeof call}; /* what it would note is nobody's to hear */
+    vmc_deadline deadline = vmc_deadline_start(&call, KUBEVIRT_ASK_MS);
+    vmctl_spec *spec = NULL;
+    vmctl_error *why = NULL;
+    options.live = options.dry_run = true;
+    int code = kubevirt_spec(p->conn, p->vm, &call, &spec, &why);
+    if (code == 0)
+        code = vmctl_spec_set(spec, path, value, &why);
+    if (code == 0) {
+        vmctl_diff *diff = vmc_diff_of(VMCTL_CHANGE_SET, path, vmctl_node_get(vmctl_spec_root(spec), path));
+        code = kubevirt_changing_run(p->conn, p->vm, diff, &options, &deadline, &why);
+        vmctl_diff_free(diff);
+    }
+    vmctl_spec_free(spec);
+    vmc_answer_check(out, code, why);
+}
+
+static void ask_cpus(const probing *p, vmc_answer *out) {
+    const cJSON *cpu = vmc_json_at(p->vmi, "spec.domain.cpu");
+    if (!runs(p, out))
+        return;
+    int64_t of_socket = vmc_json_integer(cpu, "cores", 1) * vmc_json_integer(cpu, "threads", 1);
+    VMC_AUTO_FREE char *next = vmc_printf("%lld", (long long)((vmc_json_integer(cpu, "sockets", 1) + 1) * of_socket));
+    try_change(p, "cpus.count", next, out);
+}
+
+static void ask_memory(const probing *p, vmc_answer *out) {
+    if (!runs(p, out))
+        return;
+    uint64_t bytes = kubevirt_quantity_of(vmc_json_at(p->vmi, "spec.domain.memory.guest"));
+    VMC_AUTO_FREE char *next = vmc_printf("%lluMiB", (unsigned long long)(bytes >> 20) + 128);
+    try_change(p, "memory.size", next, out);
+}
+
+static void ask_hotplug(const probing *p, vmc_answer *out) {
+    if (!is_readable(p, out) || (p->vm && !runs(p, out)))
+        return;
+    VMC_AUTO_FREE char *why = kubevirt_device_obstacle(p->installation, "disks", NULL, true);
+    if (!why)
+        return;
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "%s", why);
+    vmc_answer_remedy(out, "an administrator adds DeclarativeHotplugVolumes to the KubeVirt object's featureGates");
+}
+
+/* --- the table ---------------------------------------------------------------------------------------------------------- */
 
 #define SNAPSHOTS "snapshot.kubevirt.io"
+#define VM        KUBEVIRT_SUBRESOURCES, "virtualmachines"
+#define INSTANCE  KUBEVIRT_SUBRESOURCES, "virtualmachineinstances"
 
 /* The feature, what it takes of the cluster or VM, and the right that it needs. */
 static const struct {
     const char *feature;
-    finding (*look)(const probing *p);
+    void (*ask)(const probing *p, vmc_answer *out);
     const char *verb, *group, *resource, *sub;
 } probes[] = {
-    {"lifecycle.create", look_at_nothing, "create", KUBEVIRT_GROUP, "virtualmachines", NULL},
-    {"lifecycle.delete", look_at_nothing, "delete", KUBEVIRT_GROUP, "virtualmachines", NULL},
-    {"lifecycle.start", look_at_nothing, "update", KUBEVIRT_SUBRESOURCES, "virtualmachines", "start"},
-    {"lifecycle.stop", look_at_nothing, "update", KUBEVIRT_SUBRESOURCES, "virtualmachines", "stop"},
-    {"lifecycle.restart", look_at_nothing, "update", KUBEVIRT_SUBRESOURCES, "virtualmachines", "restart"},
-    {"lifecycle.pause", look_at_nothing, "update", KUBEVIRT_SUBRESOURCES, "virtualmachineinstances", "pause"},
-    {"lifecycle.clone", look_at_clone, "create", "clone.kubevirt.io", "virtualmachineclones", NULL},
-    {"change.apply", look_at_nothing, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
-    {"storage.blank", look_at_disks, NULL, NULL, NULL, NULL},
-    {"image.upload", look_at_disks, "create", KUBEVIRT_CDI, "datavolumes", NULL},
-    {"device.disk.hotplug", look_at_hotplug, NULL, NULL, NULL, NULL},
-    {"gpu.passthrough", look_at_passthrough, NULL, NULL, NULL, NULL},
-    {"gpu.vgpu", look_at_vgpu, NULL, NULL, NULL, NULL},
-    {"snapshot.disk", look_at_snapshots, "create", SNAPSHOTS, "virtualmachinesnapshots", NULL},
-    {"snapshot.revert", look_at_snapshots, "create", SNAPSHOTS, "virtualmachinerestores", NULL},
-    {"snapshot.quiesce", look_at_agent, NULL, NULL, NULL, NULL},
-    {"guest.freeze", look_at_agent, "update", KUBEVIRT_SUBRESOURCES, "virtualmachineinstances", "freeze"},
-    {"migrate.live", look_at_migration, "create", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
-    {"console.serial", look_at_nothing, "get", KUBEVIRT_SUBRESOURCES, "virtualmachineinstances", "console"},
-    {"display.screenshot", look_at_nothing, "get", KUBEVIRT_SUBRESOURCES, "virtualmachineinstances", "vnc/screenshot"},
-    {"host.list", look_at_nothing, "list", "", "nodes", NULL},
+    {"lifecycle.create", ask_nothing, "create", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"lifecycle.delete", ask_delete, "delete", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"lifecycle.start", ask_start, "update", VM, "start"},
+    {"lifecycle.stop", ask_stop, "update", VM, "stop"},
+    {"lifecycle.restart", ask_restart, "update", VM, "restart"},
+    {"lifecycle.reset", ask_reset, "update", INSTANCE, "reset"},
+    {"lifecycle.pause", ask_pause, "update", INSTANCE, "pause"},
+    {"lifecycle.resume", ask_resume, "update", INSTANCE, "unpause"},
+    {"lifecycle.clone", ask_clone, "create", "clone.kubevirt.io", "virtualmachineclones", NULL},
+    {"change.apply", ask_nothing, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"cpu.hotplug", ask_cpus, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"memory.hotplug", ask_memory, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"storage.blank", ask_disks, NULL, NULL, NULL, NULL},
+    {"image.upload", ask_disks, "create", KUBEVIRT_CDI, "datavolumes", NULL},
+    {"device.disk.hotplug", ask_hotplug, NULL, NULL, NULL, NULL},
+    {"gpu.passthrough", ask_passthrough, NULL, NULL, NULL, NULL},
+    {"gpu.vgpu", ask_vgpu, NULL, NULL, NULL, NULL},
+    {"snapshot.disk", ask_disk_snapshot, "create", SNAPSHOTS, "virtualmachinesnapshots", NULL},
+    {"snapshot.revert", ask_snapshots, "create", SNAPSHOTS, "virtualmachinerestores", NULL},
+    {"snapshot.quiesce", ask_quiesce, NULL, NULL, NULL, NULL},
+    {"guest.addresses", ask_addresses, NULL, NULL, NULL, NULL},
+    {"guest.freeze", ask_agent, "update", INSTANCE, "freeze"},
+    {"guest.thaw", ask_agent, "update", INSTANCE, "unfreeze"},
+    {"guest.forward", ask_stream, "get", INSTANCE, "portforward"},
+    {"migrate.live", ask_migration, "create", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
+    {"migrate.abort", ask_abort, "delete", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
+    {"console.serial", ask_stream, "get", INSTANCE, "console"},
+    {"display.address", ask_display, "get", INSTANCE, "vnc"},
+    {"display.screenshot", ask_screenshot, "get", INSTANCE, "vnc/screenshot"},
+    {"host.list", ask_nothing, "list", "", "nodes", NULL},
 };
 
-static void probe_one(probing *p, size_t i) {
-    finding f = probes[i].look(p);
-    int allowed = !f.reason && probes[i].verb
-                      ? is_allowed(p, probes[i].verb, probes[i].group, probes[i].resource, probes[i].sub)
-                      : 1;
+/* What stands in the way is said before who may do it. */
+static void ask_right(probing *p, size_t i, vmc_answer *out) {
+    int allowed = is_allowed(p, probes[i].verb, probes[i].group, probes[i].resource, probes[i].sub);
     if (allowed < 0) {
-        f = (finding){VMCTL_LEVEL_UNKNOWN, vmc_strdup("the API server does not say what this user may do"), NULL};
+        vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "the API server does not say what this user may do");
     } else if (!allowed) {
-        f = (finding){VMCTL_LEVEL_NO,
-                      vmc_printf("this user may not %s %s%s%s%s%s", probes[i].verb, probes[i].resource,
-                                 probes[i].sub ? "/" : "", probes[i].sub ? probes[i].sub : "",
-                                 *probes[i].group ? "." : "", probes[i].group),
-                      "an administrator binds a role that has it (migrating is not in KubeVirt's role edit)"};
+        vmc_answer_say(out, VMCTL_LEVEL_NO, "this user may not %s %s%s%s%s%s", probes[i].verb, probes[i].resource,
+                       probes[i].sub ? "/" : "", probes[i].sub ? probes[i].sub : "", *probes[i].group ? "." : "",
+                       probes[i].group);
+        vmc_answer_remedy(out, "an administrator binds a role that has it (migrating is not in KubeVirt's role edit)");
     }
-    VMC_AUTO_FREE char *reason = f.reason;
-    const vmctl_here here = {
-        .size = sizeof here, .feature = probes[i].feature, .level = f.level, .reason = reason, .remedy = f.remedy};
-    p->stopped = p->each(&here, p->user) != 0;
 }
 
 int kubevirt_probe(void *opaque, void *handle, const char *const *features, const vmctl_call *call, vmctl_here_fn each,
@@ -201,7 +321,8 @@ int kubevirt_probe(void *opaque, void *handle, const char *const *features, cons
     kubevirt_conn *conn = opaque;
     kubevirt_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
-    probing p = {.conn = conn, .deadline = &deadline, .each = each, .user = user, .vm = vm};
+    probing p = {.conn = conn, .deadline = &deadline, .vm = vm};
+    bool enough = false;
     int code = kubevirt_installation(conn, &deadline, &p.installation, err);
     if (code == 0)
         code = kube_discover(conn->client, false, &deadline, &p.discovery, err);
@@ -209,9 +330,17 @@ int kubevirt_probe(void *opaque, void *handle, const char *const *features, cons
         code = kubevirt_vm_get(conn, vm, &deadline, &p.object, err);
     if (code == 0 && vm && vmc_json_boolean(p.object, "status.created", false))
         code = kubevirt_vmi_get(conn, vm, &deadline, &p.vmi, err);
-    for (size_t i = 0; code == 0 && !p.stopped && i < sizeof probes / sizeof probes[0]; i++)
-        if (vmc_answer_is_wanted(features, probes[i].feature))
-            probe_one(&p, i);
+    if (p.object)
+        p.state = kubevirt_state(p.object, p.vmi, NULL);
+    for (size_t i = 0; code == 0 && !enough && i < sizeof probes / sizeof probes[0]; i++) {
+        vmc_answer said = {VMCTL_LEVEL_UNKNOWN, NULL, NULL};
+        if (!vmc_answer_is_wanted(features, probes[i].feature))
+            continue;
+        probes[i].ask(&p, &said);
+        if (!said.reason && probes[i].verb)
+            ask_right(&p, i, &said);
+        enough = vmc_answer_tell(&said, probes[i].feature, each, user);
+    }
     cJSON_Delete(p.object);
     cJSON_Delete(p.vmi);
     return code;

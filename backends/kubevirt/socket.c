@@ -14,7 +14,10 @@ static bool is_about_state(const kube_status *status) {
     return status->http == 400 || status->http == 404 || status->http == 409 || status->http == 500;
 }
 
-static int not_running(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
+int kubevirt_stream_check(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err) {
+    if (state != VMCTL_STATE_STOPPED && state != VMCTL_STATE_SAVED && state != VMCTL_STATE_CRASHED &&
+        state != VMCTL_STATE_STOPPING)
+        return 0;
     vmc_error(err, VMCTL_E_INVALID_STATE, "%s is %s", vm->name, vmctl_state_name(state));
     vmc_error_next(err, "vmctl start %s", vm->name);
     return VMCTL_E_INVALID_STATE;
@@ -39,11 +42,8 @@ static int settle(kubevirt_conn *conn, kubevirt_vm *vm, bool *waited, int *again
             return 0;
         code = vmc_deadline_poll(deadline, -1, 0, AGAIN_MS, "waiting for the VM", err);
         return code < 0 ? code : 1;
-    case VMCTL_STATE_PAUSED:
-    case VMCTL_STATE_UNKNOWN:
-        return 0;
     default:
-        return not_running(vm, state, err);
+        return kubevirt_stream_check(vm, state, err);
     }
 }
 

@@ -10,6 +10,9 @@
 int kubevirt_socket_open(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub, const char *const *query,
                          const vmc_deadline *deadline, websocket **out, vmctl_error **err);
 
+/* INVALID_STATE: it does not run, and nobody asked for it to. Only looks. */
+int kubevirt_stream_check(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err);
+
 /* A local TCP port; each connection to it gets a stream of its own. It serves, in threads, until it is closed or the connection is. Where the
  * stream is refused, so is the connection. */
 typedef struct kubevirt_tunnel kubevirt_tunnel;

@@ -59,9 +59,10 @@ OPERATIONS = {
 
 
 def operations(host, **others):
-    """host: where a migration goes. others: the operations that are another one on this hypervisor; an underscore for each dot."""
-    those = {feature.replace("_", "."): words for feature, words in others.items()}
-    return {feature: [host if word == "HOST" else word for word in those.get(feature, words)] for feature, words in OPERATIONS.items()}
+    """host: where a migration goes. others: the operations that are another one on this hypervisor, or (None) no operation of its own; an underscore
+    for each dot."""
+    those = OPERATIONS | {feature.replace("_", "."): words for feature, words in others.items()}
+    return {feature: [host if word == "HOST" else word for word in words] for feature, words in those.items() if words}
 
 
 ANY = ""  # in whatever words

@@ -45,7 +45,8 @@ class Streams(harness.Case):
 
     def start(self, *arguments, **options):
         """vmctl beside the test; ended with it."""
-        child = subprocess.Popen([VMCTL, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        # Unbuffered: a line in a buffer is one that select() does not see.
+        child = subprocess.Popen([VMCTL, *arguments], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
         def end():
             if child.poll() is None:

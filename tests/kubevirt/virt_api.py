@@ -400,8 +400,15 @@ class Handler(web.Handler):
         self.from_agent()
         raise Answer(200, {"items": DISKS, "metadata": {}})
 
-    def vmi_vnc_screenshot(self):
+    def with_display(self):
+        """The instance, unless it has no display (virt-api's vmiHasDisplay)."""
         vmi = self.vmi()
+        if vmi["spec"]["domain"]["devices"].get("autoattachGraphicsDevice") is False:
+            raise bad("No graphics devices are present.")
+        return vmi
+
+    def vmi_vnc_screenshot(self):
+        vmi = self.with_display()
         raise Answer(200, picture(self.guest(vmi).shown()), "image/png")
 
     # --- streams -----------------------------------------------------------------------------------------------------
@@ -450,7 +457,7 @@ class Handler(web.Handler):
             pass
 
     def vmi_vnc(self):
-        vmi = self.vmi()
+        vmi = self.with_display()
         port = annotation(vmi, "vmctl.test/vnc")
         if port:
             return self.tunnel(self.dial(int(port)))
