@@ -132,6 +132,31 @@ int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *
 int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                               vmctl_error **err);
 
+/* --- stopping (migrate_stop.c) ------------------------------------------------------------------------------ */
+
+typedef struct libvirt_job {
+    int type, operation; /* virDomainJobType, virDomainJobOperation */
+    unsigned long long total, processed, remaining, memory_total, memory_bps, disk_bps, downtime, iteration;
+} libvirt_job;
+
+/* On the connection's worker. -1: libvirt's last error says why. */
+int libvirt_job_read(virDomainPtr domain, libvirt_job *job);
+bool libvirt_job_moves_out(const libvirt_job *job);
+
+/* What the steps of one stop have done; {0} before the first. */
+typedef struct libvirt_stopping {
+    bool asked;           /* an abort was taken */
+    bool suspended;       /* by the second cure */
+    int64_t switching_ms; /* since when the guest stands still for the switch-over; 0: it does not */
+} libvirt_stopping;
+
+/* One step towards the end of the outgoing migration, to be made again every half a second or so until it has ended: an abort where that does
+ * not cost the VM its life, else nothing, and the cure where an earlier one got stuck. */
+int libvirt_migrate_stop(libvirt_conn *conn, virDomainPtr domain, libvirt_stopping *stopping,
+                         const vmc_deadline *deadline, vmctl_error **err);
+/* After a migration that failed, where the VM shall run on here: its disks are its own again, and it runs. */
+int libvirt_migrate_take_back(libvirt_conn *conn, virDomainPtr domain, const vmc_deadline *deadline, vmctl_error **err);
+
 /* --- settling (migrate_settle.c) ---------------------------------------------------------------------------- */
 
 /* The journals' words: "moving" at the source, "arriving" at the target; the detail is UUID, "running", "paused" or "stopped", and the other

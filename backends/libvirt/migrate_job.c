@@ -105,14 +105,9 @@ static void *mover_main(void *opaque) {
 
 /* --- its state -------------------------------------------------------------------------------------------------- */
 
-typedef struct job_stats {
-    int type, operation; /* virDomainJobType, virDomainJobOperation */
-    unsigned long long total, processed, remaining, memory_total, memory_bps, disk_bps, downtime, iteration;
-} job_stats;
-
 typedef struct stats_args {
     virDomainPtr domain;
-    job_stats stats;
+    libvirt_job job;
 } stats_args;
 
 static void stats_drop(void *opaque) {
@@ -123,25 +118,10 @@ static void stats_drop(void *opaque) {
 
 static int stats_work(void *opaque) {
     stats_args *args = opaque;
-    virTypedParameterPtr params = NULL;
-    int count = 0;
-    job_stats *s = &args->stats;
-    if (virDomainGetJobStats(args->domain, &s->type, &params, &count, 0) < 0)
-        return -1;
-    virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &s->operation);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_TOTAL, &s->total);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_PROCESSED, &s->processed);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_REMAINING, &s->remaining);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL, &s->memory_total);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_BPS, &s->memory_bps);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DISK_BPS, &s->disk_bps);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &s->downtime);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION, &s->iteration);
-    virTypedParamsFree(params, count);
-    return 0;
+    return libvirt_job_read(args->domain, &args->job);
 }
 
-static int stats_get(libvirt_conn *conn, virDomainPtr domain, const vmc_deadline *deadline, job_stats *out,
+static int stats_get(libvirt_conn *conn, virDomainPtr domain, const vmc_deadline *deadline, libvirt_job *out,
                      vmctl_error **err) {
     stats_args *args = vmc_alloc(sizeof *args);
     virDomainRef(domain);
@@ -149,17 +129,9 @@ static int stats_get(libvirt_conn *conn, virDomainPtr domain, const vmc_deadline
     int code = libvirt_call(conn, deadline, "asking how far the migration is", stats_work, args, stats_drop, err);
     if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED)
         return code;
-    *out = args->stats;
+    *out = args->job;
     stats_drop(args);
     return code;
-}
-
-static bool is_migrating(const job_stats *stats) {
-    return stats->type != VIR_DOMAIN_JOB_NONE && stats->operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT;
-}
-
-static int work_abort(libvirt_rpc *rpc) {
-    return virDomainAbortJob(rpc->domain);
 }
 
 static int work_postcopy(libvirt_rpc *rpc) {
@@ -187,7 +159,7 @@ typedef struct watch {
     int64_t moved_ms; /* when something last moved */
 } watch;
 
-static int tell(const watch *w, const job_stats *s, vmctl_error **err) {
+static int tell(const watch *w, const libvirt_job *s, vmctl_error **err) {
     const vmctl_call *call = w->deadline->call;
     if (!call || !call->progress)
         return 0;
@@ -215,9 +187,9 @@ static int tell(const watch *w, const job_stats *s, vmctl_error **err) {
 
 /* Where it is. Negative: it shall be given up. A question that fails is no reason: the call itself tells the end. */
 static int look(watch *w, vmctl_error **err) {
-    job_stats s = {0};
+    libvirt_job s = {0};
     vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
-    if (stats_get(w->job->source, w->job->domain, &patient, &s, NULL) < 0 || !is_migrating(&s))
+    if (stats_get(w->job->source, w->job->domain, &patient, &s, NULL) < 0 || !libvirt_job_moves_out(&s))
         return 0;
     if (w->job->postcopy && !w->switched && s.iteration > 1)
         w->switched = ask(w->job->source, w->job->domain, "switching to post-copy", work_postcopy, NULL) == 0;
@@ -248,13 +220,15 @@ static int watch_it(watch *w, vmctl_error **err) {
     }
 }
 
-/* Asks until the call returns: early in a migration there is no job yet to be aborted, late in it there is none any more. false: it did
- * not return. */
+/* Asks until the call returns: early in a migration there is no job yet to be aborted, late in it there is none any more, and one that is just
+ * switching over is let through. false: it did not return. */
 static bool give_up(watch *w) {
     int64_t until = vmc_now_ms() + ABORT_WAIT_MS;
+    libvirt_stopping stopping = {0};
     vmc_note(w->deadline, VMCTL_NOTE_INFO, "stopping the migration of %s; it goes on where it was", w->job->name);
     while (vmc_now_ms() < until || w->switched) {
-        ask(w->job->source, w->job->domain, "stopping the migration", work_abort, NULL);
+        vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
+        libvirt_migrate_stop(w->job->source, w->job->domain, &stopping, &patient, NULL);
         struct pollfd fd = {.fd = w->done, .events = POLLIN};
         if (poll(&fd, 1, ABORT_AGAIN_MS) > 0)
             return true;
@@ -362,7 +336,7 @@ int libvirt_migrate_check_abort(const char *name, bool migrating, vmctl_error **
 
 int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                               vmctl_error **err) {
-    job_stats stats = {0};
+    libvirt_job stats = {0};
     vmctl_error *off = NULL;
     int code = stats_get(conn, vm->domain, deadline, &stats, &off);
     if (code < 0 && code != VMCTL_E_INVALID_STATE) { /* which says that it does not run */
@@ -370,16 +344,29 @@ int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vm
         return code;
     }
     vmctl_error_free(off);
-    code = libvirt_migrate_check_abort(vm->name, code == 0 && is_migrating(&stats), err);
+    code = libvirt_migrate_check_abort(vm->name, code == 0 && libvirt_job_moves_out(&stats), err);
     if (code < 0)
         return code;
-    vmctl_error *why = NULL;
-    code = ask(conn, vm->domain, "stopping the migration", work_abort, &why);
-    while (code == 0 && is_migrating(&stats)) {
+    vmctl_error *why = NULL, *refused = NULL;
+    libvirt_stopping stopping = {0};
+    int64_t again_ms = 0;
+    while (code == 0 && !refused && libvirt_job_moves_out(&stats)) {
+        vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
+        if (vmc_now_ms() >= again_ms) {
+            libvirt_migrate_stop(conn, vm->domain, &stopping, &patient, &refused);
+            again_ms = vmc_now_ms() + ABORT_AGAIN_MS;
+        }
         code = vmc_deadline_poll(deadline, -1, 0, ABORT_LOOK_MS, "waiting for the migration to stop", &why);
         if (code >= 0)
             code = stats_get(conn, vm->domain, deadline, &stats, &why);
     }
+    if (code == 0 && refused && libvirt_job_moves_out(&stats)) {
+        code = vmctl_error_code(refused);
+        vmc_error_move(&why, &refused);
+    }
+    vmctl_error_free(refused);
+    if (code == 0 && stopping.suspended)
+        code = libvirt_migrate_take_back(conn, vm->domain, deadline, &why);
     if (code == VMCTL_E_NOT_FOUND) /* it was faster */
         vmc_error_next(&why, "%s has been moved by then: look for it on the target", vm->name);
     vmc_error_move(code < 0 ? err : NULL, &why);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STOP_MS = 40000, LOOK_MS = 100, OPEN_MS = 10000 };
+enum { STOP_MS = 40000, STOP_AGAIN_MS = 500, LOOK_MS = 100, OPEN_MS = 10000 };
 
 /* The domain on one of the two hosts. */
 typedef struct side {
@@ -17,7 +17,7 @@ typedef struct side {
     virDomainPtr domain; /* NULL: it is not there */
     bool active, persistent, autostart;
     int state, reason;
-    int type, operation; /* of its job */
+    libvirt_job job;
 } side;
 
 static void side_drop(void *opaque) {
@@ -30,8 +30,6 @@ static void side_drop(void *opaque) {
 
 static int side_work(void *opaque) {
     side *s = opaque;
-    virTypedParameterPtr params = NULL;
-    int count = 0;
     int autostart = 0;
     s->domain = virDomainLookupByUUIDString(s->virt, s->uuid);
     if (!s->domain) {
@@ -53,10 +51,8 @@ static int side_work(void *opaque) {
     }
     if (s->persistent && virDomainGetAutostart(s->domain, &autostart) == 0)
         s->autostart = autostart == 1;
-    if (s->active && virDomainGetJobStats(s->domain, &s->type, &params, &count, 0) == 0) {
-        virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &s->operation);
-        virTypedParamsFree(params, count);
-    }
+    if (s->active)
+        libvirt_job_read(s->domain, &s->job);
     virResetLastError();
     return 0;
 }
@@ -79,7 +75,7 @@ static int look(libvirt_conn *conn, const char *uuid, const vmc_deadline *deadli
 }
 
 static bool has_job(const side *s, int operation) {
-    return s && s->domain && s->type != VIR_DOMAIN_JOB_NONE && s->operation == operation;
+    return s && s->domain && s->job.type != VIR_DOMAIN_JOB_NONE && s->job.operation == operation;
 }
 
 static bool runs(const side *s) {
@@ -92,16 +88,8 @@ static int work_destroy(libvirt_rpc *rpc) {
     return virDomainDestroy(rpc->domain);
 }
 
-static int work_resume(libvirt_rpc *rpc) {
-    return virDomainResume(rpc->domain);
-}
-
 static int work_autostart(libvirt_rpc *rpc) {
     return virDomainSetAutostart(rpc->domain, 1);
-}
-
-static int work_abort(libvirt_rpc *rpc) {
-    return virDomainAbortJob(rpc->domain);
 }
 
 /* The variable store stays: it is the only copy of what it holds when the VM was not running. */
@@ -125,9 +113,14 @@ static int act(libvirt_conn *conn, const side *s, const char *doing, int (*work)
 /* Ends the outgoing job that nobody waits for any more, and waits until there is none. One in post-copy cannot be ended. */
 static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline, vmctl_error **err) {
     vmc_deadline step = vmc_deadline_within(deadline, STOP_MS);
+    libvirt_stopping stopping = {0};
+    int64_t again_ms = 0;
     int code = 0;
     while (code == 0 && has_job(*s, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)) {
-        act(source, *s, "stopping the migration", work_abort, &step, NULL);
+        if (vmc_now_ms() >= again_ms) {
+            libvirt_migrate_stop(source, (*s)->domain, &stopping, &step, NULL);
+            again_ms = vmc_now_ms() + STOP_AGAIN_MS;
+        }
         code = vmc_deadline_poll(&step, -1, 0, LOOK_MS, "waiting for the migration to stop", err);
         if (code >= 0)
             code = look(source, (*s)->uuid, &step, s, err);
@@ -181,11 +174,7 @@ static int decide(libvirt_conn *source, const side *s, libvirt_conn *target, con
         return act(target, t, "removing the definition at the target", work_undefine, deadline, err);
     if (t->domain)
         return finish_source(source, s, target, t, deadline, err);
-    bool left_paused =
-        s->domain && s->active && s->state == VIR_DOMAIN_PAUSED && s->reason == VIR_DOMAIN_PAUSED_MIGRATION;
-    if (ran && left_paused)
-        return act(source, s, "resuming the VM", work_resume, deadline, err);
-    return 0;
+    return ran && s->domain && s->active ? libvirt_migrate_take_back(source, s->domain, deadline, err) : 0;
 }
 
 /* --- the note -------------------------------------------------------------------------------------------------- */
@@ -230,6 +219,8 @@ int libvirt_migrate_settle(libvirt_conn *conn, bool arriving, const char *detail
     int code = look(conn, uuid, deadline, &mine, err);
     if (code == 0 && mine && !arriving)
         code = stop_job(conn, &mine, deadline, err);
+    if (code == 0 && mine && ran && !arriving && runs(mine))
+        code = libvirt_migrate_take_back(conn, mine->domain, deadline, err);
     if (code < 0 || !mine || settled_here(mine, arriving)) {
         if (mine)
             side_drop(mine);
