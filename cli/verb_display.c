@@ -95,7 +95,9 @@ const cli_verb cli_verb_display = {
     .summary = "where the VNC or SPICE display of a VM is",
     .help =
         "Where the hypervisor has no address for it (KubeVirt), vmctl serves one at 127.0.0.1 until ^C or --timeout,\n"
-        "or with --viewer until the viewer is closed.",
+        "or with --viewer until the viewer is closed. VNC asks for no password, and 127.0.0.1 keeps out other "
+        "machines\n"
+        "only: every user of the machine can connect to a display there.",
     .options = display_options,
     .min = 1,
     .max = 1,

@@ -129,6 +129,7 @@ const cli_verb cli_verb_port_forward = {
             "is none,\n"
             "or with --via ssh, ssh -L: it reaches what listens at the guest's own loopback, too. ^C and --timeout\n"
             "end it with status 0; when the VM ends, it ends with 6.\n"
+            "127.0.0.1 keeps out other machines only: every user of this one can dial the port.\n"
             "\n"
             "  vmctl port-forward web-1 8080:80 0:22",
     .min = 2,

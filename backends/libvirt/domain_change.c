@@ -234,7 +234,7 @@ static void write_serial(work *w) {
         return;
     libvirt_serial_write(&w->build, cJSON_IsString(log) ? (path ? path : log->valuestring) : NULL);
     if (path && libvirt_marker_find(w->build.domain))
-        libvirt_marker_file(&w->build, NULL, path, NULL);
+        libvirt_marker_no_disk(&w->build, NULL, path, NULL);
 }
 
 static void write_parts(work *w) {

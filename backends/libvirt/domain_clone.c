@@ -60,7 +60,7 @@ static void write_disk(cloning *c, xmlNode *disk, xmlNode *old_marker) {
     if (libvirt_is_seed(disk)) {
         if (c->plan->seed) {
             set_file(disk, c->plan->seed, "raw");
-            libvirt_marker_file(&c->build, LIBVIRT_SEED_ALIAS, c->plan->seed, NULL);
+            libvirt_marker_no_disk(&c->build, LIBVIRT_SEED_ALIAS, c->plan->seed, NULL);
         }
         return;
     }
@@ -88,7 +88,7 @@ static void write_boot(cloning *c) {
         if (!paths[i])
             continue;
         libvirt_xml_set_text(libvirt_xml_ensure(os, names[i]), paths[i]);
-        libvirt_marker_file(&c->build, NULL, paths[i], NULL);
+        libvirt_marker_no_disk(&c->build, NULL, paths[i], NULL);
     }
     xmlNode *nvram = libvirt_xml_child(os, "nvram");
     if (!nvram)
@@ -180,7 +180,7 @@ static void write_devices(cloning *c, xmlNode *old_marker) {
     if (libvirt_serial_log_path(c->build.domain))
         libvirt_serial_write(&c->build, c->plan->serial_log);
     if (c->plan->serial_log)
-        libvirt_marker_file(&c->build, NULL, c->plan->serial_log, NULL);
+        libvirt_marker_no_disk(&c->build, NULL, c->plan->serial_log, NULL);
     if (libvirt_xml_child(c->build.devices, "hostdev"))
         tell(c, "it has the same devices of the host, so that only one of the two can run at a time");
     if (libvirt_xml_attr_is(libvirt_xml_find(c->build.devices, "tpm/backend"), "type", "emulator"))

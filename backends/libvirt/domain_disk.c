@@ -185,7 +185,7 @@ int libvirt_disk_add(libvirt_build *build, const cJSON *item, const libvirt_disk
     }
     libvirt_name_write(build, disk, name);
     if (plan && plan->path && plan->own && libvirt_marker_find(build->domain))
-        libvirt_marker_file(build, alias, plan->path, plan->origin);
+        (cdrom ? libvirt_marker_no_disk : libvirt_marker_file)(build, alias, plan->path, plan->origin);
     if (out)
         *out = disk;
     return 0;
@@ -232,7 +232,7 @@ void libvirt_seed_add(libvirt_build *build, const char *path) {
     libvirt_xml_add(disk, "readonly", NULL);
     libvirt_xml_add(disk, "alias", "name", LIBVIRT_SEED_ALIAS, NULL);
     if (libvirt_marker_find(build->domain))
-        libvirt_marker_file(build, LIBVIRT_SEED_ALIAS, path, NULL);
+        libvirt_marker_no_disk(build, LIBVIRT_SEED_ALIAS, path, NULL);
 }
 
 const char *libvirt_disk_path(const xmlNode *disk) {

@@ -60,6 +60,8 @@ static bool read_marker(const xmlNode *domain, libvirt_domain_facts *facts) {
         const char *path = libvirt_xml_attr(file, "path");
         if (path && !vmc_strv_has(&facts->own_files, path))
             vmc_strv_add(&facts->own_files, path);
+        if (path && libvirt_xml_attr_is(file, "disk", "no") && !vmc_strv_has(&facts->no_disks, path))
+            vmc_strv_add(&facts->no_disks, path);
     }
     return true;
 }
@@ -276,5 +278,6 @@ void libvirt_domain_facts_free(libvirt_domain_facts *facts) {
     free(facts->nvram);
     free(facts->serial_log);
     vmc_strv_free(&facts->own_files);
+    vmc_strv_free(&facts->no_disks);
     free(facts);
 }

@@ -3,6 +3,7 @@
  *   <vmctl:vm version owner run created expires>      version and created are there only where vmctl made the VM
  *     <vmctl:label key>value</vmctl:label>
  *     <vmctl:file device path origin/>                made by vmctl for this VM; device: the alias
+ *     <vmctl:file device path disk='no'/>             the same, and nobody's data: a seed, a medium, a kernel, a log
  *     <vmctl:file path base='yes'/>                   the same, where other VMs' disks stand on it too
  *     <vmctl:base path/>                              a file that its disks and other VMs' stand on, and that vmctl did not make
  *     <vmctl:device alias name/>                      where the alias cannot be the name
@@ -76,7 +77,7 @@ static xmlNode *add(libvirt_build *build, const char *name) {
     return libvirt_xml_add_ns(libvirt_marker_ensure(build), "vmctl", LIBVIRT_VMCTL_NS, name);
 }
 
-void libvirt_marker_file(libvirt_build *build, const char *alias, const char *path, const char *origin) {
+static xmlNode *note_file(libvirt_build *build, const char *alias, const char *path, const char *origin) {
     xmlNode *earlier = libvirt_marker_file_of(build->domain, alias), *file = NULL;
     if (earlier)
         libvirt_xml_set(earlier, "device", NULL); /* of a device that is gone; the file is still the VM's */
@@ -89,6 +90,15 @@ void libvirt_marker_file(libvirt_build *build, const char *alias, const char *pa
     libvirt_xml_set(file, "device", alias);
     libvirt_xml_set(file, "path", path);
     libvirt_xml_set(file, "origin", origin);
+    return file;
+}
+
+void libvirt_marker_file(libvirt_build *build, const char *alias, const char *path, const char *origin) {
+    libvirt_xml_set(note_file(build, alias, path, origin), "disk", NULL);
+}
+
+void libvirt_marker_no_disk(libvirt_build *build, const char *alias, const char *path, const char *origin) {
+    libvirt_xml_set(note_file(build, alias, path, origin), "disk", "no");
 }
 
 static xmlNode *path_note(libvirt_build *build, const char *name, const char *path) {

@@ -52,6 +52,8 @@ libvirt_marker_ensure(libvirt_build *build); /* made without a version: labels o
 void libvirt_marker_write(libvirt_build *build, const vmctl_marker *marker);
 /* A file that vmctl made for this VM; alias NULL: of no device. */
 void libvirt_marker_file(libvirt_build *build, const char *alias, const char *path, const char *origin);
+/* The same for one that holds nobody's data: a seed, a medium, a kernel, a log. */
+void libvirt_marker_no_disk(libvirt_build *build, const char *alias, const char *path, const char *origin);
 xmlNode *libvirt_marker_file_of(const xmlNode *domain, const char *alias);
 /* A file that its disks stand on, and other VMs' too; own: vmctl made it, and it goes with the last of them. */
 void libvirt_marker_base(libvirt_build *build, const char *path, bool own);

@@ -309,9 +309,9 @@ int libvirt_domain_xml(const vmctl_spec *spec, const libvirt_domain_plan *plan, 
         libvirt_marker_write(&build, plan->marker);
         libvirt_marker_labels(&build, vmc_json_key(want, "labels"));
         if (plan->serial_log)
-            libvirt_marker_file(&build, NULL, plan->serial_log, NULL);
+            libvirt_marker_no_disk(&build, NULL, plan->serial_log, NULL);
         for (size_t i = 0; plan->own_files && i < plan->own_files->count; i++)
-            libvirt_marker_file(&build, NULL, plan->own_files->items[i], NULL);
+            libvirt_marker_no_disk(&build, NULL, plan->own_files->items[i], NULL);
     }
     int code = write_spec(&build, want, err);
     if (code < 0)

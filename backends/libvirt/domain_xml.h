@@ -70,7 +70,8 @@ typedef struct libvirt_domain_facts {
     vmctl_vm_info info; /* name, id, cpus, memory, MARKER, DEVICES, GPUS, CONFIG except agent, uptime, sizes */
     char *nvram;        /* the variable store's path; NULL */
     char *serial_log;   /* NULL */
-    vmc_strv own_files; /* disks and seeds that vmctl made for it, paths */
+    vmc_strv own_files; /* what vmctl made for it, paths */
+    vmc_strv no_disks;  /* those of them that are nobody's data: seeds, media, kernels, logs */
     void *arena;        /* domain_facts.c */
 } libvirt_domain_facts;
 

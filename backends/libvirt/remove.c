@@ -50,8 +50,8 @@ static void tell(const removal *r, const char *what, const char *name) {
 }
 
 /* Media, seeds and kernels that vmctl made are nobody's data, unlike disks, also those that are not attached any more. */
-static bool is_disk(const char *path) {
-    return !vmc_ends_with(path, ".iso") && !vmc_ends_with(path, "-kernel") && !vmc_ends_with(path, "-initrd");
+static bool is_disk(const removal *r, const char *path) {
+    return !vmc_strv_has(&r->facts->no_disks, path);
 }
 
 /* Another VM has it, too, or stands on it: then it stays. One question for all disks. */
@@ -63,8 +63,8 @@ static int is_shared(removal *r, const char *path, bool *shared, vmctl_error **e
     libvirt_documents_users(r->conn, &r->documents, path, r->vm->uuid, r->deadline, &users);
     *shared = users.count > 0;
     if (*shared)
-        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "%s %s stays: %s uses it too", is_disk(path) ? "disk" : "file", path,
-                 users.items[0]);
+        vmc_note(r->deadline, VMCTL_NOTE_WARNING, "%s %s stays: %s uses it too", is_disk(r, path) ? "disk" : "file",
+                 path, users.items[0]);
     return 0;
 }
 
@@ -105,7 +105,7 @@ static int remove_own(removal *r, vmctl_error **err) {
     int code = remove_overlays(r, err);
     for (size_t i = 0; code == 0 && i < r->facts->own_files.count; i++) {
         const char *path = r->facts->own_files.items[i];
-        bool disk = is_disk(path);
+        bool disk = is_disk(r, path);
         bool shared = false;
         if (vmc_str_eq(path, r->facts->serial_log)) /* with what was moved aside of it: below */
             continue;

@@ -67,6 +67,30 @@ static void the_marker_and_its_labels(void **state) {
     assert_int_equal(2, facts->own_files.count);
     assert_true(vmc_strv_has(&facts->own_files, "/pool/vm-0.qcow2"));
     assert_true(vmc_strv_has(&facts->own_files, "/pool/a-seed.iso"));
+    assert_int_equal(1, facts->no_disks.count);
+    assert_true(vmc_strv_has(&facts->no_disks, "/pool/a-seed.iso"));
+    libvirt_domain_facts_free(facts);
+    free(xml);
+    vmctl_spec_free(spec);
+}
+
+/* In a pool of a volume group nothing follows the disk's name: the marker tells a disk from a kernel, not how the path ends. */
+static void a_disk_whose_name_ends_like_a_kernel(void **state) {
+    (void)state;
+    vmctl_spec *spec = spec_of("name: a\nmemory: 1GiB\ndisks: [{name: old-kernel, size: 1GiB}]\nboot: {kernel: /k}\n");
+    VMC_AUTO_STRV own = {0};
+    vmc_strv_add(&own, "/pool/a-kernel");
+    libvirt_disk_plan disks[] = {{.path = "/dev/vg/a-old-kernel", .format = "raw", .own = true}};
+    vmctl_marker marker = {.size = sizeof marker, .version = "0.1.0", .created = 1700000000};
+    libvirt_domain_plan plan = {
+        .host = &debian_tcg, .disks = disks, .kernel = "/pool/a-kernel", .own_files = &own, .marker = &marker};
+    char *xml = NULL;
+    libvirt_domain_facts *facts = NULL;
+    assert_int_equal(0, libvirt_domain_xml(spec, &plan, &xml, NULL));
+    assert_int_equal(0, libvirt_domain_facts_read(xml, &facts, NULL));
+    assert_int_equal(2, facts->own_files.count);
+    assert_int_equal(1, facts->no_disks.count);
+    assert_string_equal("/pool/a-kernel", facts->no_disks.items[0]);
     libvirt_domain_facts_free(facts);
     free(xml);
     vmctl_spec_free(spec);
@@ -484,6 +508,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_vm),
         cmocka_unit_test(the_marker_and_its_labels),
+        cmocka_unit_test(a_disk_whose_name_ends_like_a_kernel),
         cmocka_unit_test(every_bus_has_its_targets),
         cmocka_unit_test(thirty_disks_have_two_letters),
         cmocka_unit_test(scsi_controllers_come_as_needed),
