@@ -137,6 +137,40 @@ static void put_config(cJSON *tree, const vmctl_vm_info *info) {
     cli_put_known(tree, "restartRequired", info->restart_required);
 }
 
+static void put_guest(cJSON *tree, const vmctl_guest *guest) {
+    cJSON *inside = cJSON_AddObjectToObject(tree, "guest"), *os = cJSON_AddObjectToObject(inside, "os");
+
+    cli_put(os, "id", guest->os_id);
+    cli_put(os, "name", guest->os_name);
+    cli_put(os, "version", guest->os_version);
+    cli_put(os, "prettyName", guest->os_title);
+    cli_put(inside, "kernel", guest->kernel);
+    cli_put(inside, "arch", guest->arch);
+    cli_put(inside, "hostname", guest->hostname);
+    cli_put(inside, "timezone", guest->timezone);
+    cli_put(inside, "agentVersion", guest->agent_version);
+    cJSON *filesystems = cJSON_AddArrayToObject(inside, "filesystems");
+    for (size_t i = 0; i < guest->filesystem_count; i++) {
+        const vmctl_guest_filesystem *fs = &guest->filesystems[i];
+        cJSON *item = cJSON_CreateObject();
+        cli_put(item, "mount", fs->mount);
+        cli_put(item, "type", fs->type);
+        cli_put(item, "device", fs->device);
+        cli_put_bytes(item, "totalBytes", fs->total_bytes);
+        if (fs->total_bytes)
+            cli_put_number(item, "usedBytes", (double)fs->used_bytes);
+        cJSON_AddItemToArray(filesystems, item);
+    }
+    cJSON *users = cJSON_AddArrayToObject(inside, "users");
+    for (size_t i = 0; i < guest->user_count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cli_put(item, "name", guest->users[i].name);
+        cli_put(item, "domain", guest->users[i].domain);
+        cli_put_time(item, "since", guest->users[i].since);
+        cJSON_AddItemToArray(users, item);
+    }
+}
+
 cJSON *cli_tree_vm(const vmctl_vm_info *info) {
     cJSON *tree = cJSON_CreateObject();
 
@@ -165,6 +199,8 @@ cJSON *cli_tree_vm(const vmctl_vm_info *info) {
         put_gpus(tree, info);
     if (info->present & VMCTL_FACT_CONFIG)
         put_config(tree, info);
+    if (info->present & VMCTL_FACT_GUEST && info->guest)
+        put_guest(tree, info->guest);
     if (info->present & VMCTL_FACT_DEVICES) {
         cJSON *array = cJSON_AddArrayToObject(tree, "devices");
         for (size_t i = 0; i < info->device_count; i++)

@@ -13,12 +13,24 @@ static int keep(const vmctl_vm_info *info, void *user) {
     return 0;
 }
 
-static int get_facts(cli *c, cli_task *task) {
+static int get_facts_of(cli *c, cli_task *task, unsigned facts) {
     vmctl_get_options options = VMCTL_GET_OPTIONS_INIT;
     vmctl_call call = cli_call(c);
 
     options.call = &call;
+    options.facts = facts;
     return vmctl_vm_get(task->vm, &options, keep, &task->result, &task->err);
+}
+
+/* A table has no room for what the guest says, and its agent need not be asked. */
+static int get_facts(cli *c, cli_task *task) {
+    bool table = c->format == CLI_TABLE || c->format == CLI_WIDE || c->format == CLI_NAME;
+
+    return get_facts_of(c, task, table ? VMCTL_FACTS_ALL & ~(unsigned)VMCTL_FACT_GUEST : VMCTL_FACTS_ALL);
+}
+
+static int get_all_facts(cli *c, cli_task *task) {
+    return get_facts_of(c, task, VMCTL_FACTS_ALL);
 }
 
 /* The text of a document, in "text"; the documents of several VMs are told apart as YAML does. */
@@ -117,6 +129,26 @@ static void write_addresses(FILE *to, const cJSON *vm) {
     }
 }
 
+static const cli_column filesystem_columns[] = {{"MOUNT", "mount", CLI_CELL_TEXT, 0},
+                                                {"TYPE", "type", CLI_CELL_TEXT, 0},
+                                                {"SIZE", "totalBytes", CLI_CELL_BYTES, CLI_COLUMN_RIGHT},
+                                                {"USED", "usedBytes", CLI_CELL_BYTES, CLI_COLUMN_RIGHT},
+                                                {"ON", "device", CLI_CELL_TEXT, 0},
+                                                {NULL}};
+static const cli_view filesystem_view = {.columns = filesystem_columns};
+
+/* What the agent in it says. */
+static void write_guest(FILE *to, const cJSON *guest) {
+    const cJSON *os = cJSON_GetObjectItemCaseSensitive(guest, "os");
+
+    line(to, os, "guest os", *cli_get(os, "prettyName") ? "prettyName" : "name", CLI_CELL_TEXT);
+    line(to, guest, "kernel", "kernel", CLI_CELL_TEXT);
+    line(to, guest, "host name", "hostname", CLI_CELL_TEXT);
+    line(to, guest, "time zone", "timezone", CLI_CELL_TEXT);
+    line(to, guest, "agent version", "agentVersion", CLI_CELL_TEXT);
+    line(to, guest, "logged in", "users", CLI_CELL_NAMES);
+}
+
 static const cli_column device_columns[] = {{"DEVICE", "name", CLI_CELL_TEXT, 0},
                                             {"KIND", "kind", CLI_CELL_TEXT, 0},
                                             {"TARGET", "target", CLI_CELL_TEXT, 0},
@@ -156,6 +188,14 @@ static void write_vm(cli *c, FILE *to, const cJSON *vm) {
     line(to, vm, "labels", "labels", CLI_CELL_LABELS);
     line(to, vm, "gpus", "gpus", CLI_CELL_NAMES);
     write_addresses(to, vm);
+    const cJSON *guest = cJSON_GetObjectItemCaseSensitive(vm, "guest");
+    if (guest)
+        write_guest(to, guest);
+    const cJSON *filesystems = cJSON_GetObjectItemCaseSensitive(guest, "filesystems");
+    if (filesystems && filesystems->child) {
+        fputc('\n', to);
+        cli_table_write(c, to, &filesystem_view, filesystems, true);
+    }
     const cJSON *devices = cJSON_GetObjectItemCaseSensitive(vm, "devices");
     if (devices && devices->child) {
         fputc('\n', to);
@@ -169,7 +209,7 @@ static const cli_view describe_view = {.text = write_vm};
 
 static int describe(cli *c) {
     c->single = c->args.operand_count == 1;
-    return cli_each_operand(c, get_facts, NULL, &describe_view);
+    return cli_each_operand(c, get_all_facts, NULL, &describe_view);
 }
 
 const cli_verb cli_verb_describe = {

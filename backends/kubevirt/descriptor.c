@@ -39,6 +39,7 @@ static const vmctl_slot_claim slots[] = {
     YES(open), YES(close), YES(undo),
     YES(list), YES(lookup), YES(release), YES(get), YES(spec), YES(native), YES(render),
     YES(create), YES(remove), YES(change), YES(change_native),
+    PART(get, "guest.info", LIMITED, SPECIFICATION, "needs qemu-guest-agent in the guest"),
     PART(get, "guest.addresses", LIMITED, SPECIFICATION, "the pod's address without an agent in the guest"),
     {VMCTL_SLOT_create, "accel.kvm", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the cluster decides: KubeVirt's useEmulation"},
     {VMCTL_SLOT_create, "accel.tcg", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the cluster decides: KubeVirt's useEmulation"},

@@ -1,6 +1,7 @@
 /* The facts of the common model, from a VirtualMachine and its instance. */
 #include "ops.h"
 
+#include "guest_info.h"
 #include "quantity.h"
 #include <string.h>
 #include <time.h>
@@ -263,7 +264,7 @@ static void fill_resources(vmctl_vm_info *info, const cJSON *vm, const cJSON *vm
         info->present |= VMCTL_FACT_RESOURCES;
 }
 
-int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, int snapshots, unsigned facts,
+int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest, int snapshots, unsigned facts,
                            const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
     gathering g = {.vm = vm, .vmi = vmi};
     VMC_AUTO_FREE char *reason = NULL;
@@ -317,6 +318,12 @@ int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, int snapshots, uns
         if (snapshots >= 0) {
             info.present |= VMCTL_FACT_SNAPSHOTS;
             info.snapshot_count = (unsigned)snapshots;
+        }
+        vmc_cleanup(kubevirt_guest_free) kubevirt_guest inside = {0};
+        if (guest) {
+            kubevirt_guest_info_read(guest, &inside);
+            info.guest = &inside.guest;
+            info.present |= VMCTL_FACT_GUEST;
         }
         stop = each(&info, user) != 0;
     }

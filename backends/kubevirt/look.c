@@ -1,6 +1,7 @@
 /* Finding and looking at VMs. */
 #include "ops.h"
 
+#include "guest_info.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +98,7 @@ static int fetch_instances(lister *l, vmctl_error **err) {
 }
 
 static int deliver(lister *l, const cJSON *vm, const cJSON *vmi) {
-    if (kubevirt_facts_deliver(vm, vmi, -1, l->facts, l->options, l->each, l->user))
+    if (kubevirt_facts_deliver(vm, vmi, NULL, -1, l->facts, l->options, l->each, l->user))
         l->stopped = true;
     return l->stopped ? 1 : 0;
 }
@@ -321,8 +322,11 @@ int kubevirt_get(void *opaque, void *handle, const vmctl_get_options *options, v
     int code = kubevirt_vm_get(conn, handle, &deadline, &vm, err);
     if (code == 0 && vmc_json_boolean(vm, "status.created", false))
         code = kubevirt_vmi_get(conn, handle, &deadline, &vmi, err);
+    unsigned facts = options->facts ? options->facts : VMCTL_FACTS_ALL;
+    VMC_AUTO_JSON *guest =
+        code == 0 && facts & VMCTL_FACT_GUEST ? kubevirt_guest_info(conn, handle, vmi, &deadline) : NULL;
     if (code == 0)
-        kubevirt_facts_deliver(vm, vmi, -1, options->facts ? options->facts : VMCTL_FACTS_ALL, NULL, each, user);
+        kubevirt_facts_deliver(vm, vmi, guest, -1, facts, NULL, each, user);
     return code;
 }
 

@@ -120,8 +120,8 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
 /* --- facts (facts.c) --------------------------------------------------------------------------------------------------- */
 
 /* Calls `each` with what the objects tell, unless a filter says no (options NULL: none). vmi may be NULL. snapshots -1: not asked for.
- * Non-zero of `each` is returned as 1. */
-int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, int snapshots, unsigned facts,
+ * guest: what kubevirt_guest_info gave; NULL. Non-zero of `each` is returned as 1. */
+int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest, int snapshots, unsigned facts,
                            const vmctl_list_options *options, vmctl_vm_info_fn each, void *user);
 
 /* --- life, for others of this room -------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* The facts of one domain, from as few calls as libvirt has for those that are wanted. */
 #include "facts.h"
 #include "domain_xml.h"
+#include "guest_info.h"
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +37,15 @@ typedef struct gather_args {
     virDomainPtr domain;
     unsigned facts;
     bool running, saved, need_info;
+    bool talks;           /* its CPUs run, so that its agent can answer */
     char *xml, *next_xml; /* as it is, and as it will be after a restart; next_xml NULL: the same */
     virDomainInfo info;
     address_set agent, lease, arp;
     int snapshots, autostart; /* -1: not answered */
     virDomainStatsRecordPtr *blocks;
     unsigned long long *allocated; /* of each disk in blocks; NULL: as blocks says */
+    virTypedParameterPtr guest;    /* what the agent says of the system */
+    int guest_count;
 } gather_args;
 
 static void addresses_free(address_set *set) {
@@ -58,6 +62,7 @@ static void gather_drop(void *opaque) {
     if (args->blocks)
         virDomainStatsRecordListFree(args->blocks);
     free(args->allocated);
+    virTypedParamsFree(args->guest, args->guest_count);
     free(args->xml);
     free(args->next_xml);
     virDomainFree(args->domain);
@@ -99,7 +104,7 @@ static void ask_allocated(gather_args *args) {
 
 static int gather_work(void *opaque) {
     gather_args *args = opaque;
-    if (args->facts & (XML_FACTS | VMCTL_FACT_ADDRESSES)) {
+    if (args->facts & (XML_FACTS | VMCTL_FACT_ADDRESSES | VMCTL_FACT_GUEST)) {
         args->xml = virDomainGetXMLDesc(args->domain, 0);
         if (!args->xml)
             return -1;
@@ -116,15 +121,20 @@ static int gather_work(void *opaque) {
     }
     if (args->need_info && virDomainGetInfo(args->domain, &args->info) < 0)
         return -1;
-    /* What follows may fail for one domain and is then absent. */
+    /* What follows may fail for one domain and is then absent. An agent that did not answer once is not asked again. */
+    bool talks = args->talks && agent_state(args->xml);
     if ((args->facts & VMCTL_FACT_ADDRESSES) && args->running) {
-        if (agent_state(args->xml))
+        if (talks)
             ask_addresses(args, &args->agent, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT);
+        talks = talks && args->agent.count >= 0;
         if (args->agent.count <= 0) {
             ask_addresses(args, &args->lease, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE);
             ask_addresses(args, &args->arp, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP);
         }
     }
+    if ((args->facts & VMCTL_FACT_GUEST) && talks &&
+        virDomainGetGuestInfo(args->domain, 0, &args->guest, &args->guest_count, 0) < 0)
+        args->guest_count = 0;
     if (args->facts & VMCTL_FACT_SNAPSHOTS)
         args->snapshots = virDomainSnapshotNum(args->domain, 0);
     if ((args->facts & VMCTL_FACT_CONFIG) && virDomainGetAutostart(args->domain, &args->autostart) < 0)
@@ -363,6 +373,11 @@ static int deliver(libvirt_conn *conn, const gather_args *args, const char *uuid
     }
     if (facts & VMCTL_FACT_DEVICES)
         fill_sizes(&info, args->blocks, args->allocated);
+    vmc_cleanup(libvirt_guest_info_free) libvirt_guest_info guest = {0};
+    if (libvirt_guest_info_read(args->guest, args->guest_count, &guest)) {
+        info.guest = &guest.guest;
+        info.present |= VMCTL_FACT_GUEST;
+    }
     VMC_AUTO_FREE vmctl_device *devices = NULL;
     if (read && next) {
         size_t count = info.device_count;
@@ -397,6 +412,7 @@ int libvirt_facts_deliver(libvirt_conn *conn, virDomainPtr domain, const libvirt
     virDomainRef(domain);
     args->facts = facts;
     args->running = summary->state != VIR_DOMAIN_SHUTOFF && summary->state != VIR_DOMAIN_CRASHED;
+    args->talks = summary->state == VIR_DOMAIN_RUNNING;
     args->need_info = need_info;
     args->saved = summary->saved;
     args->agent.count = args->lease.count = args->arp.count = args->snapshots = args->autostart = -1;

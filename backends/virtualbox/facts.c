@@ -1,5 +1,6 @@
 /* The facts of the common model, from the settings of a VM and what the marker keeps. */
 #include "facts.h"
+#include "guest.h"
 
 #include "media.h"
 #include "pending.h"
@@ -333,7 +334,14 @@ int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, con
         info.addresses = addresses;
         info.address_count = add_addresses(&g, told, addresses, sizeof addresses / sizeof addresses[0]);
     }
+    virtualbox_guest inside = {0};
+    if (told && told->properties && facts & VMCTL_FACT_GUEST &&
+        virtualbox_guest_read(told->properties, &g.texts, &inside)) {
+        info.present |= VMCTL_FACT_GUEST;
+        info.guest = &inside.guest;
+    }
     int stop = each(&info, user);
+    free(inside.users);
     vmc_strv_free(&g.texts);
     return stop != 0;
 }

@@ -408,3 +408,34 @@ void virtualbox_guest_addresses(const char *text, vmc_strv *pairs) {
             return;
     }
 }
+
+/* The text belongs to `texts` from now on; NULL where the guest does not tell it. */
+static const char *kept_property(const char *properties, const char *key, vmc_strv *texts) {
+    VMC_AUTO_FREE char *value = find_property(properties, key);
+    if (!value || !*value)
+        return NULL;
+    vmc_strv_add(texts, value);
+    return texts->items[texts->count - 1];
+}
+
+bool virtualbox_guest_read(const char *properties, vmc_strv *texts, virtualbox_guest *out) {
+    const char *product = kept_property(properties, "/VirtualBox/GuestInfo/OS/Product", texts);
+    *out = (virtualbox_guest){
+        .guest = {.size = sizeof(vmctl_guest),
+                  .os_name = product,
+                  .kernel = kept_property(properties, "/VirtualBox/GuestInfo/OS/Release", texts),
+                  .agent_version = kept_property(properties, "/VirtualBox/GuestAdd/Version", texts)}};
+    /* "alice,bob" */
+    VMC_AUTO_FREE char *names = find_property(properties, "/VirtualBox/GuestInfo/OS/LoggedInUsersList");
+    for (const char *name = names; name && *name;) {
+        size_t length = strcspn(name, ",");
+        VMC_AUTO_FREE char *one = vmc_strndup(name, length);
+        out->users = vmc_realloc(out->users, out->guest.user_count + 1, sizeof *out->users);
+        vmc_strv_add(texts, one);
+        out->users[out->guest.user_count++] =
+            (vmctl_guest_user){.size = sizeof(vmctl_guest_user), .name = texts->items[texts->count - 1]};
+        name += length + (name[length] == ',');
+    }
+    out->guest.users = out->users;
+    return product || out->guest.agent_version;
+}

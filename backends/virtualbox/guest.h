@@ -21,4 +21,11 @@ int virtualbox_guest_status(int exit_code, int *status, vmctl_error **err);
 /* The addresses in the guest's properties (/VirtualBox/GuestInfo/Net/N/...): pairs, IP address and MAC ("" where none is told). */
 void virtualbox_guest_addresses(const char *properties, vmc_strv *pairs);
 
+/* What Guest Additions tell of the system in the guest's properties (/VirtualBox/GuestInfo/OS/...). Its texts go into `texts`. False: nothing. */
+typedef struct virtualbox_guest {
+    vmctl_guest guest;
+    vmctl_guest_user *users; /* free */
+} virtualbox_guest;
+bool virtualbox_guest_read(const char *properties, vmc_strv *texts, virtualbox_guest *out);
+
 #endif

@@ -84,8 +84,8 @@ int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_o
 
 /* --- one VM ---------------------------------------------------------------------------------------------------- */
 
-/* One call, and one more only of a VM in which Guest Additions run, for its addresses. */
-static int ask_now(virtualbox_conn *conn, const virtualbox_vm *vm, bool addresses, const vmc_deadline *deadline,
+/* One call, and one more only of a VM in which Guest Additions run, for what they tell. */
+static int ask_now(virtualbox_conn *conn, const virtualbox_vm *vm, bool properties, const vmc_deadline *deadline,
                    char **native, virtualbox_told *told, vmctl_error **err) {
     VMC_AUTO_FREE char *text = NULL;
     int code = virtualbox_say(conn, vm, "asking for the VM's state", deadline, &text, err, "showvminfo", vm->id,
@@ -99,13 +99,12 @@ static int ask_now(virtualbox_conn *conn, const virtualbox_vm *vm, bool addresse
     if (virtualbox_state(*native, NULL) != VMCTL_STATE_RUNNING)
         return 0;
     told->additions = virtualbox_additions(&info) > 0;
-    VMC_AUTO_FREE char *properties = NULL;
-    if (!addresses || !told->additions)
+    if (!properties || !told->additions)
         return 0;
-    code = virtualbox_say(conn, vm, "asking for the guest's addresses", deadline, &properties, err, "guestproperty",
-                          "enumerate", vm->id, NULL);
+    code = virtualbox_say(conn, vm, "asking for what the guest tells", deadline, &told->properties, err,
+                          "guestproperty", "enumerate", vm->id, NULL);
     if (code == 0)
-        virtualbox_guest_addresses(properties, &told->addresses);
+        virtualbox_guest_addresses(told->properties, &told->addresses);
     return code;
 }
 
@@ -120,13 +119,14 @@ int virtualbox_get(void *opaque, void *handle, const vmctl_get_options *options,
     virtualbox_told told = {.additions = -1};
     int code = virtualbox_load(conn, vm, &deadline, &machine, err);
     if (code == 0)
-        code = ask_now(conn, vm, facts & VMCTL_FACT_ADDRESSES, &deadline, &native, &told, err);
+        code = ask_now(conn, vm, facts & (VMCTL_FACT_ADDRESSES | VMCTL_FACT_GUEST), &deadline, &native, &told, err);
     if (code == 0) {
         const char *reason = NULL;
         vmctl_state state = virtualbox_state(native, &reason);
         virtualbox_facts_deliver(machine, state, reason, &told, facts, NULL, each, user);
     }
     vmc_strv_free(&told.addresses);
+    free(told.properties);
     vboxmanage_machine_free(machine);
     return code;
 }

@@ -525,6 +525,46 @@ static int take_addresses(const vmctl_vm_info *info, void *user) {
     return 0;
 }
 
+static int take_inside(const vmctl_vm_info *info, void *user) {
+    char *text = user;
+    const vmctl_guest *guest = info->present & VMCTL_FACT_GUEST ? info->guest : NULL;
+    if (!guest)
+        return 0;
+    snprintf(text, 1024, "%s|%s|%s|%s\n", guest->os_id ? guest->os_id : "", guest->hostname ? guest->hostname : "",
+             guest->kernel ? guest->kernel : "", guest->arch ? guest->arch : "");
+    for (size_t i = 0; i < guest->filesystem_count; i++)
+        snprintf(text + strlen(text), 1024 - strlen(text), "%s %s %s\n", guest->filesystems[i].mount,
+                 guest->filesystems[i].type,
+                 guest->filesystems[i].used_bytes &&
+                         guest->filesystems[i].used_bytes < guest->filesystems[i].total_bytes
+                     ? "used in part"
+                     : "?");
+    return 0;
+}
+
+static void the_agent_tells_what_is_inside(void **state) {
+    (void)state;
+    heard got;
+    char text[1024] = "", wanted[256];
+    assert_int_equal(sh(&got, "uname -r"), 0);
+    snprintf(wanted, sizeof wanted, "debian|guest-debian|%.*s|x86_64\n", (int)strcspn(got.out, "\n"), got.out);
+    vmctl_get_options options = VMCTL_GET_OPTIONS_INIT;
+    MUST(vmctl_vm_get(debian, &options, take_inside, text, &err));
+    print_message("%s", text);
+    assert_memory_equal(text, wanted, strlen(wanted));
+    assert_non_null(strstr(text, "\n/ ext4 used in part\n"));
+    /* Not asked for: not there, and one whose CPUs stand still is not asked either. */
+    *text = '\0';
+    options.facts = VMCTL_FACT_STATE;
+    MUST(vmctl_vm_get(debian, &options, take_inside, text, &err));
+    assert_string_equal(text, "");
+    MUST(vmctl_vm_pause(debian, NULL, &err));
+    options.facts = VMCTL_FACTS_ALL;
+    MUST(vmctl_vm_get(debian, &options, take_inside, text, &err));
+    assert_string_equal(text, "");
+    MUST(vmctl_vm_resume(debian, NULL, &err));
+}
+
 static void addresses_leave_container_bridges_out(void **state) {
     (void)state;
     heard got;
@@ -586,6 +626,7 @@ static const contract_test tests[] = {
     TEST("guest.copy guest.copy.out", "guest_copy_in guest_copy_out", a_copy_that_fails_leaves_all_as_it_was),
     TEST("guest.freeze guest.thaw", "guest_freeze guest_thaw", freeze_holds_the_file_systems_and_thaw_lets_go),
     TEST("guest.password", "guest_set_password", set_password_changes_shadow),
+    TEST("guest.info", "get pause", the_agent_tells_what_is_inside),
     TEST("guest.addresses", "get", addresses_leave_container_bridges_out),
     TEST("guest.forward", "guest_forward", forwards_to_the_address),
     TEST("guest.forward", "guest_forward undo", forwards_by_user_networking),

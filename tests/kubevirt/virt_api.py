@@ -387,9 +387,15 @@ class Handler(web.Handler):
         if not agent(vmi):
             raise text(500, f'Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io "{self.name}": VMI does not have guest agent connected')
 
+    def filesystems(self):
+        """More than one where a test says so (vmctl.test/filesystems)."""
+        count = int(annotation(self.api.find(path(VMI, *self.key)), "vmctl.test/filesystems") or 1)
+        return [*DISKS, *({**DISKS[0], "diskName": f"vdb{n}", "mountPoint": f"/srv/{n}"} for n in range(1, count))]
+
     def vmi_guestosinfo(self):
+        """Of each list at most ten (virt-launcher, GetGuestInfo)."""
         self.from_agent()
-        raise Answer(200, {"fsInfo": {"disks": DISKS}, "guestAgentVersion": "7.2.0", "hostname": self.name, "os": GUEST_OS,
+        raise Answer(200, {"fsInfo": {"disks": self.filesystems()[:10]}, "guestAgentVersion": "7.2.0", "hostname": self.name, "os": GUEST_OS,
                            "supportedCommands": [{"enabled": True, "name": "guest-ping"}], "timezone": "UTC, 0", "userList": USERS})
 
     def vmi_userlist(self):
@@ -398,7 +404,7 @@ class Handler(web.Handler):
 
     def vmi_filesystemlist(self):
         self.from_agent()
-        raise Answer(200, {"items": DISKS, "metadata": {}})
+        raise Answer(200, {"items": self.filesystems(), "metadata": {}})
 
     def with_display(self):
         """The instance, unless it has no display (virt-api's vmiHasDisplay)."""

@@ -72,6 +72,32 @@ static void exit_codes_of_the_guest(void **state) {
     vmctl_error_free(err);
 }
 
+/* The manual's names (guest properties, "Using Guest Properties to Wait on VM Events" and its table). */
+static void what_the_guest_tells_of_itself(void **state) {
+    (void)state;
+    static const char told[] =
+        "/VirtualBox/GuestAdd/Version                 = '7.2.22'          @ 2026-11-23T04:58:36.021Z\n"
+        "/VirtualBox/GuestAdd/VersionExt              = '7.2.22'          @ 2026-11-23T04:58:36.021Z\n"
+        "/VirtualBox/GuestInfo/OS/LoggedInUsers       = '2'               @ 2026-11-23T04:58:36.021Z\n"
+        "/VirtualBox/GuestInfo/OS/LoggedInUsersList   = 'alice,bob'       @ 2026-11-23T04:58:36.021Z\n"
+        "/VirtualBox/GuestInfo/OS/Product             = 'Linux'           @ 2026-11-23T04:58:36.021Z\n"
+        "/VirtualBox/GuestInfo/OS/Release             = '6.1.0-28-amd64'  @ 2026-11-23T04:58:36.021Z\n"
+        "/VirtualBox/GuestInfo/OS/ServicePack         = ''                @ 2026-11-23T04:58:36.021Z\n";
+    VMC_AUTO_STRV texts = {0};
+    virtualbox_guest guest;
+    assert_true(virtualbox_guest_read(told, &texts, &guest));
+    assert_string_equal(guest.guest.os_name, "Linux");
+    assert_string_equal(guest.guest.kernel, "6.1.0-28-amd64");
+    assert_string_equal(guest.guest.agent_version, "7.2.22");
+    assert_null(guest.guest.hostname);
+    assert_int_equal(guest.guest.user_count, 2);
+    assert_string_equal(guest.guest.users[0].name, "alice");
+    assert_string_equal(guest.guest.users[1].name, "bob");
+    free(guest.users);
+    assert_false(virtualbox_guest_read("", &texts, &guest));
+    assert_int_equal(guest.guest.user_count, 0);
+}
+
 /* The manual's names of the guest's properties; both layouts of `guestproperty enumerate`. */
 static void addresses_that_the_guest_tells(void **state) {
     (void)state;
@@ -156,8 +182,11 @@ static void what_waits_is_laid_over(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_become_scan_codes),         cmocka_unit_test(exit_codes_of_the_guest),
-        cmocka_unit_test(addresses_that_the_guest_tells), cmocka_unit_test(folders_of_names),
+        cmocka_unit_test(keys_become_scan_codes),
+        cmocka_unit_test(exit_codes_of_the_guest),
+        cmocka_unit_test(what_the_guest_tells_of_itself),
+        cmocka_unit_test(addresses_that_the_guest_tells),
+        cmocka_unit_test(folders_of_names),
         cmocka_unit_test(what_waits_is_laid_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

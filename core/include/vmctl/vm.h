@@ -38,10 +38,11 @@ enum {
     VMCTL_FACT_GPUS = 1u << 4,      /* gpus: may cost a call per VM */
     VMCTL_FACT_MARKER = 1u << 5, /* owner, run, created, expires, origin, labels, description: may cost a call per VM */
     VMCTL_FACT_DEVICES = 1u << 6, /* devices: may cost several calls per VM */
-    VMCTL_FACT_CONFIG = 1u << 7   /* arch, machine, firmware, accel, autostart, uptime, agent */
+    VMCTL_FACT_CONFIG = 1u << 7,  /* arch, machine, firmware, accel, autostart, uptime, agent */
+    VMCTL_FACT_GUEST = 1u << 8    /* guest: what its agent says, at a call or more; a list never has it */
 };
 #define VMCTL_FACTS_LIST (VMCTL_FACT_STATE | VMCTL_FACT_RESOURCES)
-#define VMCTL_FACTS_ALL  0xffu
+#define VMCTL_FACTS_ALL  0x1ffu
 
 typedef struct vmctl_address {
     size_t size;
@@ -51,6 +52,40 @@ typedef struct vmctl_address {
     const char *device; /* the NIC's name in the spec; NULL when not known */
     bool inside; /* of a cluster's own network, which this machine is not taken to reach: by vmctl_guest_forward */
 } vmctl_address;
+
+typedef struct vmctl_guest_filesystem {
+    size_t size;
+    const char *mount;    /* "/", "C:\\" */
+    const char *type;     /* "ext4" */
+    const char *device;   /* the guest's name for it, "vda1"; NULL when not known */
+    uint64_t total_bytes; /* 0: not told */
+    uint64_t used_bytes;
+} vmctl_guest_filesystem;
+
+typedef struct vmctl_guest_user {
+    size_t size;
+    const char *name;
+    const char *domain; /* of Windows; NULL */
+    int64_t since;      /* the login, seconds since 1970 UTC; 0: not told */
+} vmctl_guest_user;
+
+/* What the agent in the guest says of the system that it runs in: the guest's own words. NULL for each that it does not say. */
+typedef struct vmctl_guest {
+    size_t size;
+    const char *os_id;      /* "debian" */
+    const char *os_name;    /* "Debian GNU/Linux" */
+    const char *os_version; /* "12" */
+    const char *os_title;   /* "Debian GNU/Linux 12 (bookworm)" */
+    const char *kernel;     /* "6.1.0-28-amd64" */
+    const char *arch;       /* "x86_64" */
+    const char *hostname;
+    const char *timezone; /* "UTC" */
+    const char *agent_version;
+    const vmctl_guest_filesystem *filesystems;
+    size_t filesystem_count;
+    const vmctl_guest_user *users; /* who is logged in */
+    size_t user_count;
+} vmctl_guest;
 
 typedef struct vmctl_label {
     const char *key;
@@ -113,6 +148,8 @@ typedef struct vmctl_vm_info {
     int agent_connected;    /* 1, 0, -1 not known */
     int64_t uptime_seconds; /* -1 not known */
     int restart_required;   /* 1: changes wait for a restart, 0: none, -1: not known */
+    /* GUEST */
+    const vmctl_guest *guest; /* NULL: no agent says anything */
 } vmctl_vm_info;
 
 /* Non-zero stops the listing; the listing then returns 0. */
