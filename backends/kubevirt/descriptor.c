@@ -46,7 +46,7 @@ static const vmctl_slot_claim slots[] = {
     PART(create, "confidential.sev", LIMITED, SPECIFICATION, "by the gate WorkloadEncryptionSEV, on nodes that can; such a VM does not migrate"),
     PART(create, "confidential.sev-snp", LIMITED, SPECIFICATION, "by the gate WorkloadEncryptionSEV, on nodes that can"),
     PART(create, "confidential.tdx", LIMITED, SPECIFICATION, "experimental in KubeVirt, on nodes that can"),
-    YES(start), LIMITED(stop, "KubeVirt always powers off after the grace"), YES(restart), YES(reset), YES(pause), YES(resume),
+    YES(start), LIMITED(stop, "KubeVirt always powers off after the grace"), YES(restart), YES(reboot), YES(reset), YES(pause), YES(resume),
     NO(save, NO_SAVE), NO(rename, NO_RENAME),
     YES(clone),
     PART(clone, "lifecycle.clone.linked", NO, NONE, "volumes of a cluster have no overlays that a linked clone could stand on"),

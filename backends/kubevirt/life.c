@@ -77,6 +77,10 @@ static int act_on_instance(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub
     return code;
 }
 
+int kubevirt_reboot(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
+    return act_on_instance(conn, vm, "softreboot", VMCTL_STATE_UNKNOWN, call, err);
+}
+
 int kubevirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
     return act_on_instance(conn, vm, "reset", VMCTL_STATE_UNKNOWN, call, err);
 }

@@ -196,6 +196,7 @@ int kubevirt_own_fields(kubevirt_conn *conn, cJSON **object, const vmc_deadline 
 int kubevirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int kubevirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int kubevirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int kubevirt_reboot(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int kubevirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int kubevirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int kubevirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);

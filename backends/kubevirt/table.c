@@ -25,6 +25,7 @@ static const vmctl_backend_ops kubevirt_ops = {
     .start = kubevirt_start,
     .stop = kubevirt_stop,
     .restart = kubevirt_restart,
+    .reboot = kubevirt_reboot,
     .reset = kubevirt_reset,
     .pause = kubevirt_pause,
     .resume = kubevirt_resume,

@@ -91,6 +91,11 @@ static int act_reset(life_args *args) {
     return virDomainReset(args->domain, 0);
 }
 
+/* Without flags by the guest's agent where one is connected, else by the power button and a reset instead of the end. */
+static int act_reboot(life_args *args) {
+    return virDomainReboot(args->domain, 0);
+}
+
 static int act_pause(life_args *args) {
     return args->state == VIR_DOMAIN_PAUSED ? 1 : virDomainSuspend(args->domain);
 }
@@ -138,6 +143,7 @@ static const life_verb verb_start = {"starting the domain", act_start,
 static const life_verb verb_destroy = {"powering the domain off", act_destroy};
 static const life_verb verb_shutdown = {"asking the guest to shut down", act_shutdown,
                                         STATE(SHUTOFF) | STATE(SHUTDOWN) | STATE(RUNNING) | STATE(BLOCKED)};
+static const life_verb verb_reboot = {"asking the guest to reboot", act_reboot, STATE(RUNNING) | STATE(BLOCKED)};
 static const life_verb verb_reset = {"resetting the domain", act_reset, ~STATE(SHUTOFF)};
 static const life_verb verb_pause = {"pausing the domain", act_pause, ~STATE(SHUTOFF)};
 static const life_verb verb_resume = {"resuming the domain", act_resume,
@@ -206,6 +212,8 @@ static const life_verb *verb_of(vmctl_slot slot) {
     case VMCTL_SLOT_stop:
     case VMCTL_SLOT_restart:
         return &verb_shutdown;
+    case VMCTL_SLOT_reboot:
+        return &verb_reboot;
     case VMCTL_SLOT_reset:
         return &verb_reset;
     case VMCTL_SLOT_pause:
@@ -469,6 +477,10 @@ static int simple(libvirt_conn *conn, libvirt_vm *vm, const life_verb *verb, con
     if (!code && out.already)
         vmc_note(&deadline, VMCTL_NOTE_INFO, "%s is already %s", vm->name, already);
     return code;
+}
+
+int libvirt_reboot(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
+    return simple(conn, vm, &verb_reboot, call, SHORT_MS, "", err);
 }
 
 int libvirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {

@@ -44,6 +44,7 @@ int libvirt_cdrom_change(void *conn, void *vm, const char *name, const char *ima
 int libvirt_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int libvirt_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int libvirt_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int libvirt_reboot(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int libvirt_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int libvirt_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int libvirt_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);

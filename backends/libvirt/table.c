@@ -24,6 +24,7 @@ static const vmctl_backend_ops libvirt_ops = {
     .start = libvirt_start,
     .stop = libvirt_stop,
     .restart = libvirt_restart,
+    .reboot = libvirt_reboot,
     .reset = libvirt_reset,
     .pause = libvirt_pause,
     .resume = libvirt_resume,

@@ -64,7 +64,7 @@ static const vmctl_slot_claim slots[] = {
     UNTRIED("network.bridge", LIMITED, "needs VirtualBox's kernel driver"),
     UNTRIED("network.network", LIMITED, "a NAT network of VirtualBox; needs its kernel driver"),
     UNTRIED("network.link", YES, NULL),
-    LIMITED(start, "not paused: VBoxManage cannot"), YES(stop), YES(restart), YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
+    LIMITED(start, "not paused: VBoxManage cannot"), YES(stop), YES(restart), {VMCTL_SLOT_reboot, NULL, VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION, "where Guest Additions run in the guest"}, YES(reset), YES(pause), YES(resume), YES(save), YES(rename),
     YES(clone),
     PARTLY(clone, "lifecycle.clone.linked", "it stands on a snapshot of the original, which cannot be deleted while the clone is there"),
     YES(snapshot_create), YES(snapshot_list), YES(snapshot_rename),

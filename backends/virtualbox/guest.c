@@ -36,7 +36,8 @@ int virtualbox_guest_check(const virtualbox_vm *vm, vmctl_state state, unsigned 
     return 0;
 }
 
-static int check(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+int virtualbox_guest_ready(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                           vmctl_error **err) {
     VMC_AUTO_FREE char *text = NULL;
     int code = virtualbox_say(conn, vm, "asking for Guest Additions", deadline, &text, err, "showvminfo", vm->id,
                               "--machinereadable", NULL);
@@ -87,7 +88,7 @@ static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc
                        vmctl_error **err) {
     vboxmanage_machine *machine = NULL;
     char *password = NULL;
-    int code = check(conn, vm, deadline, err);
+    int code = virtualbox_guest_ready(conn, vm, deadline, err);
     if (code < 0)
         return code;
     l->user = getenv("VMCTL_GUEST_USER");

@@ -14,6 +14,10 @@ unsigned virtualbox_additions(const vboxmanage_properties *info);
 /* INVALID_STATE: it does not run, or Guest Additions do not run in it. Only looks. */
 int virtualbox_guest_check(const virtualbox_vm *vm, vmctl_state state, unsigned additions, vmctl_error **err);
 
+/* The same of a VM as it is now. */
+int virtualbox_guest_ready(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                           vmctl_error **err);
+
 /* The status of a program from that of `guestcontrol run`: *status, or -1 where VBoxManage tells only that it was 94 or more; an error where it
  * was not the program's. Source: VBoxManageGuestCtrl.cpp, the mapping that is documented there as frozen. */
 int virtualbox_guest_status(int exit_code, int *status, vmctl_error **err);

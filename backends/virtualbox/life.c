@@ -1,5 +1,6 @@
 /* The life of a VM. A verb is tried at once; only when VirtualBox refuses is it asked for the state, to say what is the matter. */
 #include "facts.h"
+#include "guest.h"
 #include "migrate.h"
 #include "pending.h"
 
@@ -101,6 +102,15 @@ static int simple(virtualbox_conn *conn, const virtualbox_vm *vm, const char *ve
                   vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(call, default_ms);
     int code = control(conn, vm, verb, doing, progress, after, &deadline, err);
+    return code < 0 ? code : 0;
+}
+
+/* Guest Additions do it, and only they. */
+int virtualbox_reboot(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(call, SHORT_MS);
+    int code = virtualbox_guest_ready(conn, vm, &deadline, err);
+    if (code == 0)
+        code = control(conn, vm, "reboot", "asking the guest to reboot", NULL, VMCTL_STATE_UNKNOWN, &deadline, err);
     return code < 0 ? code : 0;
 }
 

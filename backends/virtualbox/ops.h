@@ -111,6 +111,7 @@ int virtualbox_cdrom_change(void *conn, void *vm, const char *name, const char *
 int virtualbox_start(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
 int virtualbox_stop(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
 int virtualbox_restart(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+int virtualbox_reboot(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int virtualbox_reset(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int virtualbox_pause(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 int virtualbox_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);

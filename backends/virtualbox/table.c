@@ -27,6 +27,7 @@ static const vmctl_backend_ops virtualbox_ops = {
     .start = virtualbox_start,
     .stop = virtualbox_stop,
     .restart = virtualbox_restart,
+    .reboot = virtualbox_reboot,
     .reset = virtualbox_reset,
     .pause = virtualbox_pause,
     .resume = virtualbox_resume,

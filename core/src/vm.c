@@ -254,12 +254,17 @@ static int do_plain(vmctl_vm *vm, vmctl_slot slot, int64_t default_ms, const vmc
     int rc = vmc_op_begin_vm(&op, vm, slot, call, default_ms, true, err);
     if (rc == 0) {
         const plain_fn run = slot == VMCTL_SLOT_reset    ? op.ops->reset
+                             : slot == VMCTL_SLOT_reboot ? op.ops->reboot
                              : slot == VMCTL_SLOT_pause  ? op.ops->pause
                              : slot == VMCTL_SLOT_resume ? op.ops->resume
                                                          : op.ops->save;
         rc = run(op.conn, op.handle, &op.call, &op.why);
     }
     return vmc_op_end(&op, rc, "%s %s", verb, op.name);
+}
+
+int vmctl_vm_reboot(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {
+    return do_plain(vm, VMCTL_SLOT_reboot, VMC_ACT_MS, call, "reboot the guest of", err);
 }
 
 int vmctl_vm_reset(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {

@@ -64,6 +64,22 @@ class Guest(harness.Case):
         mounts = [fs["mount"] for fs in self.one(vmctl("get", name, "-o", "json"))["guest"]["filesystems"]]
         self.assertEqual(mounts, ["/", *(f"/srv/{n}" for n in range(1, 13))])
 
+    def test_a_reboot_by_the_guest(self):
+        name = self.start()
+        vmi = self.api.get(f"/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/{name}")
+        self.counts(name)
+        self.ok(vmctl("restart", name, "--soft"))
+        self.wait_for("the second boot", lambda: vmctl("logs", name).out.count("it boots") == 2, seconds=120)
+        # It is the same instance: what waits for a restart goes on waiting.
+        after = self.api.get(f"/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/{name}")
+        self.assertEqual(after["metadata"]["uid"], vmi["metadata"]["uid"])
+        self.ok(vmctl("pause", name))
+        self.status(vmctl("restart", name, "--soft"), 6, f"{name} is paused", f"vmctl resume {name}")
+        self.ok(vmctl("stop", name, "--force"))
+        self.status(vmctl("restart", name, "--soft"), 6, f"{name} is stopped", f"vmctl start {name}")
+        self.status(vmctl("restart", name, "--soft", "--force"), 2, "--soft")
+        harness.proves("lifecycle.reboot", backend="kubevirt")
+
     def test_nobody_tells(self):
         name = self.start(agent="no")
         self.assertNotIn("guest", self.one(vmctl("get", name, "-o", "json")))

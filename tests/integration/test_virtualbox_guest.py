@@ -35,7 +35,7 @@ if argv == ["--version"]:
     print("7.2.22r175245")
 elif argv[0] == "showvminfo":
     print((root / "info").read_text(), end="")
-elif argv[0] == "list":
+elif argv[0] in ("list", "controlvm"):
     print("")
 elif argv[:2] == ["help", "guestcontrol"]:
     print((root / "help").read_text())
@@ -121,6 +121,14 @@ class Guest(harness.Case):
         self.assertNotIn("geheim", json.dumps(calls()) + result.err)
         self.assertEqual([p.name for p in (ROOT / "vm").iterdir()], ["inside.vbox"], result)  # no password is left
         return result
+
+    def test_a_reboot_is_the_additions_doing(self):
+        self.assertEqual(self.run_vmctl("restart", "inside", "--soft").status, 0)
+        self.assertIn(["controlvm", VM, "reboot"], [c for c in calls() if c[0] == "controlvm"])
+        (ROOT / "info").write_text('VMState="running"\nGuestAdditionsRunLevel=0\n')
+        LOG.unlink()
+        self.status(self.run_vmctl("restart", "inside", "--soft"), 6, "no Guest Additions run")
+        self.assertEqual([c for c in calls() if c[0] == "controlvm"], [])
 
     def test_a_program_runs_there(self):
         done = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/sh", "-c", "echo \"out $1\"; echo err >&2; exit 7", "sh", "a b")

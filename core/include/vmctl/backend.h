@@ -25,7 +25,7 @@ VMCTL_BEGIN_DECLS
     X(open) X(close) X(undo) \
     X(list) X(lookup) X(release) X(get) X(spec) X(native) X(render) \
     X(create) X(remove) X(change) X(change_native) \
-    X(start) X(stop) X(restart) X(reset) X(pause) X(resume) X(save) X(rename) X(clone) \
+    X(start) X(stop) X(restart) X(reboot) X(reset) X(pause) X(resume) X(save) X(rename) X(clone) \
     X(snapshot_create) X(snapshot_list) X(snapshot_rename) X(snapshot_revert) X(snapshot_delete) \
     X(device_attach) X(device_detach) X(cdrom_change) X(gpu_list) X(gpu_prepare) \
     X(migrate) X(migrate_abort) \
@@ -218,6 +218,7 @@ typedef struct vmctl_backend_ops {
     int (*start)(void *conn, void *vm, const vmctl_start_options *options, vmctl_error **err);
     int (*stop)(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
     int (*restart)(void *conn, void *vm, const vmctl_stop_options *options, vmctl_error **err);
+    int (*reboot)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
     int (*reset)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
     int (*pause)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
     int (*resume)(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);

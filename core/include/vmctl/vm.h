@@ -297,6 +297,10 @@ VMCTL_API int vmctl_vm_stop(vmctl_vm *vm, const vmctl_stop_options *options, vmc
 /* Stop with the same rules, then start: a new hypervisor process that takes up pending changes. */
 VMCTL_API int vmctl_vm_restart(vmctl_vm *vm, const vmctl_stop_options *options, vmctl_error **err);
 
+/* Asks the guest (agent, then ACPI) to reboot, and returns when it was asked. The hypervisor's process stays: what waits for a restart goes on
+ * waiting. VMCTL_E_INVALID_STATE when it does not run. */
+VMCTL_API int vmctl_vm_reboot(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err);
+
 /* The reset button. */
 VMCTL_API int vmctl_vm_reset(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err);
 VMCTL_API int vmctl_vm_pause(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err);
