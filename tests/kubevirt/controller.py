@@ -205,7 +205,9 @@ class Controller:
             if isinstance(value, dict) and isinstance(old.get(name), dict):
                 patch[name] = {**{k: None for k in old[name] if k not in value}, **value}
         sub = None if kind == VMI else "status"
-        return self.store(kind, key, self.api.patch(path(kind, *key, sub), {"status": patch}))
+        # As virt-controller's Update: a request that came meanwhile (stateChangeRequests) would be written over by what was looked at before.
+        seen = {"metadata": {"resourceVersion": thing["metadata"]["resourceVersion"]}} if kind == VM else {}
+        return self.store(kind, key, self.api.patch(path(kind, *key, sub), {**seen, "status": patch}))
 
     def event(self, thing, kind, reason, message, warning=False):
         metadata = thing["metadata"]
@@ -254,7 +256,7 @@ class Controller:
                 requests = [r for r in requests if r["action"] != "Start"]
                 self.ended.discard(metadata["uid"])
                 vmi = self.create_instance(key, vm, paused)
-        self.vm_status(key, self.find(VM, key) or vm, vmi, requests, trouble, disks_ready, want)
+        self.vm_status(key, vm, vmi, requests, trouble, disks_ready, want)
 
     def wants_instance(self, vm, vmi, requests):
         """Whether there shall be an instance, and whether that starts paused."""
