@@ -41,7 +41,7 @@ struct kubevirt_tunnel {
 
 /* --- one connection ---------------------------------------------------------------------------------------------------- */
 
-/* Who dialled sees a connection that was refused, as at the guest's own port. */
+/* Who dialled sees a connection that was refused or broke, as at the guest's own port: no end that looks as if all had come. */
 static void refuse(int fd) {
     struct linger at_once = {.l_onoff = 1};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -56,7 +56,12 @@ static void *carry(void *user) {
     websocket *ws = NULL;
     vmctl_error *err = NULL;
     if (kubevirt_socket_open(t->conn, t->vm, t->sub, t->query, &opening, &ws, &err) == 0) {
-        (void)websocket_pump(ws, c->fd, c->fd, &open, NULL, NULL);
+        /* virt-api ends a forwarded port without a Close frame. */
+        int code = websocket_pump(ws, c->fd, c->fd, &open, NULL, NULL);
+        if (code == 0 && websocket_end_error(ws, t->sub, true, &err) < 0) {
+            vmc_log("kubevirt", "%s of %s: %s", t->sub, t->vm->name, vmctl_error_message(err));
+            refuse(c->fd);
+        }
         websocket_free(ws);
     } else {
         vmc_log("kubevirt", "%s of %s: %s", t->sub, t->vm->name, vmctl_error_message(err));

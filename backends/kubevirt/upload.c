@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_TRIES = 3, PAUSE_MS = 1000, MOST_PAUSES = 30 };
+enum { MOST_TRIES = 3, PAUSE_MS = 1000, MOST_PAUSE_MS = 60000, MOST_PAUSES = 30 };
 
 /* --- sizes ------------------------------------------------------------------------------------------------------------- */
 
@@ -262,7 +262,15 @@ static int send_once(proxy *p, sending *s, const char *authorization, bool *agai
         return vmctl_error_code(*err);
     }
     *again = code < 0 ? failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_CONNECT
-                      : response->status == 401 || response->status >= 500;
+                      : response->status == 401 || response->status == 429 || response->status >= 500;
+    if (code == 0 && response->status == 429) {
+        int64_t pause = http_retry_after_ms(http_response_header(response, "retry-after"));
+        code = vmc_deadline_poll(s->deadline, -1, 0,
+                                 (int)(pause > MOST_PAUSE_MS ? MOST_PAUSE_MS
+                                       : pause < 0           ? PAUSE_MS
+                                                             : pause),
+                                 "waiting as CDI's upload proxy asked to", err);
+    }
     return code < 0 ? code : http_status_error(&post, response, err);
 }
 

@@ -54,6 +54,11 @@ int http_transport_error(const char *method, const char *url, CURLcode result, c
         plainly = "the server there speaks no TLS: ";
         next = "is http:// meant?";
     }
+    if (result == CURLE_UNSUPPORTED_PROTOCOL && strstr(words, "HTTP/0.9")) {
+        code = VMCTL_E_UNAVAILABLE; /* libcurl's words for a first line that is none of HTTP's */
+        kind = HTTP_FAILURE_CUT;
+        plainly = "what answers there speaks no HTTP: ";
+    }
     if (result == CURLE_RECV_ERROR && strncmp(words, "CONNECT tunnel failed", 21) == 0) {
         kind = HTTP_FAILURE_CONNECT; /* libcurl's words for a proxy's answer that is not 2xx */
         passes = strstr(words, "response 5") != NULL;

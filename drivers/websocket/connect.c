@@ -75,6 +75,7 @@ ssize_t websocket_raw_receive(websocket *ws, void *bytes, size_t size) {
     CURLcode rc = curl_easy_recv(ws->easy, bytes, size, &n);
     if (rc == CURLE_AGAIN)
         return 0;
+    ws->orderly = rc == CURLE_OK && n == 0;
     return rc == CURLE_OK && n > 0 ? (ssize_t)n : -1;
 }
 

@@ -51,6 +51,7 @@ static ssize_t on_want_bytes(wslay_event_context_ptr frames, uint8_t *bytes, siz
         if (n <= 0) {
             if (n < 0)
                 end(ws, WEBSOCKET_DROPPED, ws->curl_error);
+            ws->orderly &= !ws->in_frame;
             wslay_event_set_error(frames, n == 0 ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
             return -1;
         }
@@ -115,6 +116,13 @@ static void on_frame(wslay_event_context_ptr frames, const struct wslay_event_on
     (void)frames;
     websocket *ws = user;
     ws->in_control = wslay_is_ctrl_frame(frame->opcode);
+    ws->in_frame = true;
+}
+
+static void on_frame_end(wslay_event_context_ptr frames, void *user) {
+    (void)frames;
+    websocket *ws = user;
+    ws->in_frame = false;
 }
 
 static void on_chunk(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_chunk_arg *chunk,
@@ -143,6 +151,7 @@ int websocket_frames_init(websocket *ws) {
                                                            .genmask_callback = on_want_mask,
                                                            .on_frame_recv_start_callback = on_frame,
                                                            .on_frame_recv_chunk_callback = on_chunk,
+                                                           .on_frame_recv_end_callback = on_frame_end,
                                                            .on_msg_recv_callback = on_message};
     if (wslay_event_context_client_init(&ws->frames, &callbacks, ws) != 0)
         return -1;

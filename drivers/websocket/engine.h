@@ -37,6 +37,8 @@ struct websocket {
 
     bool drained;    /* the connection had no more bytes when last asked */
     bool in_control; /* the frame that comes is a ping, pong or close */
+    bool in_frame;   /* a frame's head came, and not all of the rest */
+    bool orderly;    /* it ended by the peer's end of the connection, between two frames */
     bool deaf;       /* nothing can be sent any more */
     int end;         /* see websocket_end; 0: bytes may come */
     char reason[WEBSOCKET_REASON + 1];

@@ -194,8 +194,8 @@ static void *run(void *user) {
     websocket_bridge *b = user;
     vmc_deadline deadline = {.at_ms = -1, .cancel = b->stop};
     (void)websocket_pump(b->ws, b->fd, b->fd, &deadline, NULL, NULL); /* how it ended, the WebSocket knows */
+    eventfd_write(b->ended, 1); /* before whoever reads sees the end, and asks how it came */
     shutdown(b->fd, SHUT_RDWR);
-    eventfd_write(b->ended, 1);
     return NULL;
 }
 
@@ -230,14 +230,14 @@ int websocket_bridge_fd(const websocket_bridge *bridge) {
     return bridge->ended;
 }
 
-int websocket_bridge_end(websocket_bridge *b, int wait_ms, const char *what, bool dropped_is_end, vmctl_error **err) {
+int websocket_bridge_end(websocket_bridge *b, int wait_ms, const char *what, bool eof_is_end, vmctl_error **err) {
     struct pollfd ended = {b->ended, POLLIN, 0};
     bool by_itself = poll(&ended, 1, 0) > 0;
     while (!by_itself && poll(&ended, 1, wait_ms) < 0 && errno == EINTR)
         ;
     vmctl_cancel_trigger(b->stop);
     pthread_join(b->thread, NULL);
-    int rc = by_itself ? websocket_end_error(b->ws, what, dropped_is_end, err) : 0;
+    int rc = by_itself ? websocket_end_error(b->ws, what, eof_is_end, err) : 0;
     drop(b);
     return rc;
 }

@@ -127,10 +127,10 @@ int websocket_end(const websocket *ws, const char **reason) {
     return ws->end;
 }
 
-int websocket_end_error(const websocket *ws, const char *what, bool dropped_is_end, vmctl_error **err) {
+int websocket_end_error(const websocket *ws, const char *what, bool eof_is_end, vmctl_error **err) {
     int code = ws->end ? ws->end : ws->deaf ? WEBSOCKET_DROPPED : 0;
     if (code == 0 || code == WEBSOCKET_NORMAL || code == WEBSOCKET_NO_STATUS ||
-        (code == WEBSOCKET_DROPPED && dropped_is_end))
+        (code == WEBSOCKET_DROPPED && ws->orderly && eof_is_end))
         return 0;
     const char *words = code == WEBSOCKET_DROPPED      ? "was cut off"
                         : code == WEBSOCKET_GOING_AWAY ? "ended: the server is going away"

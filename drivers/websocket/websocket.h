@@ -65,9 +65,10 @@ int websocket_close(websocket *ws, int code, const char *reason, const vmc_deadl
 /* How it ended: the code of the peer's Close frame, WEBSOCKET_NO_STATUS, WEBSOCKET_DROPPED, WEBSOCKET_PROTOCOL (the peer's fault);
  * 0: it has not. *reason (may be NULL): the peer's or libcurl's words, "" for none; valid until websocket_free. */
 int websocket_end(const websocket *ws, const char **reason);
-/* The error (UNAVAILABLE, may be tried again) for an end that is neither normal nor without status; 0 for those, and for a dropped
- * connection where `dropped_is_end`: some servers end so. `what` names it: "the console of web-1". */
-int websocket_end_error(const websocket *ws, const char *what, bool dropped_is_end, vmctl_error **err);
+/* The error (UNAVAILABLE, may be tried again) for an end that is neither normal nor without status; 0 for those, and where `eof_is_end` for
+ * a connection that the server ended in order (with a FIN) between two frames: some servers end so. `what` names it: "the console of
+ * web-1". */
+int websocket_end_error(const websocket *ws, const char *what, bool eof_is_end, vmctl_error **err);
 
 /* Bytes both ways between the WebSocket and descriptors (`in` is read, `out` is written; they may be one socket) until either side
  * ends. Sockets may be blocking or not; a pipe or terminal of `out` is written in small pieces when it has room. The descriptors stay open.
@@ -84,8 +85,7 @@ int websocket_bridge_start(websocket *ws, int fd, websocket_bridge **out, vmctl_
 /* An eventfd that is readable once the bridge has ended by itself. */
 int websocket_bridge_fd(const websocket_bridge *bridge);
 /* After the other end of the socket was closed: what was written to it gets up to wait_ms to go out; then the thread ends and all is
- * freed. The error is that of websocket_end_error, when the WebSocket ended by itself; err, `what` and `dropped_is_end` as there. */
-int websocket_bridge_end(websocket_bridge *bridge, int wait_ms, const char *what, bool dropped_is_end,
-                         vmctl_error **err);
+ * freed. The error is that of websocket_end_error, when the WebSocket ended by itself; err, `what` and `eof_is_end` as there. */
+int websocket_bridge_end(websocket_bridge *bridge, int wait_ms, const char *what, bool eof_is_end, vmctl_error **err);
 
 #endif

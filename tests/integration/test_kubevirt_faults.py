@@ -12,19 +12,9 @@ import unittest
 import harness
 from harness import vmctl
 
-sys.path.insert(0, str(harness.HERE.parent / "kubevirt"))
-import fault_proxy as fault  # noqa: E402
-import kube  # noqa: E402
-from fault_proxy import FaultProxy, Rule  # noqa: E402
+from faulty import RUNNING, SUB, VMS, Faulty, fault
+from fault_proxy import Rule
 
-VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
-SUB = "/apis/subresources.kubevirt.io/v1/namespaces/default"
-YAML = """name: {name}
-backend: kubevirt
-memory: 512MiB
-disks: [{{name: root, image: "docker://quay.io/kubevirt/cirros-container-disk-demo"}}]
-networks: [{{name: default, type: pod}}]
-"""
 CREATE, START, STOP, PAUSE, DELETE = (("POST", f"{VMS}\\?"), ("PUT", "/start$"), ("PUT", "/stop$"), ("PUT", "/pause$"), ("DELETE", f"{VMS}/"))
 LIST, GET, WATCH = ("GET", f"{VMS}\\?limit"), ("GET", f"{VMS}/"), ("GET", "watch=true")
 
@@ -65,34 +55,19 @@ TABLE = [
     ("410 in the watch", fault.watch_expired, WATCH, 2, "delete", 0, "", None, None),
 ]
 
+# (the verb's own request, the command, the VM's state after it); one after the other on one VM that runs at first.
+BUSY = [
+    (PAUSE, "pause {}", "paused"), (("PUT", "/unpause$"), "resume {}", "running"), (("PUT", "/reset$"), "reset {}", "running"),
+    (("PUT", "/restart$"), "restart {}", "running"), (("PUT", "/freeze$"), "freeze {}", "running"), (("PUT", "/unfreeze$"), "thaw {}", "running"),
+    (("POST", "/virtualmachineinstancemigrations"), "migrate {} --to host:node02", "running"), (STOP, "stop {}", "stopped"),
+    (("PATCH", f"{VMS}/"), "set {} cpus=2", "stopped"), (("POST", "/virtualmachinesnapshots"), "snapshot create {} s1", "stopped"),
+    (("POST", "/virtualmachinerestores"), "snapshot revert {} s1", "stopped"), (("DELETE", "/virtualmachinesnapshots/"), "snapshot delete {} s1", "stopped"),
+    (("POST", "/virtualmachineclones"), "clone {0} {0}-copy", "stopped"), (START, "start {}", "running"),
+    (DELETE, "delete {0}-copy", "running"), (DELETE, "delete {} --force", None),
+]
 
-class Faults(harness.Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.world = pathlib.Path(os.environ["WORLD"])
-        cls.api = kube.of_world()
-        cls.proxy = FaultProxy(cls.api, cls.world / "kubernetes/certs")
-        cls.env = {"KUBECONFIG": cls.proxy.kubeconfig(cls.world / "kubernetes/kubeconfig", cls.world / "through-proxy")}
 
-    def state(self, name):
-        vm = self.api.find(f"{VMS}/{name}")
-        return vm and (vm.get("status") or {}).get("printableStatus", "nothing yet").lower()
-
-    def prepare(self, name, verb):
-        """What the command needs, made without a fault in the way."""
-        path = self.world / f"{name}.yaml"
-        path.write_text(YAML.format(name=name))
-        if verb == "create":
-            return str(path)
-        self.ok(vmctl("create", str(path), *(["--start"] if verb in ("stop", "pause") else [])))
-        self.wait_for("the VM's first status", lambda: (self.api.get(f"{VMS}/{name}").get("status") or {}).get("printableStatus"))
-        return name
-
-    def left(self):
-        """The journal has nothing open, and no VM but the fixed ones is there."""
-        journal = pathlib.Path(os.environ["HOME"]) / ".local/state/vmctl/journal"
-        return [str(p) for p in journal.glob("*")] if journal.exists() else []
-
+class Faults(Faulty):
     def test_table(self):
         for number, (what, act, (method, pattern), times, command, status, words, count, state) in enumerate(TABLE):
             verb, *options = command.split()
@@ -108,7 +83,7 @@ class Faults(harness.Case):
                 hits = self.proxy.requests(method, pattern)
                 if count is not None:
                     self.assertEqual(len(hits), count, [(s.method, s.target, s.status) for s in self.proxy.seen])
-                if verb in ("start", "stop", "pause"):  # asked for once, whatever the watch went through
+                if verb in ("start", *RUNNING):  # asked for once, whatever the watch went through
                     self.assertEqual(len([s for s in self.proxy.requests("PUT") if s.status and s.status < 300]), int(status == 0 or act is fault.lose_answer))
                 if state is None:
                     self.wait_for("the VM to be gone", lambda: self.state(name) is None)
@@ -118,6 +93,100 @@ class Faults(harness.Case):
                 if self.state(name):
                     vmctl("--backend", "kubevirt", "delete", name, "--force")
         self.assertEqual(self.left(), [])
+
+    def test_busy(self):
+        """429 at each verb's own request: without Retry-After it is told and nothing was done, with it the request is sent once more."""
+        name = self.prepare("busy", "restart")
+        self.addCleanup(lambda: (self.proxy.set(), vmctl("--backend", "kubevirt", "delete", name, "--force")))
+        for (method, pattern), command, state in BUSY:
+            with self.subTest(operation=command):
+                argv = ["--backend", "kubevirt", *command.format(name).split()]
+                before = self.state(name)
+                self.proxy.set(Rule(method, pattern, fault.BUSY_FOR_GOOD))
+                self.status(vmctl(*argv, env=self.env, timeout=60), 6, "busy")
+                self.assertEqual(len(self.proxy.requests(method, pattern)), 1, [(s.method, s.target, s.status) for s in self.proxy.seen])
+                if "--force" not in command:  # that stops it first
+                    self.assertEqual(self.state(name), before)
+                self.proxy.set(Rule(method, pattern, fault.BUSY))
+                self.ok(vmctl(*argv, env=self.env, timeout=60))
+                self.assertEqual(len(self.proxy.requests(method, pattern)), 2, [(s.method, s.target, s.status) for s in self.proxy.seen])
+                self.wait_for(f"state {state}", lambda: self.state(name) == state)
+        self.assertEqual(self.left(), [])
+
+    # --- lists of several pages -----------------------------------------------------------------------------------------
+
+    def test_pages(self):
+        """A list whose second page breaks, is asked for too late or too soon: every VM is told once, or the list fails."""
+        names = [f"page-{number}" for number in range(5)]
+        for name in names:
+            self.prepare(name, "get")
+        self.addCleanup(lambda: (self.proxy.set(), vmctl("--backend", "kubevirt", "delete", *names)))
+        self.proxy.page = 2
+        self.addCleanup(setattr, self.proxy, "page", None)
+        second = ("GET", "continue=")
+
+        def expired(handler, ask):
+            """410 with a token that goes on where the old one was, as recording 351."""
+            fresh = self.proxy.api.get(f"{VMS}?limit=2")["metadata"]["continue"]
+            return fault.answer(410, {"kind": "Status", "apiVersion": "v1", "metadata": {"continue": fresh}, "status": "Failure", "reason": "Expired", "code": 410,
+                                      "message": "The provided continue parameter is too old to display a consistent list result."})(handler, ask)
+
+        for what, act, times, status, words, pages in (
+                ("half a JSON", fault.half, 1, 0, "", 4), ("half a JSON, always", fault.half, None, 9, "unavailable", None),
+                ("cut", fault.cut, 1, 0, "", 4), ("410 with a token", expired, 1, 0, "", 4), ("410 without", fault.GONE, 1, 0, "", 5),
+                ("410, always", fault.GONE, None, 5, "conflict", None), ("429 with Retry-After", fault.BUSY, 1, 0, "", 4),
+                ("429 without", fault.BUSY_FOR_GOOD, 1, 6, "busy", 2), ("no JSON", fault.rubbish, None, 9, "ended in its middle", None),
+                ("401, the token is over", fault.EXPIRED, 1, 7, "unauthenticated", 2), ("trickle", fault.slow(0.5), 1, 0, "", 3)):
+            with self.subTest(fault=what):
+                self.proxy.set(Rule(*second, act, times))
+                result = vmctl("--backend", "kubevirt", "list", "-o", "name", env=self.env, timeout=60)
+                self.assertEqual(result.status, status, str(result))
+                self.assertIn(words, result.err)
+                self.assertNotIn("AddressSanitizer", result.err)
+                told = result.out.split()
+                self.assertEqual(len(told), len(set(told)), "told twice")
+                if status == 0:
+                    self.assertEqual(sorted(n for n in told if n.startswith("page-")), names)
+                if pages:
+                    self.assertEqual(len(self.proxy.requests(*LIST)), pages, [(s.target, s.status) for s in self.proxy.seen])
+
+    # --- a token that expires -------------------------------------------------------------------------------------------
+
+    def plugin(self, name):
+        """A kubeconfig whose user's token comes from a program, and the file that has a line for each of its runs."""
+        runs, program, config = (self.world / f"{name}{ending}" for ending in (".runs", ".plugin", ".kubeconfig"))
+        program.write_text(f"#!/bin/sh\necho run >> {runs}\n"
+                           'echo \'{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "admin-token-of-the-tests"}}\'\n')
+        program.chmod(0o755)
+        text = (self.world / "through-proxy").read_text()
+        config.write_text(text.replace("    token: admin-token-of-the-tests", f"    exec: {{apiVersion: client.authentication.k8s.io/v1, command: {program}, "
+                                                                              "interactiveMode: Never}"))
+        config.chmod(0o600)
+        return {"KUBECONFIG": str(config)}, runs
+
+    def test_token_expires_in_a_watch(self):
+        """The watch breaks, and who goes on from there is unknown: with a plugin a new token is got and the start ends well; with a token in the file
+        there is no other, which is told, and the VM starts all the same."""
+        for how, env, status, words in (("plugin", None, 0, ""), ("file", self.env, 7, "unauthenticated")):
+            with self.subTest(credentials=how):
+                name = self.prepare(f"token-{how}", "start")
+                runs = None
+                if not env:
+                    env, runs = self.plugin(name)
+                # The first watch ends before anything was told, the next one is refused.
+                self.proxy.set(Rule(*WATCH, fault.watch_cut(0), 1), Rule(*WATCH, fault.EXPIRED, 1))
+                result = vmctl("--backend", "kubevirt", "start", name, env=env, timeout=60)
+                self.assertEqual(result.status, status, str(result))
+                self.assertIn(words, result.err)
+                self.assertNotIn("token-of-the-tests", result.err)
+                self.assertEqual(len(self.proxy.requests(*START)), 1)
+                if runs:
+                    self.assertEqual(runs.read_text().split(), ["run", "run"])
+                self.wait_for("the VM to run", lambda: self.state(name) == "running")
+                self.proxy.set()
+                self.ok(vmctl("--backend", "kubevirt", "delete", name, "--force"))
+
+    # --- what is never done twice ---------------------------------------------------------------------------------------
 
     def test_nothing_is_made_twice(self):
         """An answer to create that is lost: the VM is there and vmctl says so, or it is not and vmctl says that."""

@@ -208,7 +208,7 @@ class Start(harness.Case):
 
 COMMANDS = ["create {yaml} --dry-run", "create {yaml}", "list", "list -n *", "list -l a=b", "list --facts addresses", "get vm1", "get vm1 -o native",
             "start vm1", "get vm1", "pause vm1", "resume vm1", "reset vm1", "restart vm1", "restart vm1 --force", "screenshot vm1 shot.png",
-            "console vm1 --until line --timeout 3s", "logs vm1", "freeze vm1", "thaw vm1", "events vm1", "events --timeout 1s", "migrate vm1 --to node02",
+            "console vm1 --until line --timeout 3s", "logs vm1", "freeze vm1", "thaw vm1", "events vm1", "events --timeout 1s", "migrate vm1 --to host:node02",
             "snapshot create vm1 s1", "snapshot list vm1", "stop vm1 --force", "snapshot revert vm1 s1", "snapshot delete vm1 s1",
             "start vm1 --paused", "stop vm1 --force", "clone vm1 vm2", "set vm1 cpus=2", "host list", "host info", "image list",
             "caps --here", "caps --vm vm1", "apply {yaml}", "delete vm2", "delete vm1"]

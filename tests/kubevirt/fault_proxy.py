@@ -2,7 +2,9 @@
 rule says otherwise. Every request is noted, with its body, before anything is done to it."""
 
 import collections
+import ctypes
 import json
+import os
 import re
 import socket
 import struct
@@ -68,6 +70,26 @@ def half(handler, ask):
     return there.status
 
 
+def cut_upload(size):
+    """The connection breaks while the body comes, after so many bytes of it."""
+    def act(handler, _):
+        handler.rfile.read(size)
+        handler.reset()
+    act.early = True  # before the body is read
+    return act
+
+
+def hang_upload(size):
+    """So many bytes are taken, and then no more."""
+    def act(handler, _):
+        handler.rfile.read(size)
+        handler.server.taken.set()
+        handler.server.until_released.wait()
+        handler.reset()
+    act.early = True
+    return act
+
+
 def rubbish(handler, ask):
     """A whole answer that is no JSON, as of a proxy that got it wrong."""
     there = ask()
@@ -124,23 +146,144 @@ def watch_expired(handler, ask):
     return there.status
 
 
+# --- of WebSockets: act(handler, far), far being the upgraded connection to the server --------------------------------------
+
+def frame(data, opcode=web.WebSocket.BINARY, length=None, fin=True, mask=False):
+    """One from the server; length: what its head says, where that is not true."""
+    length = len(data) if length is None else length
+    head = bytes([(0x80 if fin else 0) | opcode])
+    head += bytes([length | (0x80 if mask else 0)]) if length < 126 else b"\x7e" + struct.pack("!H", length)
+    return head + data
+
+
+def after(size, then):
+    """So many bytes come from the server (whole frames of it), and are followed by what `then(handler)` does."""
+    def act(handler, ask):
+        far = ask()
+        if far.status != 101:
+            return far.relay(handler)
+        handler.accept(far)
+        handler.to_server(far)
+        sent = 0
+        while sent < size and (piece := far.frame()):
+            handler.wfile.write(piece)
+            sent += len(piece)
+        handler.wfile.flush()
+        then(handler)
+        return 101
+    return act
+
+
+def bytes_then(data, cut_off=True):
+    """Those bytes, and the end of the connection: as a cable that is pulled, or (cut_off False) in an orderly way of TCP's."""
+    def then(handler):
+        handler.wfile.write(data)
+        handler.wfile.flush()
+        if cut_off:
+            handler.reset()
+        handler.connection.shutdown(socket.SHUT_RDWR)
+    return then
+
+
+def closes(code, reason=""):
+    """The server says farewell with that code, and waits for the client's."""
+    def then(handler):
+        handler.wfile.write(frame(struct.pack("!H", code) + reason.encode(), web.WebSocket.CLOSE))
+        handler.wfile.flush()
+        handler.until_client_ends()
+    return then
+
+
+def trickle(bytes_at_once, pieces):
+    """The first of what the server sends comes in small pieces, each of a packet of its own; frames are torn anywhere."""
+    def act(handler, ask):
+        far = ask()
+        handler.accept(far)
+        handler.to_server(far)
+        for _ in range(pieces):
+            if piece := far.read(bytes_at_once):
+                handler.wfile.write(piece)
+                handler.wfile.flush()
+        handler.from_server(far)
+        handler.farewell()
+        return 101
+    return act
+
+
+def accepts_wrongly(handler, ask):
+    """A 101 whose key answers another's question."""
+    ask().close()
+    handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        b"Sec-WebSocket-Accept: c29tZWJvZHkgZWxzZSdzIGtleSE=\r\n\r\n")
+    handler.wfile.flush()
+    handler.close_connection = True
+    return 101
+
+
+class Far:
+    """The server's side of a WebSocket."""
+
+    def __init__(self, api, handler):
+        link = socket.create_connection((api.url.hostname, api.url.port), 60)
+        self.link = api.tls.wrap_socket(link, server_hostname=api.url.hostname)
+        self.link.settimeout(None)
+        self.file = self.link.makefile("rb")
+        head = f"GET {handler.path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in handler.headers.items()) + "\r\n"
+        self.link.sendall(head.encode("latin-1"))
+        self.head = b""
+        while not self.head.endswith(b"\r\n\r\n") and (line := self.file.readline()):
+            self.head += line
+        self.status = int(self.head.split()[1])
+
+    def read(self, size=65536):
+        return self.file.read1(size)
+
+    def frame(self):
+        """The bytes of the next one; b"" at the end."""
+        head = self.file.read(2)
+        if len(head) < 2:
+            return b""
+        length, more = head[1] & 127, b""
+        if length >= 126:
+            more = self.file.read(2 if length == 126 else 8)
+            length = int.from_bytes(more, "big")
+        return head + more + self.file.read(length)
+
+    def relay(self, handler):
+        """An answer that is no upgrade, as it is."""
+        length = re.search(rb"(?i)content-length: *(\d+)", self.head)
+        handler.wfile.write(self.head + (self.file.read(int(length.group(1))) if length else b""))
+        handler.wfile.flush()
+        return self.status
+
+    def close(self):
+        try:
+            self.link.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.link.close()
+
+
 def pass_headers(there):
     return [(k, v) for k, v in there.headers.items() if k.lower() not in ("content-length", "transfer-encoding", "connection", "date")]
 
 
 class Handler(web.Handler):
     def answer(self):
-        body, proxy = self.body(), self.server.proxy
-        link = None
+        proxy, link = self.server.proxy, None
 
         def ask():
             nonlocal link
             link = proxy.api.open()
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "accept-encoding", "content-length")}
-            link.request(self.command, self.path, body if body or self.command in ("PUT", "POST", "PATCH") else None, headers)
+            path = re.sub(r"\blimit=500\b", f"limit={proxy.page}", self.path) if proxy.page else self.path
+            link.request(self.command, path, body if body or self.command in ("PUT", "POST", "PATCH") else None, headers)
             return link.getresponse()
 
+        if "upgrade" in self.headers.get("Connection", "").lower():
+            return self.answer_upgrade()
         rule = proxy.rule_for(self.command, self.path)
+        body = b"" if rule and hasattr(rule.act, "early") else self.body()
         number = proxy.note(self.command, self.path, body, self.headers.get("User-Agent", ""), self.connection_number())
         code = self.code = None
         try:
@@ -149,6 +292,81 @@ class Handler(web.Handler):
             proxy.finish(number, code or self.code)
             if link:
                 link.close()
+
+    # --- WebSockets ---------------------------------------------------------------------------------------------------
+
+    def answer_upgrade(self):
+        proxy, far = self.server.proxy, None
+
+        def ask():
+            nonlocal far
+            far = Far(proxy.api, self)
+            return far
+
+        rule = proxy.rule_for(self.command, self.path)
+        number = proxy.note(self.command, self.path, b"", self.headers.get("User-Agent", ""), self.connection_number())
+        code = None
+        try:
+            code = rule.act(self, ask) if rule else self.carry(ask())
+        finally:
+            self.close_connection = True
+            proxy.finish(number, code)
+            if far:
+                far.close()
+            if code == 101:
+                self.end()
+
+    def carry(self, far):
+        if far.status != 101:
+            return far.relay(self)
+        self.accept(far)
+        self.to_server(far)
+        self.from_server(far)
+        self.farewell()
+        return 101
+
+    def end(self):
+        """Of TCP's; a close alone would wait for the thread that reads."""
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except (OSError, ValueError):
+            pass
+
+    def farewell(self):
+        """TLS's, as Go's servers say it; then TCP's."""
+        try:
+            self.connection.unwrap()
+        except (OSError, ValueError):
+            pass
+
+    def accept(self, far):
+        self.wfile.write(far.head)
+        self.wfile.flush()
+
+    def from_server(self, far):
+        try:
+            while piece := far.read():
+                self.wfile.write(piece)
+                self.wfile.flush()
+        except OSError:
+            pass
+
+    def to_server(self, far):
+        """What the client sends, from a thread of its own."""
+        def run():
+            try:
+                while piece := self.rfile.read1(65536):
+                    far.link.sendall(piece)
+            except (OSError, ValueError):
+                pass
+            self.client_ended.set()
+            far.close()
+
+        self.client_ended = threading.Event()
+        threading.Thread(target=run, daemon=True).start()
+
+    def until_client_ends(self):
+        self.client_ended.wait(60)
 
     def connection_number(self):
         if not hasattr(self, "number"):
@@ -172,7 +390,8 @@ class Handler(web.Handler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data) if length is None else length))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
         self.wfile.flush()
 
     def stream(self, there):
@@ -191,8 +410,9 @@ class Handler(web.Handler):
         self.wfile.flush()
         self.close_connection = True
         plain = self.connection.detach()
-        with socket.socket(fileno=plain) as raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # connect(2) to AF_UNSPEC: at once, also where another thread waits for this socket, which a close would wait for.
+        ctypes.CDLL(None).connect(plain, bytes(16), 16)
+        os.close(plain)
         raise ConnectionResetError
 
 
@@ -201,8 +421,9 @@ class FaultProxy:
 
     def __init__(self, api, certs, port=0):
         self.api, self.rules, self.seen, self.lock, self.links = api, [], [], threading.Lock(), 0
+        self.page = None  # so many of a list at once, whatever was asked for
         self.server = web.Server(port, Handler, str(certs / "server.crt"), str(certs / "server.key"))
-        self.server.proxy, self.server.until_released = self, threading.Event()
+        self.server.proxy, self.server.until_released, self.server.taken = self, threading.Event(), threading.Event()
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -211,7 +432,7 @@ class FaultProxy:
         with self.lock:
             self.rules, self.seen = list(rules), []
         self.server.until_released.set()
-        self.server.until_released = threading.Event()
+        self.server.until_released, self.server.taken = threading.Event(), threading.Event()
 
     def rule_for(self, method, target):
         with self.lock:

@@ -346,8 +346,7 @@ static void a_peer_that_answers_no_ping_is_gone(void **state) {
     char byte;
     assert_int_equal(websocket_receive(ws, &byte, 1, &deadline, NULL), 0);
     assert_int_equal(websocket_end(ws, NULL), WEBSOCKET_DROPPED);
-    assert_int_equal(websocket_end_error(ws, "it", true, &err), 0);
-    assert_int_equal(websocket_end_error(ws, "it", false, &err), VMCTL_E_UNAVAILABLE);
+    assert_int_equal(websocket_end_error(ws, "it", true, &err), VMCTL_E_UNAVAILABLE);
     assert_non_null(strstr(vmctl_error_message(err), "no answer"));
     vmctl_error_free(err);
     websocket_free(ws);
@@ -391,6 +390,24 @@ static void a_reset_is_a_dropped_connection(void **state) {
     while (websocket_receive(ws, bytes, sizeof bytes, &deadline, NULL) > 0)
         ;
     assert_int_equal(websocket_end(ws, NULL), WEBSOCKET_DROPPED);
+}
+
+/* Whether an end without a Close frame may be one of a server that ends so, or is a connection that broke. */
+static void a_broken_connection_is_no_end(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        int code;
+    } cases[] = {{"/drop", 0}, {"/drop?half=1", VMCTL_E_UNAVAILABLE}, {"/reset", VMCTL_E_UNAVAILABLE}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        WEBSOCKET_AUTO *ws = open_ok(cases[i].path);
+        vmc_deadline deadline = far();
+        char bytes[64];
+        while (websocket_receive(ws, bytes, sizeof bytes, &deadline, NULL) > 0)
+            ;
+        assert_int_equal(websocket_end(ws, NULL), WEBSOCKET_DROPPED);
+        assert_int_equal(websocket_end_error(ws, "the port", true, NULL), cases[i].code);
+    }
 }
 
 static void what_is_no_frame_ends_it(void **state) {
@@ -765,6 +782,7 @@ int main(void) {
         cmocka_unit_test(a_peer_that_answers_no_ping_is_gone),
         cmocka_unit_test(every_end_is_told_apart),
         cmocka_unit_test(a_reset_is_a_dropped_connection),
+        cmocka_unit_test(a_broken_connection_is_no_end),
         cmocka_unit_test(what_is_no_frame_ends_it),
         cmocka_unit_test(closing_waits_for_the_other_close),
         cmocka_unit_test(sending_to_a_peer_that_does_not_read_ends_at_the_deadline),

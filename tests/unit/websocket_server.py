@@ -222,6 +222,8 @@ def close(peer, query):
 
 def drop(peer, query):
     peer.frame(BINARY, b"last words")
+    if query.get("half"):
+        peer.sock.sendall(b"\x82\x40and half of")
 
 
 def reset(peer, query):
