@@ -1,9 +1,9 @@
 /* Local ports that lead to subresources of a VM's instance: a thread that accepts, and one for each connection. */
 #include "socket.h"
 
+#include "base/listen.h"
 #include "base/log.h"
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64, OPEN_MS = 30000, STACK = 256 * 1024 };
+enum { OPEN_MS = 30000, STACK = 256 * 1024 };
 
 typedef struct carrier {
     kubevirt_tunnel *tunnel;
@@ -148,36 +148,6 @@ static void *serve(void *user) {
     return NULL;
 }
 
-static int listen_at(const char *address, int *port, vmctl_error **err) {
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *at = NULL;
-    VMC_AUTO_FREE char *service = vmc_printf("%d", *port);
-    if (getaddrinfo(address, service, &hints, &at) != 0)
-        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "\"%s\" is no address", address);
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } name = {.v6 = {0}};
-    socklen_t length = sizeof name;
-    int on = 1, fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool good = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-                bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0 &&
-                getsockname(fd, &name.any, &length) == 0;
-    int failure = errno;
-    freeaddrinfo(at);
-    if (good) {
-        *port = ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
-        return fd;
-    }
-    vmc_close_ptr(&fd);
-    if (failure == EADDRINUSE) {
-        vmc_error(err, VMCTL_E_BUSY, "port %d of %s is taken", *port, address);
-        vmc_error_next(err, "port 0 takes a free one");
-        return VMCTL_E_BUSY;
-    }
-    return vmc_error_errno(err, failure, "cannot listen at port %d of %s", *port, address);
-}
-
 /* --- the connection's list ------------------------------------------------------------------------------------------------ */
 
 static kubevirt_vm *copy_of(const kubevirt_vm *vm) {
@@ -208,7 +178,7 @@ static void end(kubevirt_tunnel *t) {
 
 int kubevirt_tunnel_open(kubevirt_conn *conn, const kubevirt_vm *vm, const char *sub, const char *const *query,
                          const char *address, int *port, vmctl_error **err) {
-    int fd = listen_at(address, port, err);
+    int fd = vmc_listen(address, port, err);
     if (fd < 0)
         return fd;
     kubevirt_tunnel *t = vmc_alloc(sizeof *t);

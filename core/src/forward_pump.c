@@ -1,5 +1,6 @@
 #include "forward_pump.h"
 #include "base/error.h"
+#include "base/listen.h"
 #include "base/str.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER = 65536, BACKLOG = 64 };
+enum { BUFFER = 65536 };
 
 /* One direction of a connection. */
 typedef struct flow {
@@ -60,51 +61,18 @@ static int resolve(const char *host, int port, struct addrinfo **found, vmctl_er
     return 0;
 }
 
-static int bind_to(const struct addrinfo *at, int *port) {
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1;
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } name = {.v6 = {0}};
-    socklen_t length = sizeof name;
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (at->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
-        getsockname(fd, &name.any, &length) < 0) {
-        int failure = errno;
-        close(fd);
-        errno = failure;
-        return -1;
-    }
-    *port = ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
-    return fd;
-}
-
 int vmc_pump_add(vmc_pump *pump, const char *address, int *port, const char *host, int host_port, vmctl_error **err) {
-    struct addrinfo *at = NULL, *target = NULL;
-    int rc = resolve(address, *port, &at, err);
-    if (rc == 0)
-        rc = resolve(host, host_port, &target, err);
-    int fd = rc == 0 ? bind_to(at, port) : -1;
-    int failure = errno;
-    if (rc == 0 && fd < 0) {
-        rc = failure == EADDRINUSE ? vmc_error(err, VMCTL_E_BUSY, "port %d of %s is taken", *port, address)
-                                   : vmc_error_errno(err, failure, "cannot listen at port %d of %s", *port, address);
-        vmc_error_next(err, "0 takes a free port: 0:%d", host_port);
-    }
+    struct addrinfo *target = NULL;
+    int rc = resolve(host, host_port, &target, err);
+    int fd = rc == 0 ? vmc_listen(address, port, err) : -1;
+    if (rc == 0 && fd < 0)
+        rc = fd == VMCTL_E_BUSY ? vmc_error_next(err, "0 takes a free port: 0:%d", host_port) : fd;
     if (rc == 0) {
         pump->listeners = vmc_realloc(pump->listeners, pump->listener_count + 1, sizeof *pump->listeners);
         listener *l = &pump->listeners[pump->listener_count++];
         *l = (listener){.fd = fd, .target_length = target->ai_addrlen};
         memcpy(&l->target, target->ai_addr, target->ai_addrlen);
     }
-    if (at)
-        freeaddrinfo(at);
     if (target)
         freeaddrinfo(target);
     return rc;
