@@ -88,10 +88,6 @@ static bool is_left_out(const char *path) {
     return false;
 }
 
-static bool holds_secret(const cJSON *value) {
-    return cJSON_IsString(value) && strstr(value->valuestring, "passwd");
-}
-
 /* libvirt writes the newest version of a machine type for its short name when the domain is defined. */
 static bool is_machine(const cJSON *shown, const char *text) {
     VMC_AUTO_JSON *then = text ? cJSON_Parse(text) : NULL;
@@ -108,7 +104,7 @@ static bool is_machine(const cJSON *shown, const char *text) {
 
 static void keep(libvirt_build *build, const char *path, const cJSON *shown, const cJSON *want) {
     bool same = cJSON_Compare(shown, want, true) && strcmp(path, "machine") != 0;
-    if (is_left_out(path) || holds_secret(want) || same)
+    if (is_left_out(path) || vmc_kept_holds_secret(path, want) || same)
         return;
     VMC_AUTO_FREE char *value = cJSON_PrintUnformatted(want);
     VMC_AUTO_FREE char *was = shown ? cJSON_PrintUnformatted(shown) : NULL;

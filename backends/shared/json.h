@@ -51,8 +51,11 @@ int vmc_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err);
 /* --- keys that a hypervisor does not show ------------------------------------------------------------------------- */
 
 /* A map {"disks/root/image": {"value": ..., "was": ...}} of what `want` says beyond or other than `shown`, both in vm.yaml's words. was:
- * what the hypervisor showed then. Secrets (inline user-data) and what has a place of its own (name, labels, autostart, ...) stay out. */
+ * what the hypervisor showed then. Secrets (vmc_kept_holds_secret, inline user-data) and what has a place of its own (name, labels, autostart, ...) stay out. */
 cJSON *vmc_kept_of(const cJSON *shown, const cJSON *want);
+/* Whether the value of that key ("virtualbox/modifyvm/vrdeproperty") may hold a password or the like: by the key's name or one inside, by its own
+ * words ("passwd='...'", "VNCPassword=..."), as a URL with credentials. Such a value is kept nowhere. */
+bool vmc_kept_holds_secret(const char *path, const cJSON *value);
 /* Puts what was kept back into `shown`, where the hypervisor still shows what it did then. */
 void vmc_kept_restore(const cJSON *kept, cJSON *shown);
 

@@ -1,6 +1,9 @@
 /* What a spec says and a hypervisor has no place for: kept beside the VM, and put back while nothing has changed there since. */
 #include "json.h"
 
+#include "base/redact.h"
+#include <stdlib.h>
+
 #include <string.h>
 
 static bool is_items(const char *key) {
@@ -29,8 +32,34 @@ static bool is_left_out(const char *path) {
     return vmc_ends_with(path, "/name");
 }
 
+static bool names_secret(const char *text) {
+    static const char *const words[] = {"passw", "secret", "token", "credential", "apikey"};
+    for (size_t i = 0; text && i < sizeof words / sizeof words[0]; i++)
+        if (strcasestr(text, words[i]))
+            return true;
+    return false;
+}
+
+static bool text_holds_secret(const char *text) {
+    VMC_AUTO_FREE char *shown = strstr(text, "://") ? vmc_redact_url(text) : NULL;
+    return strcasestr(text, "passw") || (shown && strcmp(shown, text) != 0);
+}
+
+bool vmc_kept_holds_secret(const char *path, const cJSON *value) {
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (cJSON_IsString(value) && *value->valuestring)
+        return names_secret(slash ? slash + 1 : path) || text_holds_secret(value->valuestring);
+    const cJSON *child;
+    cJSON_ArrayForEach(child, value) {
+        if (vmc_kept_holds_secret(child->string ? child->string : path, child))
+            return true;
+    }
+    return false;
+}
+
 static void keep_value(cJSON *kept, const char *path, const cJSON *shown, const cJSON *want) {
-    if (is_left_out(path) || cJSON_Compare(shown, want, true))
+    if (is_left_out(path) || vmc_kept_holds_secret(path, want) || vmc_kept_holds_secret(path, shown) ||
+        cJSON_Compare(shown, want, true))
         return;
     cJSON *entry = cJSON_CreateObject();
     cJSON_AddItemToObject(entry, "value", cJSON_Duplicate(want, true));

@@ -255,6 +255,22 @@ static void a_patch_has_the_last_word(void **state) {
     kubevirt_manifest_free(&made);
 }
 
+/* What an annotation holds, everybody reads who may look at the VM. */
+static void no_annotation_holds_a_password(void **state) {
+    (void)state;
+    kubevirt_manifest made = manifest_of(
+        "name: a\nmemory: 1GiB\ndisks: [{name: d, size: 1GiB}]\n"
+        "libvirt: {xmlPatch: \"<graphics type='vnc' passwd='geheim'/>\"}\n"
+        "virtualbox:\n"
+        "  modifyvm: {vrdeproperty: VNCPassword=geheim, chipset: ich9}\n"
+        "  extraData: {\"a/Token\": geheim, list: [1, \"https://me:geheim@host/\"], in: {secret: geheim}}\n",
+        NULL);
+    VMC_AUTO_FREE char *text = cJSON_Print(made.vm);
+    assert_null(strstr(text, "geheim"));
+    assert_non_null(strstr(text, "ich9")); /* the rest is kept */
+    kubevirt_manifest_free(&made);
+}
+
 static void a_native_document_keeps_all_its_fields(void **state) {
     (void)state;
     vmctl_spec *spec = ready_spec("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata:\n  name: nat\n  labels: "
@@ -435,6 +451,7 @@ int main(void) {
         cmocka_unit_test(cpus_memory_and_machine),
         cmocka_unit_test(cloud_init_goes_into_a_secret_when_it_is_large_or_one),
         cmocka_unit_test(a_patch_has_the_last_word),
+        cmocka_unit_test(no_annotation_holds_a_password),
         cmocka_unit_test(a_native_document_keeps_all_its_fields),
         cmocka_unit_test(what_cannot_be_is_refused_with_its_line),
         cmocka_unit_test(a_spec_comes_back_as_it_was),
