@@ -338,6 +338,8 @@ static int plan_object(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_erro
     }
     if (code == 0 && kubevirt_has_host_devices(ch->then) && ch->installation)
         code = kubevirt_gpus_check(ch->then, kubevirt_permitted_of(ch->installation), err);
+    if (code == 0 && kubevirt_has_host_devices(ch->then))
+        code = kubevirt_claims_check(ch->conn, ch->then, ch->installation, ch->deadline, err);
     if (code == 0)
         kubevirt_keep(ch->then, b.root);
     for (size_t i = 0; code == 0 && i < out.notes.count; i++)

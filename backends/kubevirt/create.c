@@ -3,8 +3,10 @@
 
 #include "gpus.h"
 #include "upload.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- planning ---------------------------------------------------------------------------------------------------------- */
 
@@ -85,6 +87,8 @@ static int plan(kubevirt_conn *conn, const vmctl_spec *spec, const vmctl_marker 
     code = kubevirt_installation(conn, deadline, &installation, err);
     if (code == 0 && installation)
         code = kubevirt_gpus_check(out->vm, kubevirt_permitted_of(installation), err);
+    if (code == 0)
+        code = kubevirt_claims_check(conn, out->vm, installation, deadline, err);
     return code == 0 && marker ? check_allocatable(conn, out->vm, deadline, err) : code;
 }
 
@@ -242,6 +246,12 @@ int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_opt
 int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmctl_call *call, vmctl_error **err) {
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
+    if (strcmp(kind, "file") == 0)
+        return unlink(detail) == 0 || errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : vmc_error_errno(err, errno, "cannot remove %s", detail);
+    if (strcmp(kind, "export") == 0)
+        return kubevirt_export_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "port") == 0)
         return kubevirt_forward_undo(conn, detail);
     if (strcmp(kind, "datavolume") == 0)

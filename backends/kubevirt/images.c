@@ -18,7 +18,7 @@ static const char *const versions[] = {"v1beta1", NULL};
 static const char missing[] = "install CDI (Containerized Data Importer) in the cluster";
 
 /* "NAMESPACE/NAME" or a name in the connection's namespace. namespace: free. */
-static const char *split(const kubevirt_conn *conn, const char *given, char **namespace_name) {
+const char *kubevirt_image_name(const kubevirt_conn *conn, const char *given, char **namespace_name) {
     const char *slash = strchr(given, '/');
     *namespace_name = slash ? vmc_strndup(given, (size_t)(slash - given)) : vmc_strdup(conn->namespace_name);
     return slash ? slash + 1 : given;
@@ -147,7 +147,7 @@ static uint64_t bytes_behind(const char *url, const vmc_deadline *deadline) {
 static int from_claim(kubevirt_conn *conn, const char *given, origin *o, const vmc_deadline *deadline,
                       vmctl_error **err) {
     VMC_AUTO_FREE char *namespace_name = NULL;
-    const char *name = split(conn, given, &namespace_name);
+    const char *name = kubevirt_image_name(conn, given, &namespace_name);
     VMC_AUTO_FREE char *path = claim_path(namespace_name, name);
     VMC_AUTO_JSON *claim = NULL;
     int code = kube_get(conn->client, path, deadline, &claim, err);
@@ -163,7 +163,7 @@ static int from_claim(kubevirt_conn *conn, const char *given, origin *o, const v
 static int from_snapshot(kubevirt_conn *conn, const char *given, origin *o, const vmc_deadline *deadline,
                          vmctl_error **err) {
     VMC_AUTO_FREE char *namespace_name = NULL;
-    const char *name = split(conn, given, &namespace_name);
+    const char *name = kubevirt_image_name(conn, given, &namespace_name);
     VMC_AUTO_FREE char *path =
         kube_path("snapshot.storage.k8s.io", "v1", namespace_name, "volumesnapshots", name, NULL);
     VMC_AUTO_JSON *snapshot = NULL;
@@ -406,7 +406,7 @@ int kubevirt_image_delete(void *opaque, const char *given, const vmctl_call *cal
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ACT_MS);
     VMC_AUTO_FREE char *namespace_name = NULL;
-    const char *name = split(conn, given, &namespace_name);
+    const char *name = kubevirt_image_name(conn, given, &namespace_name);
     VMC_AUTO_FREE char *volume = volume_path(namespace_name, name);
     VMC_AUTO_FREE char *claim = claim_path(namespace_name, name);
     int code = check_unused(conn, namespace_name, name, &deadline, err);

@@ -256,6 +256,8 @@ static int look_around(applying *a, vmctl_error **err) {
         code = kubevirt_installation(a->ch.conn, a->ch.deadline, &a->ch.installation, err);
     if (code == 0 && devices && a->ch.installation)
         code = kubevirt_gpus_check(a->ch.then, kubevirt_permitted_of(a->ch.installation), err);
+    if (code == 0 && devices)
+        code = kubevirt_claims_check(a->ch.conn, a->ch.then, a->ch.installation, a->ch.deadline, err);
     return code;
 }
 

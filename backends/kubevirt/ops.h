@@ -82,6 +82,11 @@ int kubevirt_installation(kubevirt_conn *conn, const vmc_deadline *deadline, con
 /* What it permits; NULL: nothing. */
 const cJSON *kubevirt_permitted_of(const cJSON *installation);
 
+/* claims.c: the resource claims that its GPUs and devices name, their requests and device classes are there. NOT_FOUND, UNSUPPORTED (the gate
+ * is off). What this user may not look at is left to KubeVirt. installation may be NULL. */
+int kubevirt_claims_check(kubevirt_conn *conn, const cJSON *vm, const cJSON *installation, const vmc_deadline *deadline,
+                          vmctl_error **err);
+
 /* The version of a group that the cluster serves, best first of `wanted` (NULL-terminated), for a write. UNSUPPORTED: none, naming what has
  * to be installed. *out: constant as long as the connection. */
 int kubevirt_version_of(kubevirt_conn *conn, const char *group, const char *const *wanted, const char *missing,
@@ -248,6 +253,12 @@ int kubevirt_image_list(void *conn, const char *pool, const vmctl_call *call, vm
                         vmctl_error **err);
 int kubevirt_image_upload(void *conn, const char *path, const vmctl_image_upload_options *options, vmc_journal *journal,
                           vmctl_error **err);
+/* "NAMESPACE/NAME" or NAME: the name, and *namespace_name (free). */
+const char *kubevirt_image_name(const kubevirt_conn *conn, const char *given, char **namespace_name);
+/* download.c; detail: of an "export" entry. */
+int kubevirt_image_download(void *conn, const char *name, const char *path, const vmctl_call *call,
+                            vmc_journal *journal, vmctl_error **err);
+int kubevirt_export_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 int kubevirt_image_delete(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
 int kubevirt_image_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 /* detail: of a "port" entry; one that is not there is gone. */

@@ -62,6 +62,14 @@ static void ask_disks(const probing *p, vmc_answer *out) {
     no_api(p, KUBEVIRT_CDI, "CDI, which makes disks", "install the Containerized Data Importer", out);
 }
 
+static void ask_exports(const probing *p, vmc_answer *out) {
+    no_api(p, "export.kubevirt.io", "API export.kubevirt.io", "install a KubeVirt that has it", out);
+    if (out->level != VMCTL_LEVEL_YES || kubevirt_gate(p->installation, "VMExport") != 0)
+        return;
+    vmc_answer_say(out, VMCTL_LEVEL_NO, "the gate VMExport is off");
+    vmc_answer_remedy(out, "an administrator adds it to the KubeVirt object's featureGates");
+}
+
 static bool is_readable(const probing *p, vmc_answer *out) {
     out->level = VMCTL_LEVEL_YES;
     if (!p->installation)
@@ -285,6 +293,7 @@ static const struct {
     {"memory.hotplug", ask_memory, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
     {"storage.blank", ask_disks, NULL, NULL, NULL, NULL},
     {"image.upload", ask_disks, "create", KUBEVIRT_CDI, "datavolumes", NULL},
+    {"image.download", ask_exports, "create", "export.kubevirt.io", "virtualmachineexports", NULL},
     {"device.disk.hotplug", ask_hotplug, NULL, NULL, NULL, NULL},
     {"gpu.passthrough", ask_passthrough, NULL, NULL, NULL, NULL},
     {"gpu.vgpu", ask_vgpu, NULL, NULL, NULL, NULL},

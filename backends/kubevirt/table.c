@@ -64,6 +64,7 @@ static const vmctl_backend_ops kubevirt_ops = {
 
     .image_list = kubevirt_image_list,
     .image_upload = kubevirt_image_upload,
+    .image_download = kubevirt_image_download,
     .image_delete = kubevirt_image_delete,
 };
 

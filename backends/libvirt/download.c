@@ -139,7 +139,7 @@ int libvirt_image_download(void *conn, const char *name, const char *path, const
     code = vmc_journal_add(journal, "file", absolute, NULL, err);
     if (code == 0)
         code = libvirt_download(conn, held->volume, absolute, NULL, stage, &deadline, err);
-    if (code == 0 && libvirt_move_to_place(absolute, path) < 0)
+    if (code == 0 && vmc_file_place(absolute, path) < 0)
         code = vmc_error_errno(err, errno, "cannot make %s", path);
     return code;
 }

@@ -115,8 +115,6 @@ int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_fi
  * when it fails is the caller's to remove. */
 int libvirt_download(libvirt_conn *conn, virStorageVolPtr volume, const char *path, const char *vm, const char *stage,
                      const vmc_deadline *deadline, vmctl_error **err);
-/* storage_make.c: the finished file gets its name unless that is taken. -1 with errno. */
-int libvirt_move_to_place(const char *from, const char *to);
 
 /* volume.c: a path's file is removed through its pool where it belongs to one, else directly when the host is this machine. Absent: 0, *gone
  * false. */

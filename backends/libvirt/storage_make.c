@@ -115,15 +115,6 @@ static int produce(const libvirt_store *store, const libvirt_file *file, const c
     }
 }
 
-/* Moves the finished file to its place unless that is taken. Filesystems without RENAME_NOREPLACE have hard links. */
-int libvirt_move_to_place(const char *from, const char *to) {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    return link(from, to) < 0 ? -1 : unlink(from);
-}
-
 static int publish(const libvirt_store *store, const char *unfinished, const libvirt_file *file, vmc_journal *journal,
                    vmctl_error **err) {
     struct stat st;
@@ -135,7 +126,7 @@ static int publish(const libvirt_store *store, const char *unfinished, const lib
     int code = vmc_journal_add(journal, store->keep_used ? "added" : "inode", detail, &mark, err);
     if (code < 0)
         return code;
-    if (libvirt_move_to_place(unfinished, file->path) < 0)
+    if (vmc_file_place(unfinished, file->path) < 0)
         return vmc_error_errno(err, errno, "cannot make %s", file->path);
     return 0;
 }

@@ -57,15 +57,6 @@ int vmc_ova_compress(const char *source, const char *format, const char *vmdk, c
     return code;
 }
 
-/* Moves the finished file to its place unless that is taken. Filesystems without RENAME_NOREPLACE have hard links. */
-static int move_to_place(const char *from, const char *to) {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    return link(from, to) < 0 ? -1 : unlink(from);
-}
-
 int vmc_ova_pack(const vmctl_spec *spec, const vmc_ova_disk *list, size_t count, const char *vm, const char *target,
                  vmc_journal *journal, const vmc_deadline *deadline, vmctl_error **err) {
     const vmctl_node *disks = vmctl_node_get(vmctl_spec_root(spec), "disks");
@@ -92,7 +83,7 @@ int vmc_ova_pack(const vmctl_spec *spec, const vmc_ova_disk *list, size_t count,
     code = vmc_journal_add(journal, "file", unfinished, NULL, err);
     if (code == 0)
         code = ova_write(unfinished, parts, count + 1, vm, deadline, err);
-    if (code == 0 && move_to_place(unfinished, target) < 0)
+    if (code == 0 && vmc_file_place(unfinished, target) < 0)
         code = vmc_error_errno(err, errno, "cannot make %s", target);
     for (size_t i = 0; code == 0 && i < count; i++)
         (void)unlink(list[i].vmdk);

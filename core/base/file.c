@@ -292,3 +292,12 @@ char *vmc_library_dir(void) {
     VMC_AUTO_FREE char *path = realpath(*map->l_name ? map->l_name : "/proc/self/exe", NULL);
     return path ? vmc_path_dirname(path) : NULL;
 }
+
+/* Filesystems without RENAME_NOREPLACE have hard links. */
+int vmc_file_place(const char *from, const char *to) {
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    return link(from, to) < 0 ? -1 : unlink(from);
+}

@@ -20,6 +20,8 @@ VMCTL_API int vmc_mkdirs(const char *path, mode_t mode, vmctl_error **err);
 /* How many bytes can be read of an open file or block device (whose st_size is 0); -1: errno says why. The position is moved. */
 VMCTL_API int64_t vmc_file_bytes(int fd);
 VMCTL_API bool vmc_file_exists(const char *path);
+/* Moves a finished file to its place unless that is taken (EEXIST). 0, or -1 with errno. */
+VMCTL_API int vmc_file_place(const char *from, const char *to);
 /* "folder/.name.RANDOM": where a file is written before it is whole and gets its name. free. */
 VMCTL_API char *vmc_unfinished_name(const char *folder, const char *name);
 /* base/name, or name itself when it is absolute; "." and ".." resolved textually. base NULL: the working folder. "~/" is the home folder. */

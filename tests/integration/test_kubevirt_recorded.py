@@ -230,7 +230,6 @@ NEVER = [
     ("56 223 377", "the verb migrate tells no name to wait for: the migration is made as an object (259)"),
     ("64", "behind a gate that is off"),
     ("190 195 197", "progress is watched, not asked for"),
-    ("199 200", "no exports are made"),
     ("265", "no pods are evicted"),
     ("382", "rights are asked about one by one, where they matter"),
     ("82 83 84 86 87", "disks come and go by the VM's own spec (declarative, on since 1.9)"),
@@ -248,6 +247,7 @@ ELSEWHERE = [
     ("58 59 60 62", "what the agent tells, where one is connected"),
     ("69 75", "a reboot through the guest"),
     ("88", "memory dumps"),
+    ("199 200", "image download exports a claim, and watches the export until it serves"),
 ]
 
 if __name__ == "__main__":

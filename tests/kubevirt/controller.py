@@ -31,7 +31,8 @@ VM, VMI, VMIM = "kubevirt.io/v1/virtualmachines", "kubevirt.io/v1/virtualmachine
 SNAPSHOT, CONTENT, RESTORE = (f"snapshot.kubevirt.io/v1beta1/virtualmachine{x}" for x in ("snapshots", "snapshotcontents", "restores"))
 CLONE, DV, PVC, KUBEVIRT = ("clone.kubevirt.io/v1beta1/virtualmachineclones", "cdi.kubevirt.io/v1beta1/datavolumes", "v1/persistentvolumeclaims",
                             "kubevirt.io/v1/kubevirts")
-WATCHED = (VM, VMI, VMIM, SNAPSHOT, RESTORE, CLONE, DV, PVC, KUBEVIRT)
+EXPORT = "export.kubevirt.io/v1/virtualmachineexports"
+WATCHED = (VM, VMI, VMIM, SNAPSHOT, RESTORE, CLONE, DV, PVC, KUBEVIRT, EXPORT)
 FINALIZER, VMI_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize", "kubevirt.io/foregroundDeleteVirtualMachine"
 FINAL = ("Succeeded", "Failed")
 STEP = 0.02  # between the phases of what takes time in a cluster
@@ -154,7 +155,7 @@ class Controller:
         heapq.heappush(self.later, (time.monotonic() + seconds, next(self.numbers), (kind, key)))
 
     def work(self):
-        looks = {VM: self.vm, VMI: self.vmi, VMIM: self.migration, SNAPSHOT: self.snapshot, RESTORE: self.restore, CLONE: self.clone, DV: self.disk, PVC: self.claim}
+        looks = {VM: self.vm, VMI: self.vmi, VMIM: self.migration, SNAPSHOT: self.snapshot, RESTORE: self.restore, CLONE: self.clone, DV: self.disk, PVC: self.claim, EXPORT: self.export}
         while True:
             wait = max(0, self.later[0][0] - time.monotonic()) if self.later else None
             items = []
@@ -1107,12 +1108,16 @@ class Controller:
                 not any(key[1] in claims(vmi["spec"]) for vmi in self.all(VMI, key[0])):
             self.api.patch(path(PVC, *key), {"metadata": {"finalizers": [f for f in claim["metadata"]["finalizers"] if f != guard] or None}})
 
+    def export(self, key, export):
+        import exports  # which is made of this one's parts
+        exports.step(self, key, export)
+
     # --- what the cluster collects ---------------------------------------------------------------------------------------
 
     def collect(self, kind, thing):
         """kube-controller-manager's garbage collector: what belonged to what is gone goes too."""
         uid, namespace = thing["metadata"]["uid"], thing["metadata"].get("namespace")
-        kinds = {VM: (DV, VMI, "v1/secrets", PVC, SNAPSHOT, "v1/configmaps"), DV: (PVC,), VMI: ()}.get(kind, ())
+        kinds = {VM: (DV, VMI, "v1/secrets", PVC, SNAPSHOT, "v1/configmaps"), DV: (PVC,), VMI: (), EXPORT: ("v1/secrets",)}.get(kind, ())
         for other in kinds:
             for item in self.api.get(path(other, namespace))["items"]:
                 if any(o["uid"] == uid for o in item["metadata"].get("ownerReferences", [])):

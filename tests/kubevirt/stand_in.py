@@ -9,6 +9,7 @@ import pathlib
 import sys
 import threading
 
+import exports
 import kube
 import virt_api
 from controller import Controller
@@ -23,9 +24,10 @@ def main():
     virt_api.Handler.api, virt_api.Handler.controller, virt_api.Handler.tokens = api, controller, tokens
     virt_api.UploadProxy.api, virt_api.UploadProxy.tokens, virt_api.UploadProxy.folder = api, tokens, folder
     virt_api.Kubelet.controller = controller
+    exports.Proxy.api, exports.Proxy.folder, exports.Proxy.certificate = api, folder, (certs / "ca.crt").read_text()
     files = str(certs / "stand-in.crt"), str(certs / "stand-in.key")
     for port, handler, client_ca in ((VIRT_API_PORT, virt_api.Handler, str(certs / "front-ca.crt")), (UPLOAD_PROXY_PORT, virt_api.UploadProxy, None),
-                                     (KUBELET_PORT, virt_api.Kubelet, None)):
+                                     (KUBELET_PORT, virt_api.Kubelet, None), (exports.PROXY_PORT, exports.Proxy, None)):
         threading.Thread(target=web.Server(port, handler, *files, client_ca).serve_forever, daemon=True).start()
     controller.run()
     controller.ready.wait()
