@@ -162,7 +162,7 @@ class Recorded(harness.Case):
         ran = []
 
         def do(command):
-            result = vmctl("--backend", "kubevirt", *command.format(yaml=world / "vm.yaml", raw=world / "raw.img").split(), env=env, timeout=60)
+            result = vmctl("--backend", "kubevirt", *command.format(yaml=world / "vm.yaml", raw=world / "raw.img", shot=world / "shot.png").split(), env=env, timeout=60)
             self.assertNotIn("AddressSanitizer", result.err)
             ran.append((command, result.status, result.err))
             return result
@@ -366,7 +366,7 @@ class Start(harness.Case):
 
 
 COMMANDS = ["create {yaml} --dry-run", "create {yaml}", "list", "list -n *", "list -l app=t", "list --facts addresses", "get vm1", "get vm1 -o native", "image upload {raw} --name fx", "image list", "image delete fx",
-            "start vm1", "get vm1", "pause vm1", "resume vm1", "reset vm1", "restart vm1 --soft", "describe vm1", "wait vm1 --for port:80 --timeout 1s", "restart vm1", "restart vm1 --force", "screenshot vm1 shot.png",
+            "start vm1", "get vm1", "pause vm1", "resume vm1", "reset vm1", "restart vm1 --soft", "describe vm1", "wait vm1 --for port:80 --timeout 1s", "restart vm1", "restart vm1 --force", "screenshot vm1 {shot}",
             "console vm1 --until line --timeout 3s", "logs vm1", "freeze vm1", "thaw vm1", "events vm1", "events --timeout 1s", "migrate vm1 --to host:node02",
             "snapshot create vm1 s1", "snapshot list vm1", "stop vm1 --force", "snapshot revert vm1 s1", "snapshot delete vm1 s1",
             "start vm1 --paused", "stop vm1 --force", "clone vm1 vm2", "set vm1 cpus=2", "set vm1 labels.x=3", "set vm1 memory=2GiB", "host list", "host info", "image list",

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "drivers/http/http.h"
+#include "drivers/kube/client.h"
 #include "drivers/kube/kube.h"
 #include <cmocka.h>
 #include <netinet/in.h>
@@ -362,12 +363,21 @@ static int tear_down(void **state) {
     return 0;
 }
 
+static void test_it_is_http_2(void **state) {
+    (void)state;
+    HTTP_AUTO_RESPONSE *response = NULL;
+    const kube_request request = {.path = "/version"};
+    assert_int_equal(kube_exchange_run(admin, &(kube_exchange){.request = &request}, &far, &response, NULL), 0);
+    assert_int_equal(response->version, 20);
+}
+
 int main(void) {
     if (!getenv("WORLD") || !getenv("KUBECONFIG")) {
         fputs("no cluster: run it by world --kubevirt\n", stderr);
         return 77;
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_it_is_http_2),
         cmocka_unit_test(test_discovery_is_the_servers),
         cmocka_unit_test(test_create_is_strict),
         cmocka_unit_test(test_unknown_fields_may_be_warnings),
