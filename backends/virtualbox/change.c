@@ -274,7 +274,7 @@ int virtualbox_changing_open(virtualbox_changing *ch, virtualbox_conn *conn, vir
         code = virtualbox_registry(conn, deadline, &ch->registry, err);
     if (code < 0 || !ch->scene.machine)
         return code;
-    virtualbox_media_complete(&ch->registry, ch->scene.machine);
+    virtualbox_media_complete(ch->scene.conn, &ch->registry, ch->scene.machine, ch->scene.deadline);
     ch->fixed = ch->scene.state != VMCTL_STATE_STOPPED;
     return 0;
 }
@@ -351,7 +351,7 @@ static int make_files(virtualbox_changing *ch, vmc_journal *journal, vmctl_error
         VMC_AUTO_FREE char *detail = vmc_printf("%s %s", ch->scene.vm->id, ch->files.files[i].path);
         code = vmc_journal_add(journal, "disk", detail, NULL, err);
         if (code == 0)
-            code = virtualbox_make_file(&ch->files, &ch->files.files[i], ch->scene.deadline, err);
+            code = virtualbox_make_file(ch->scene.conn, &ch->files, &ch->files.files[i], ch->scene.deadline, err);
     }
     return code;
 }

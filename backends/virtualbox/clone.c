@@ -50,9 +50,10 @@ int virtualbox_clone_check(const virtualbox_scene *scene, const vboxmanage_snaps
         return code;
     for (size_t i = 0; code == 0 && snapshot && i < snapshot->attachment_count; i++) {
         const vboxmanage_medium *medium = vboxmanage_medium_of(scene->machine, snapshot->attachments[i].medium);
-        if (!medium || !vmc_str_eq(snapshot->attachments[i].kind, "HardDisk") || access(medium->location, R_OK) == 0)
+        if (!medium || !vmc_str_eq(snapshot->attachments[i].kind, "HardDisk") ||
+            vboxmanage_file_readable(scene->conn->manage, medium->location, scene->deadline, err) == 0)
             continue;
-        vmc_error_errno(err, errno, "snapshot %s needs %s", snapshot->name, medium->location);
+        vmc_error_prefix(err, "snapshot %s needs %s", snapshot->name, medium->location);
         code = vmc_error_next(err, "put the file back where it was");
     }
     if (snapshot || scene->state == VMCTL_STATE_STOPPED)
@@ -67,11 +68,11 @@ int virtualbox_clone_check(const virtualbox_scene *scene, const vboxmanage_snaps
 }
 
 /* A VDI that holds no block yet: cBlocksAllocated at 0x184 (VDICore.h, VDIHEADER1). */
-static bool is_empty_image(const char *path) {
+static bool is_empty_image(const vboxmanage *manage, const char *path) {
     static const unsigned char signature[] = {0x7f, 0x10, 0xda, 0xbe};
     unsigned char head[0x188];
-    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head)
+    size_t got = 0;
+    if (vboxmanage_file_part(manage, path, 0, head, sizeof head, &got, NULL, NULL) < 0 || got != sizeof head)
         return false;
     return memcmp(head + 0x40, signature, sizeof signature) == 0 && !head[0x184] && !head[0x185] && !head[0x186] &&
            !head[0x187];
@@ -85,7 +86,7 @@ static bool is_as_in_snapshot(const vboxmanage_machine *machine) {
         const vboxmanage_medium *medium = vboxmanage_medium_of(machine, machine->attachments[i].medium);
         if (vmc_str_eq(machine->attachments[i].kind, "HardDisk") &&
             (!medium || (!virtualbox_snapshot_leaves(machine, &machine->attachments[i]) &&
-                         (!*medium->parent || !is_empty_image(medium->location)))))
+                         (!*medium->parent || !is_empty_image(machine->manage, medium->location)))))
             return false;
     }
     const vboxmanage_snapshot *current = vboxmanage_snapshot_of(machine, machine->snapshot);
@@ -139,7 +140,7 @@ static int choose_place(cloning *c, vmctl_error **err) {
         code = virtualbox_machine_folder(c->scene.conn, &registry, c->scene.deadline, &machines, err);
     if (code == 0) {
         c->folder = virtualbox_folder_of(machines, c->name);
-        code = virtualbox_check_new(&registry, c->name, c->folder, err);
+        code = virtualbox_check_new(c->scene.conn, &registry, c->name, c->folder, c->scene.deadline, err);
     }
     vboxmanage_registry_free(&registry);
     return code;
@@ -257,7 +258,7 @@ static int write_seed(const cloning *c, const char *source, const char *path, vm
         for (size_t i = 0; i < 3; i++)
             if (texts[i])
                 files[file_count++] = (seed_iso_file){names[i], texts[i], strlen(texts[i])};
-        code = seed_iso_write(path, 0600, "cidata", files, file_count, err);
+        code = virtualbox_write_seed(c->scene.conn, path, files, file_count, c->scene.deadline, err);
     }
     if (code == 0 && told)
         vmc_note(c->scene.deadline, VMCTL_NOTE_WARNING, "%s", told);
@@ -273,15 +274,13 @@ static int own_medium(const cloning *c, const vboxmanage_attachment *drive, vmct
         return 0;
     VMC_AUTO_FREE char *place = virtualbox_place(drive);
     VMC_AUTO_FREE char *path = vmc_printf("%s/%s", c->folder, vmc_path_basename(medium->location));
-    char target[4096];
-    ssize_t length = readlink(medium->location, target, sizeof target - 1);
+    const vboxmanage *manage = c->scene.conn->manage;
+    VMC_AUTO_FREE char *target = vboxmanage_file_link(manage, medium->location, c->scene.deadline);
     int code = 0;
     if (vmc_str_eq(virtualbox_marker_type(c->kept, place), "seed")) {
         code = write_seed(c, medium->location, path, err);
-    } else if (length > 0) {
-        target[length] = 0;
-        if (symlink(target, path) < 0)
-            code = vmc_error_errno(err, errno, "cannot make %s, a link to the medium", path);
+    } else if (target) {
+        code = vboxmanage_symlink(manage, target, path, c->scene.deadline, err);
     } else {
         return 0;
     }

@@ -2,11 +2,12 @@
 #include "media.h"
 
 #include "backends/shared/uri.h"
+#include "drivers/vboxmanage/host.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUSY_MS = 8000, QUEUE_SLICE_MS = 10 };
+enum { BUSY_MS = 8000, QUEUE_SLICE_MS = 10, REACH_MS = 60000 };
 
 /* One per VM that is in use: a call waits until the one before it is done. */
 struct virtualbox_queue {
@@ -20,12 +21,33 @@ struct virtualbox_queue {
 
 typedef struct place {
     char *home, *ipc;
+    char *host, *user, *keyfile, *no_verify; /* virtualbox+ssh */
+    int port;
 } place;
 
+static void place_free(place *p) {
+    free(p->home);
+    free(p->ipc);
+    free(p->host);
+    free(p->user);
+    free(p->keyfile);
+    free(p->no_verify);
+}
+
 static int read_query(const char *query, place *out, vmctl_error **err) {
-    const vmc_uri_field fields[] = {{"home", &out->home}, {"ipc", &out->ipc}, {NULL, NULL}};
-    int code = vmc_uri_read_query("virtualbox", query, fields,
-                                  "home=DIR (VBOX_USER_HOME) and ipc=ID (VBOX_IPC_SOCKETID) are known", err);
+    const vmc_uri_field here[] = {{"home", &out->home}, {"ipc", &out->ipc}, {NULL, NULL}};
+    const vmc_uri_field there[] = {{"home", &out->home},
+                                   {"ipc", &out->ipc},
+                                   {"keyfile", &out->keyfile},
+                                   {"no_verify", &out->no_verify},
+                                   {NULL, NULL}};
+    int code = out->host
+                   ? vmc_uri_read_query("virtualbox+ssh", query, there,
+                                        "home=DIR (VBOX_USER_HOME), ipc=ID (VBOX_IPC_SOCKETID), keyfile=FILE (of "
+                                        "a private key) and no_verify=1 (takes any host key) are known",
+                                        err)
+                   : vmc_uri_read_query("virtualbox", query, here,
+                                        "home=DIR (VBOX_USER_HOME) and ipc=ID (VBOX_IPC_SOCKETID) are known", err);
     if (code < 0)
         return code;
     if (out->home && *out->home != '/')
@@ -33,15 +55,58 @@ static int read_query(const char *query, place *out, vmctl_error **err) {
     return 0;
 }
 
-static int read_uri(const char *uri, place *out, vmctl_error **err) {
-    if (vmc_starts_with(uri, "virtualbox+ssh:")) {
-        vmc_error(err, VMCTL_E_UNSUPPORTED, "VirtualBox on another host arrives with its own release");
-        return vmc_error_next(err, "run vmctl there: ssh HOST vmctl --backend virtualbox ...");
+/* virtualbox+ssh://[USER@]HOST[:PORT]/[?QUERY] (RFC 3986, 3.2); an IPv6 address in brackets. */
+static int read_ssh(const char *uri, place *out, vmctl_error **err) {
+    static const char form[] = "virtualbox+ssh://[USER@]HOST[:PORT]/[?home=DIR&ipc=ID&keyfile=FILE]";
+    const char *begin = strstr(uri, "://");
+    begin = begin ? begin + 3 : uri + strlen(uri);
+    const char *end = begin + strcspn(begin, "/?#");
+    const char *at = memchr(begin, '@', (size_t)(end - begin));
+    if (at) {
+        out->user = vmc_uri_decode(begin, (size_t)(at - begin));
+        begin = at + 1;
     }
+    bool bracket = *begin == '[';
+    const char *close = bracket ? memchr(begin, ']', (size_t)(end - begin)) : NULL;
+    const char *name_end = close ? close : begin + strcspn(begin, ":/?#");
+    out->host = vmc_uri_decode(begin + bracket, (size_t)(name_end - begin) - bracket);
+    const char *rest = name_end + (close != NULL);
+    if (*rest == ':') {
+        char *after = NULL;
+        long port = strtol(rest + 1, &after, 10);
+        if (after != end || port < 1 || port > 65535) {
+            vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s names no port", uri);
+            return vmc_error_next(err, "%s", form);
+        }
+        out->port = (int)port;
+        rest = after;
+    }
+    const openssh_target target = {.host = out->host, .user = out->user};
+    if (bracket && !close)
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s has a bracket that is not closed", uri);
+    int code = openssh_check(&target, err);
+    if (code < 0)
+        return vmc_error_next(err, "%s", form);
+    rest += *rest == '/';
+    if (*rest && *rest != '?' && *rest != '#') {
+        vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s has a path, and VirtualBox has no parts to name by one", uri);
+        return vmc_error_next(err, "%s", form);
+    }
+    code = read_query(*rest == '?' ? rest + 1 : "", out, err);
+    if (code == 0 && out->keyfile && *out->keyfile != '/')
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "keyfile=%s is no absolute path", out->keyfile);
+    if (code == 0 && out->no_verify && strcmp(out->no_verify, "1") != 0 && strcmp(out->no_verify, "0") != 0)
+        return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "no_verify is 0 or 1");
+    return code;
+}
+
+static int read_uri(const char *uri, place *out, vmctl_error **err) {
+    if (vmc_starts_with(uri, "virtualbox+ssh:"))
+        return read_ssh(uri, out, err);
     const char *rest = strstr(uri, "://");
     if (!rest || rest[3] != '/') {
         vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s names a host, and virtualbox:/// is this one", uri);
-        return vmc_error_next(err, "virtualbox:///?home=DIR&ipc=ID");
+        return vmc_error_next(err, "virtualbox:///?home=DIR&ipc=ID, or virtualbox+ssh://[USER@]HOST/");
     }
     rest += 4;
     if (*rest && *rest != '?')
@@ -62,20 +127,40 @@ static void take_environment(place *out) {
 
 static char *canonical(const place *from) {
     vmc_str uri = {0};
-    vmc_str_add(&uri, "virtualbox:///");
+    if (from->host) {
+        bool brackets = strchr(from->host, ':') != NULL;
+        vmc_str_printf(&uri, "virtualbox+ssh://%s%s%s%s%s", from->user ? from->user : "", from->user ? "@" : "",
+                       brackets ? "[" : "", from->host, brackets ? "]" : "");
+        if (from->port)
+            vmc_str_printf(&uri, ":%d", from->port);
+        vmc_str_add_char(&uri, '/');
+    } else {
+        vmc_str_add(&uri, "virtualbox:///");
+    }
     vmc_uri_add(&uri, "home", from->home);
     vmc_uri_add(&uri, "ipc", from->ipc);
+    vmc_uri_add(&uri, "keyfile", from->keyfile);
+    vmc_uri_add(&uri, "no_verify", vmc_str_eq(from->no_verify, "1") ? "1" : NULL);
     return vmc_str_take(&uri);
 }
 
 int virtualbox_open(const vmctl_endpoint *endpoint, void **out, vmctl_opened *opened, vmctl_error **err) {
     place where = {0};
     int code = endpoint->uri ? read_uri(endpoint->uri, &where, err) : 0;
-    if (code == 0)
+    if (code == 0 && !where.host)
         take_environment(&where);
     vboxmanage *manage = NULL;
-    if (code == 0)
+    if (code == 0 && where.host) {
+        vmc_deadline deadline = vmc_deadline_start(endpoint->call, REACH_MS);
+        const vboxmanage_where there = {.host = where.host,
+                                        .user = where.user,
+                                        .identity = where.keyfile,
+                                        .port = where.port,
+                                        .no_verify = vmc_str_eq(where.no_verify, "1")};
+        code = vboxmanage_open_there(&there, where.home, where.ipc, &deadline, &manage, err);
+    } else if (code == 0) {
         code = vboxmanage_open(where.home, where.ipc, &manage, err);
+    }
     if (code == 0) {
         virtualbox_conn *conn = vmc_alloc(sizeof *conn);
         conn->manage = manage;
@@ -85,8 +170,7 @@ int virtualbox_open(const vmctl_endpoint *endpoint, void **out, vmctl_opened *op
             opened->reason = vmc_printf("found %s", manage->program);
         *out = conn;
     }
-    free(where.home);
-    free(where.ipc);
+    place_free(&where);
     return code;
 }
 
@@ -101,6 +185,14 @@ void virtualbox_close(void *opaque) {
     pthread_mutex_destroy(&conn->lock);
     vboxmanage_close(conn->manage);
     free(conn);
+}
+
+int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err) {
+    if (!conn->manage->host)
+        return 0;
+    vmc_error(err, VMCTL_E_UNSUPPORTED, "%s needs VirtualBox on this machine, and this one is on %s", what,
+              conn->manage->host->name);
+    return vmc_error_next(err, "run vmctl there: ssh %s vmctl --backend virtualbox ...", conn->manage->host->name);
 }
 
 /* --- queues ---------------------------------------------------------------------------------------------------- */
@@ -243,7 +335,7 @@ int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadlin
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err) {
     vmctl_error *why = NULL;
-    int code = vboxmanage_registry_read(conn->manage->home, out, &why);
+    int code = vboxmanage_registry_read(conn->manage, deadline, out, &why);
     /* VBoxSVC writes its registry when there is something to be kept, not before. */
     if (code == VMCTL_E_UNSUPPORTED || code == VMCTL_E_NOT_FOUND) {
         vmctl_error_free(why);
@@ -266,7 +358,7 @@ int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_de
         vmc_error_next(err, "vmctl list shows the VMs that are there");
     } else if (code == 0) {
         vmctl_error *why = NULL;
-        code = vboxmanage_machine_read(settings, out, &why);
+        code = vboxmanage_machine_read(conn->manage, settings, deadline, out, &why);
         if (code == VMCTL_E_UNSUPPORTED) {
             vmctl_error_free(why);
             why = NULL;
@@ -276,7 +368,7 @@ int virtualbox_load(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_de
         if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_INTERNAL)
             code = vmc_error_recode(err, VMCTL_E_INVALID_STATE); /* registered, and not readable: inaccessible */
         if (code == 0)
-            virtualbox_media_complete(&registry, *out);
+            virtualbox_media_complete(conn, &registry, *out, deadline);
     }
     vboxmanage_registry_free(&registry);
     return code;

@@ -2,6 +2,7 @@
  *
  * A port that writes a log becomes a socket for the while (controlvm changeuartmode), and what goes through the console is written to the
  * log all the same (serial.c: the file of earlier output, which stands before the present one). VirtualBox serves one client of a port. */
+#include "drivers/vboxmanage/host.h"
 #include "screen.h"
 
 #include <arpa/inet.h>
@@ -18,7 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { OPEN_MS = 30000, CLOSE_MS = 15000, BUFFER = 16384, TAKE_OVER_MS = 5000, RETRY_MS = 20 };
+enum { OPEN_MS = 30000, CLOSE_MS = 15000, BUFFER = 16384, TAKE_OVER_MS = 5000, RETRY_MS = 20, SAVE_BYTES = 64 << 10 };
 
 typedef struct console {
     virtualbox_conn *conn;
@@ -27,8 +28,11 @@ typedef struct console {
     int person;       /* our end of the pair */
     int port;         /* VirtualBox's socket */
     int log;          /* what is read is kept there, too; -1 */
+    char *log_there;  /* the same on another host, by its name; NULL */
+    vmc_str unsaved;  /* what was not written to that one yet */
     int lock;         /* of the VM's folder, as long as it is ours; -1 */
     char *log_path;   /* the port goes back to this file; NULL */
+    bool taken;       /* the port is a console's socket already */
     bool guest_ended; /* by the thread, read after its end: VirtualBox closed the socket */
 } console;
 
@@ -69,7 +73,20 @@ static bool put(int fd, const char *bytes, ssize_t length) {
     return true;
 }
 
-static void keep(const console *c, const char *bytes, ssize_t length) {
+/* Every so often, and at the end: a connection for each piece would be slower than the console. */
+static void save(console *c) {
+    if (c->log_there && c->unsaved.length)
+        vboxmanage_file_append(c->conn->manage, c->log_there, c->unsaved.text, c->unsaved.length, NULL, NULL);
+    vmc_str_free(&c->unsaved);
+}
+
+static void keep(console *c, const char *bytes, ssize_t length) {
+    if (c->log_there && length > 0) {
+        vmc_str_add_n(&c->unsaved, bytes, (size_t)length);
+        if (c->unsaved.length >= SAVE_BYTES)
+            save(c);
+        return;
+    }
     for (ssize_t done = 0; c->log >= 0 && done < length;) {
         ssize_t wrote = write(c->log, bytes + done, (size_t)(length - done));
         if (wrote < 0 && errno != EINTR)
@@ -105,6 +122,7 @@ static void *pump(void *opaque) {
     }
     close(c->port);
     c->port = -1;
+    save(c);
     shutdown(c->person, SHUT_RDWR);
     if (c->guest_ended && c->lock >= 0) { /* also when another console took it over, and waits for this */
         close(c->lock);
@@ -151,17 +169,22 @@ static int dial_tcp(const char *port, vmctl_error **err) {
     return vmc_error_recode(err, VMCTL_E_UNAVAILABLE);
 }
 
+static int busy(const console *c, vmctl_error **err) {
+    vmc_error(err, VMCTL_E_BUSY, "someone else has the console of %s", c->vm->name);
+    return vmc_error_next(err, "take it over with --force");
+}
+
 /* One console at a time: VirtualBox would let a second client wait without a word. */
 static int take_lock(console *c, const char *folder, bool wait, const vmc_deadline *deadline, vmctl_error **err) {
     int64_t until = vmc_now_ms() + (wait ? TAKE_OVER_MS : 0);
+    if (c->conn->manage->host) /* no lock reaches there: a port that a console has made a socket is somebody's */
+        return !wait && c->taken ? busy(c, err) : 0;
     c->lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->lock < 0)
         return vmc_error_errno(err, errno, "cannot open the VM's folder %s", folder);
     while (flock(c->lock, LOCK_EX | LOCK_NB) < 0) {
-        if (!wait) {
-            vmc_error(err, VMCTL_E_BUSY, "someone else has the console of %s", c->vm->name);
-            return vmc_error_next(err, "take it over with --force");
-        }
+        if (!wait)
+            return busy(c, err);
         if (vmc_now_ms() >= until)
             return 0; /* one that hangs: its socket is closed, which is what counts */
         int code = vmc_deadline_poll(deadline, -1, 0, RETRY_MS, "taking the console over", err);
@@ -172,10 +195,17 @@ static int take_lock(console *c, const char *folder, bool wait, const vmc_deadli
 }
 
 /* The file has no writer any more: all of it goes to the file of earlier output, and the next one begins empty. */
-static int keep_log(console *c, const vboxmanage_machine *machine, vmctl_error **err) {
+static int keep_log(console *c, const vboxmanage_machine *machine, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(c->log_path);
     int64_t kept = 0;
-    int code = vmc_str_eq(machine->serial_mode, "RawFile") ? virtualbox_serial_keep(machine, &kept, err) : 0;
+    int code = vmc_str_eq(machine->serial_mode, "RawFile") ? virtualbox_serial_keep(machine, &kept, deadline, err) : 0;
+    if (c->conn->manage->host) {
+        if (code == 0 && kept)
+            code = vboxmanage_files_script(c->conn->manage, ": > \"$1\"", (const char *const[]){c->log_path, NULL},
+                                           "beginning a new serial log", deadline, NULL, err);
+        c->log_there = code == 0 ? vmc_strdup(earlier) : NULL;
+        return code;
+    }
     if (code == 0 && kept && truncate(c->log_path, 0) < 0)
         code = vmc_error_errno(err, errno, "cannot begin a new serial log %s", c->log_path);
     if (code == 0)
@@ -204,7 +234,9 @@ static int open_port(console *c, const vboxmanage_machine *machine, bool force, 
     if (code == 0 && (file || force))
         code = set_port(c, tcp ? "tcpserver" : "server", path, deadline, err);
     if (code == 0 && c->log_path)
-        code = keep_log(c, machine, err);
+        code = keep_log(c, machine, deadline, err);
+    if (code == 0 && c->conn->manage->host)
+        return vboxmanage_host_dial(c->conn->manage->host, path, deadline, &c->port, err);
     if (code == 0)
         c->port = tcp ? dial_tcp(path, err) : dial_socket(path, err);
     return c->port < 0 && code == 0 ? c->port : code;
@@ -252,7 +284,9 @@ static void end(console *c) {
     if (c->person >= 0)
         close(c->person);
     virtualbox_release(c->conn, c->vm);
+    vmc_str_free(&c->unsaved);
     free(c->log_path);
+    free(c->log_there);
     free(c);
 }
 
@@ -282,6 +316,8 @@ int virtualbox_console_open(void *opaque, void *handle, const vmctl_console_opti
         code = virtualbox_console_check(vm, machine, state, options->device, err);
     bool taken = false;
     if (code == 0 && machine) {
+        VMC_AUTO_FREE char *log = virtualbox_serial_log_path(machine);
+        c->taken = log && !vmc_str_eq(machine->serial_mode, "RawFile");
         bool take_over = options->force && !vmc_str_eq(machine->serial_mode, "RawFile");
         code = take_over ? 0 : take_lock(c, machine->folder, false, &deadline, err);
     }

@@ -6,16 +6,37 @@
 #include "drivers/qemu_img/qemu_img.h"
 #include "drivers/seed_iso/seed_iso.h"
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RENDER_MS = 60000 };
 
 /* --- files ----------------------------------------------------------------------------------------------------- */
+
+/* Where a file of another host is made before it is sent: removed with its folder. */
+typedef struct scratch {
+    char *path;
+} scratch;
+
+static void scratch_free(scratch *own) {
+    VMC_AUTO_FREE char *folder = own->path ? vmc_path_dirname(own->path) : NULL;
+    if (!folder)
+        return;
+    unlink(own->path);
+    rmdir(folder);
+    free(own->path);
+}
+
+static int scratch_make(scratch *own, const char *name, vmctl_error **err) {
+    const char *given = getenv("TMPDIR");
+    VMC_AUTO_FREE char *folder = vmc_printf("%s/vmctl-XXXXXX", given && *given == '/' ? given : "/var/tmp");
+    if (!mkdtemp(folder))
+        return vmc_error_errno(err, errno, "cannot make a folder for what is sent: %s", folder);
+    own->path = vmc_printf("%s/%s", folder, name);
+    return 0;
+}
 
 /* Disks are made by qemu-img: a medium that VirtualBox itself makes or opens before it belongs to a VM stays in its registry. */
 static const char *image_format(const char *format) {
@@ -31,13 +52,13 @@ static const char *const *image_options(const virtualbox_file *file) {
     return file->fixed && strcmp(file->format, "vdi") == 0 ? vdi : NULL;
 }
 
-static int make_copy(const virtualbox_plan *plan, const virtualbox_file *file, const vmc_deadline *deadline,
-                     vmctl_error **err) {
+static int make_copy(const virtualbox_plan *plan, const virtualbox_file *file, const char *path,
+                     const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *stage = vmc_printf("copying disk %s", file->device);
     const qemu_img_label label = {plan->name, stage, file->device};
     const qemu_img_convert_args args = {
         .source = file->source,
-        .target = file->path,
+        .target = path,
         .target_format = image_format(file->format),
         .target_options = image_options(file),
         .label = &label,
@@ -45,13 +66,23 @@ static int make_copy(const virtualbox_plan *plan, const virtualbox_file *file, c
     return qemu_img_convert(&args, deadline, err);
 }
 
-static int make_blank(const virtualbox_file *file, const vmc_deadline *deadline, vmctl_error **err) {
+static int make_blank(const virtualbox_file *file, const char *path, const vmc_deadline *deadline, vmctl_error **err) {
     const qemu_img_create_args args = {
-        .path = file->path, .format = image_format(file->format), .bytes = file->bytes, .options = image_options(file)};
+        .path = path, .format = image_format(file->format), .bytes = file->bytes, .options = image_options(file)};
     return qemu_img_create(&args, deadline, err);
 }
 
-static int make_seed(const virtualbox_plan *plan, const virtualbox_file *file, vmctl_error **err) {
+int virtualbox_write_seed(virtualbox_conn *conn, const char *path, const struct seed_iso_file *files, size_t count,
+                          const vmc_deadline *deadline, vmctl_error **err) {
+    vmc_cleanup(scratch_free) scratch own = {NULL};
+    int code = conn->manage->host ? scratch_make(&own, "seed.iso", err) : 0;
+    if (code == 0)
+        code = seed_iso_write(own.path ? own.path : path, 0600, "cidata", files, count, err);
+    return code == 0 && own.path ? vboxmanage_file_send(conn->manage, own.path, path, deadline, err) : code;
+}
+
+static int make_seed(virtualbox_conn *conn, const virtualbox_plan *plan, const virtualbox_file *file,
+                     const vmc_deadline *deadline, vmctl_error **err) {
     const char *texts[] = {plan->seed.meta_data, plan->seed.user_data, plan->seed.network_config};
     const char *const names[] = {"meta-data", "user-data", "network-config"};
     seed_iso_file files[3];
@@ -59,24 +90,37 @@ static int make_seed(const virtualbox_plan *plan, const virtualbox_file *file, v
     for (size_t i = 0; i < 3; i++)
         if (texts[i])
             files[count++] = (seed_iso_file){names[i], texts[i], strlen(texts[i])};
-    return seed_iso_write(file->path, 0600, "cidata", files, count, err);
+    return virtualbox_write_seed(conn, file->path, files, count, deadline, err);
 }
 
-int virtualbox_make_file(const virtualbox_plan *plan, const virtualbox_file *file, const vmc_deadline *deadline,
-                         vmctl_error **err) {
+/* An image is made here, where the tools and what it is made of are, and goes there whole. */
+static int make_image(virtualbox_conn *conn, const virtualbox_plan *plan, const virtualbox_file *file,
+                      const vmc_deadline *deadline, vmctl_error **err) {
+    vmc_cleanup(scratch_free) scratch own = {NULL};
+    int code = conn->manage->host ? scratch_make(&own, vmc_path_basename(file->path), err) : 0;
+    const char *path = own.path ? own.path : file->path;
+    if (code == 0)
+        code = file->kind == VIRTUALBOX_FILE_COPY ? make_copy(plan, file, path, deadline, err)
+                                                  : make_blank(file, path, deadline, err);
+    if (code < 0 || !own.path)
+        return code;
+    VMC_AUTO_FREE char *text = vmc_printf("sending disk %s", file->device);
+    code = vmc_progress(deadline, plan->name, text, file->device, VMCTL_UNIT_NONE, 0, 0, err);
+    return code < 0 ? code : vboxmanage_file_send(conn->manage, path, file->path, deadline, err);
+}
+
+int virtualbox_make_file(virtualbox_conn *conn, const virtualbox_plan *plan, const virtualbox_file *file,
+                         const vmc_deadline *deadline, vmctl_error **err) {
     switch (file->kind) {
     case VIRTUALBOX_FILE_COPY:
-        return make_copy(plan, file, deadline, err);
     case VIRTUALBOX_FILE_BLANK:
-        return make_blank(file, deadline, err);
+        return make_image(conn, plan, file, deadline, err);
     case VIRTUALBOX_FILE_SEED:
-        return make_seed(plan, file, err);
+        return make_seed(conn, plan, file, deadline, err);
     case VIRTUALBOX_FILE_LINK:
         break;
     }
-    return symlink(file->source, file->path) == 0
-               ? 0
-               : vmc_error_errno(err, errno, "cannot make %s, a link to the medium", file->path);
+    return vboxmanage_symlink(conn->manage, file->source, file->path, deadline, err);
 }
 
 /* --- create ---------------------------------------------------------------------------------------------------- */
@@ -139,7 +183,7 @@ static int make(virtualbox_conn *conn, const virtualbox_vm *vm, virtualbox_plan 
         VMC_AUTO_FREE char *text = vmc_printf("making %s", vmc_path_basename(plan->files[i].path));
         code = stage(plan, deadline, text, plan->files[i].device, err);
         if (code == 0)
-            code = virtualbox_make_file(plan, &plan->files[i], deadline, err);
+            code = virtualbox_make_file(conn, plan, &plan->files[i], deadline, err);
     }
     for (size_t i = 0; code == 0 && i < plan->command_count; i++)
         code =
@@ -231,19 +275,4 @@ int virtualbox_render(void *opaque, const vmctl_spec *spec, const vmctl_call *ca
         render_line(&text, &plan.commands[i]);
     *out = vmc_str_take(&text);
     return 0;
-}
-
-/* --- folders --------------------------------------------------------------------------------------------------- */
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *walk) {
-    (void)st;
-    (void)type;
-    (void)walk;
-    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
-int virtualbox_remove_tree(const char *folder, vmctl_error **err) {
-    if (nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 || errno == ENOENT)
-        return 0;
-    return vmc_error_errno(err, errno, "cannot remove the folder %s", folder);
 }

@@ -26,7 +26,7 @@
 #define VALUES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static const char *const aliases[] = {"vbox", NULL};
-static const char *const schemes[] = {"virtualbox", NULL};
+static const char *const schemes[] = {"virtualbox", "virtualbox+ssh", NULL};
 
 #define NO_USB                                                                                                         \
     "USB devices of the host arrive with their own release; VBoxManage controlvm usbattach gives them until then"
@@ -78,13 +78,13 @@ static const vmctl_slot_claim slots[] = {
     LIMITED(device_detach, "from a VM that runs only disks that came while it ran; others leave at its next start"),
     YES(cdrom_change),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
-    LIMITED(migrate, "what runs, by teleporting to another VirtualBox of this host, on shared disks"),
-    {VMCTL_SLOT_migrate, "migrate.offline", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox teleports what runs; export and import move a stopped VM"},
+    LIMITED(migrate, "what runs, by teleporting to another VirtualBox on disks that both have; what is stopped, with its disks"),
+    {VMCTL_SLOT_migrate, "migrate.offline", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_REAL, "a VM without snapshots; the disks in its folder go with it, others must be the target's too"},
     {VMCTL_SLOT_migrate, "migrate.storage", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox teleports between VMs on the same disks"},
     {VMCTL_SLOT_migrate, "migrate.tunnelled", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the teleporter has a connection of its own"},
     {VMCTL_SLOT_migrate, "migrate.platform", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "moves between hypervisors arrive with their own release"},
     {VMCTL_SLOT_migrate, "migrate.postcopy", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox sends all memory before the VM goes on"},
-    NO(migrate_abort, "VBoxManage stops its own teleporting only: interrupt the command that does it"),
+    LIMITED(migrate_abort, "of a teleport that a VBoxManage on the VM's host does, as vmctl's is"),
     YES(events),
     YES(console_open), YES(serial_log), YES(display_list), YES(screenshot), YES(send_keys),
     LIMITED(guest_forward, "through a NIC of type nat; another guest is reached at its own address"),

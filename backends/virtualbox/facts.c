@@ -85,19 +85,18 @@ static uint64_t big(const unsigned char *bytes) {
 }
 
 /* VDI: signature at 0x40, cbDisk at 0x170 (VDICore.h). VMDK: "KDMV", capacity in sectors at 12. VHD: the footer, current size at 48. */
-uint64_t virtualbox_image_bytes(const char *path) {
+uint64_t virtualbox_image_bytes(const vboxmanage *manage, const char *path) {
     static const unsigned char vdi[] = {0x7f, 0x10, 0xda, 0xbe};
     unsigned char head[0x178];
     unsigned char foot[512];
-    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head)
+    size_t got = 0;
+    if (vboxmanage_file_part(manage, path, 0, head, sizeof head, &got, NULL, NULL) < 0 || got != sizeof head)
         return 0;
     if (memcmp(head + 0x40, vdi, sizeof vdi) == 0)
         return little(head + 0x170);
     if (memcmp(head, "KDMV", 4) == 0)
         return little(head + 12) * 512;
-    struct stat st;
-    if (fstat(fd, &st) == 0 && st.st_size >= 512 && pread(fd, foot, sizeof foot, st.st_size - 512) == 512 &&
+    if (vboxmanage_file_part(manage, path, -512, foot, sizeof foot, &got, NULL, NULL) == 0 && got == sizeof foot &&
         memcmp(foot, "conectix", 8) == 0)
         return big(foot + 48);
     return 0;
@@ -136,14 +135,14 @@ static void add_disk(gathering *g, const vboxmanage_attachment *from) {
     const vboxmanage_medium *medium = vboxmanage_medium_of(m, from->medium);
     if (!medium)
         return;
-    struct stat st;
+    vboxmanage_file file;
     device->source = medium->location;
     device->type = drive ? NULL : own(g, virtualbox_format(medium->format));
     device->readonly = drive || vmc_str_eq(medium->type, "Readonly");
     device->own = virtualbox_medium_own(g->marker, m, medium);
-    if (stat(medium->location, &st) == 0)
-        device->allocated_bytes = (uint64_t)st.st_blocks * 512;
-    device->capacity_bytes = drive ? 0 : virtualbox_image_bytes(medium->location);
+    if (vboxmanage_file_look(m->manage, medium->location, true, NULL, &file, NULL) == 0)
+        device->allocated_bytes = file.allocated_bytes;
+    device->capacity_bytes = drive ? 0 : virtualbox_image_bytes(m->manage, medium->location);
 }
 
 static void add_nic(gathering *g, const vboxmanage_nic *nic) {
@@ -215,7 +214,7 @@ static void add_pending(gathering *g, const char *list, const cJSON *item) {
         return;
     const char *dot = strrchr(volume, '.');
     device->type = dot ? dot + 1 : NULL;
-    device->capacity_bytes = virtualbox_image_bytes(volume);
+    device->capacity_bytes = virtualbox_image_bytes(g->machine->manage, volume);
     device->own = virtualbox_marker_owns(g->marker, g->machine, volume);
 }
 

@@ -22,7 +22,7 @@ char *virtualbox_place(const vboxmanage_attachment *attachment);
 /* The bus of vm.yaml that a controller's type is; NULL: another ("Floppy"). */
 const char *virtualbox_bus(const vboxmanage_machine *machine, const char *controller);
 /* The size that the guest sees of a disk image, from its header; 0: not known. */
-uint64_t virtualbox_image_bytes(const char *path);
+uint64_t virtualbox_image_bytes(const vboxmanage *manage, const char *path);
 /* "vdi", "vmdk", "vhd" for VirtualBox's format names; others in lower case. free. */
 char *virtualbox_format(const char *format);
 /* Where the name of a network card is not given: "net0" for the first slot. free. */

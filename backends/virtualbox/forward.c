@@ -66,7 +66,9 @@ int virtualbox_guest_forward(void *opaque, void *handle, vmctl_forward *forward,
     vboxmanage_machine *machine = NULL;
     vmctl_state state = VMCTL_STATE_UNKNOWN;
     unsigned slot = 0;
-    int code = virtualbox_load(conn, vm, &deadline, &machine, err);
+    int code = virtualbox_check_here(conn, "a forwarded port", err);
+    if (code == 0)
+        code = virtualbox_load(conn, vm, &deadline, &machine, err);
     if (code == 0)
         code = virtualbox_ask_state(conn, vm, &deadline, &state, NULL, err);
     if (code == 0)

@@ -88,7 +88,9 @@ static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc
                        vmctl_error **err) {
     vboxmanage_machine *machine = NULL;
     char *password = NULL;
-    int code = virtualbox_guest_ready(conn, vm, deadline, err);
+    int code = virtualbox_check_here(conn, "what is done in a guest", err);
+    if (code == 0)
+        code = virtualbox_guest_ready(conn, vm, deadline, err);
     if (code < 0)
         return code;
     l->user = getenv("VMCTL_GUEST_USER");

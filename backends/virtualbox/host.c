@@ -2,6 +2,7 @@
 #include "facts.h"
 #include "plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -39,15 +40,27 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
     if (code < 0)
         return code;
     char name[256] = "";
+    char machine[65] = "";
     struct utsname system;
-    gethostname(name, sizeof name - 1);
+    if (conn->manage->host) {
+        VMC_AUTO_FREE char *text = NULL;
+        code = vboxmanage_files_script(conn->manage, "uname -n; uname -m", NULL, "asking the host for its name",
+                                       &deadline, &text, err);
+        if (code < 0)
+            return code;
+        sscanf(text, "%255s %64s", name, machine);
+    } else {
+        gethostname(name, sizeof name - 1);
+        if (uname(&system) == 0)
+            snprintf(machine, sizeof machine, "%s", system.machine);
+    }
     const vmctl_host host = {
         .size = sizeof host,
         .name = name,
         .hypervisor = "VirtualBox",
         .hypervisor_version = version,
         .api_version = version,
-        .arch = uname(&system) == 0 ? system.machine : NULL,
+        .arch = *machine ? machine : NULL,
         .cpu_model = vboxmanage_property_get(&facts, "Processor#0 description"),
         .cpus = (unsigned)number_of(&facts, "Processor online count"),
         .memory_mib = number_of(&facts, "Memory size"),
@@ -61,6 +74,21 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
 
 int virtualbox_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err) {
     return virtualbox_host_info(conn, call, each, user, err);
+}
+
+/* df(1), -P as POSIX has it, in units of 1024 bytes. */
+static void room_there(const virtualbox_conn *conn, const char *folder, const vmc_deadline *deadline,
+                       vmctl_pool *pool) {
+    VMC_AUTO_FREE char *text = NULL;
+    unsigned long long size = 0;
+    unsigned long long available = 0;
+    if (vboxmanage_files_script(
+            conn->manage, "d=$1; [ -d \"$d\" ] || d=$(dirname -- \"$d\"); df -Pk -- \"$d\" | tail -n 1",
+            (const char *const[]){folder, NULL}, "asking for the room of the host", deadline, &text, NULL) == 0 &&
+        sscanf(text, "%*s %llu %*u %llu", &size, &available) == 2) {
+        pool->capacity_bytes = size * 1024;
+        pool->available_bytes = available * 1024;
+    }
 }
 
 /* The one place for disks without another: each VM's folder is made in it. */
@@ -82,6 +110,11 @@ int virtualbox_pool_list(void *opaque, const vmctl_call *call, vmctl_pool_fn eac
                        .active = true,
                        .autostart = -1,
                        .is_default = true};
+    if (conn->manage->host) {
+        room_there(conn, folder, &deadline, &pool);
+        each(&pool, user);
+        return 0;
+    }
     struct statvfs space;
     VMC_AUTO_FREE char *parent = vmc_path_dirname(folder); /* the folder comes with the first VM */
     if (statvfs(folder, &space) == 0 || statvfs(parent, &space) == 0) {

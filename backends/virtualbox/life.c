@@ -35,7 +35,7 @@ static int in_state(const virtualbox_vm *vm, vmctl_state state, vmctl_error **er
 
 int virtualbox_life_check(const virtualbox_vm *vm, vmctl_slot slot, vmctl_state state, vmctl_error **err) {
     bool off = state == VMCTL_STATE_STOPPED || state == VMCTL_STATE_SAVED;
-    bool up = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED || state == VMCTL_STATE_CRASHED;
+    bool up = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
     bool can = true;
     switch (slot) {
     case VMCTL_SLOT_start:
@@ -44,14 +44,12 @@ int virtualbox_life_check(const virtualbox_vm *vm, vmctl_slot slot, vmctl_state 
     case VMCTL_SLOT_pause:
     case VMCTL_SLOT_save:
     case VMCTL_SLOT_resume:
-        can = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
+    case VMCTL_SLOT_reset:
+        can = up;
         break;
     case VMCTL_SLOT_stop:
     case VMCTL_SLOT_restart:
         can = state != VMCTL_STATE_PAUSED;
-        break;
-    case VMCTL_SLOT_reset:
-        can = up;
         break;
     case VMCTL_SLOT_rename:
         if (state == VMCTL_STATE_STOPPED)
@@ -225,7 +223,7 @@ static int start(virtualbox_conn *conn, const virtualbox_vm *vm, bool discard, c
     if (code == 0)
         code = virtualbox_serial_heal(conn, vm, machine, deadline, err);
     if (code == 0)
-        code = virtualbox_serial_keep(machine, &kept, err);
+        code = virtualbox_serial_keep(machine, &kept, deadline, err);
     if (code == 0) {
         code = launch(conn, vm, deadline, err);
         if (code != 0)
@@ -377,11 +375,12 @@ int virtualbox_restart(void *conn, void *vm, const vmctl_stop_options *options, 
 static int check_name(virtualbox_conn *conn, const virtualbox_vm *vm, const char *name, const vmc_deadline *deadline,
                       vmctl_error **err) {
     vboxmanage_registry registry = {0};
+    VMC_AUTO_STRV names = {0};
     int code = virtualbox_registry(conn, deadline, &registry, err);
+    if (code == 0)
+        code = vboxmanage_names_read(conn->manage, &registry, deadline, &names, err);
     for (size_t i = 0; code == 0 && i < registry.count; i++) {
-        VMC_AUTO_FREE char *other = NULL;
-        if (strcasecmp(registry.entries[i].id, vm->id) == 0 ||
-            vboxmanage_machine_name(registry.entries[i].settings, &other, NULL) < 0 || strcmp(other, name) != 0)
+        if (strcasecmp(registry.entries[i].id, vm->id) == 0 || strcmp(names.items[i], name) != 0)
             continue;
         vmc_error(err, VMCTL_E_ALREADY_EXISTS, "there is a VM of the name %s already", name);
         code = vmc_error_next(err, "choose another name");

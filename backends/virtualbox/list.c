@@ -9,16 +9,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LIST_MS = 60000, BATCH = 512, MOST_THREADS = 4, WORTH_A_THREAD = 16 };
+enum { LIST_MS = 60000, BATCH = 512, MOST_THREADS = 4, WORTH_A_THREAD = 16, SETTINGS_LIMIT = 64 << 20 };
 
 static int deliver_inaccessible(const vboxmanage_entry *entry, const char *why, const vmctl_list_options *options,
                                 vmctl_vm_info_fn each, void *user) {
-    if ((options->name && strcmp(options->name, VIRTUALBOX_INACCESSIBLE) != 0) || options->owner ||
+    if ((options->name && strcmp(options->name, VBOXMANAGE_INACCESSIBLE) != 0) || options->owner ||
         options->label_count || (options->states && !(options->states & (1u << VMCTL_STATE_UNKNOWN))))
         return 0;
     const vmctl_vm_info info = {.size = sizeof info,
                                 .present = VMCTL_FACT_STATE,
-                                .name = VIRTUALBOX_INACCESSIBLE,
+                                .name = VBOXMANAGE_INACCESSIBLE,
                                 .id = entry->id,
                                 .backend = "virtualbox",
                                 .state_reason = why,
@@ -39,25 +39,31 @@ typedef struct slot {
 } slot;
 
 typedef struct batch {
+    const virtualbox_conn *conn;
     const vboxmanage_entry *entries;
     slot *slots;
     size_t count;
     atomic_size_t next;
 } batch;
 
-static void read_slot(const vboxmanage_entry *entry, slot *to) {
+static void read_slot(const virtualbox_conn *conn, const vboxmanage_entry *entry, const vmc_deadline *deadline,
+                      slot *to) {
     struct stat st = {0};
+    if (conn->manage->host) {
+        vboxmanage_machine_read(conn->manage, entry->settings, deadline, &to->machine, &to->why);
+        return;
+    }
     (void)stat(entry->settings, &st);
     to->written = st.st_mtim;
     to->inode = st.st_ino;
-    vboxmanage_machine_read(entry->settings, &to->machine, &to->why);
+    vboxmanage_machine_read(conn->manage, entry->settings, deadline, &to->machine, &to->why);
 }
 
 static void *read_some(void *user) {
     batch *b = user;
     size_t i = 0;
     while ((i = atomic_fetch_add(&b->next, 1)) < b->count)
-        read_slot(&b->entries[i], &b->slots[i]);
+        read_slot(b->conn, &b->entries[i], NULL, &b->slots[i]);
     return NULL;
 }
 
@@ -65,6 +71,25 @@ static void clear_slot(slot *s) {
     vboxmanage_machine_free(s->machine);
     vmctl_error_free(s->why);
     *s = (slot){0};
+}
+
+/* Of another host: all in one go. */
+static int fetch_batch(batch *b, const vmc_deadline *deadline, vmctl_error **err) {
+    const char *paths[BATCH];
+    char *texts[BATCH] = {NULL};
+    size_t lengths[BATCH] = {0};
+    for (size_t i = 0; i < b->count; i++)
+        paths[i] = b->entries[i].settings;
+    int code = vboxmanage_files_read(b->conn->manage, paths, b->count, SETTINGS_LIMIT, deadline, texts, lengths, err);
+    for (size_t i = 0; i < b->count; i++) {
+        slot *to = &b->slots[i];
+        if (texts[i])
+            vboxmanage_machine_parse(b->conn->manage, paths[i], texts[i], lengths[i], &to->machine, &to->why);
+        else
+            vmc_error(&to->why, VMCTL_E_NOT_FOUND, "%s cannot be read", paths[i]);
+        free(texts[i]);
+    }
+    return code;
 }
 
 static void read_batch(batch *b) {
@@ -121,17 +146,17 @@ static int deliver(virtualbox_conn *conn, const vmc_deadline *deadline, const vb
     const char *reason = NULL;
     struct stat st;
     /* Read before the states were told: what was written since (a VM that was saved meanwhile) is read again. */
-    if (!native && stat(entry->settings, &st) == 0 &&
+    if (!native && !conn->manage->host && stat(entry->settings, &st) == 0 &&
         (st.st_ino != s->inode || st.st_mtim.tv_sec != s->written.tv_sec || st.st_mtim.tv_nsec != s->written.tv_nsec)) {
         clear_slot(s);
-        read_slot(entry, s);
+        read_slot(conn, entry, deadline, s);
     }
     if (!s->machine && s->why && vmctl_error_code(s->why) == VMCTL_E_UNSUPPORTED)
         virtualbox_describe(conn, entry->id, deadline, &s->machine, NULL);
     if (!s->machine)
         return deliver_inaccessible(entry, s->why ? vmctl_error_message(s->why) : NULL, options, each, user);
     if (facts & VMCTL_FACT_DEVICES)
-        virtualbox_media_complete(registry, s->machine);
+        virtualbox_media_complete(conn, registry, s->machine, deadline);
     vmctl_state state = native ? virtualbox_state(native, &reason) : virtualbox_state_at_rest(s->machine, &reason);
     return virtualbox_facts_deliver(s->machine, state, reason, NULL, facts, options, each, user);
 }
@@ -143,11 +168,16 @@ static int list_all(virtualbox_conn *conn, const vboxmanage_registry *registry, 
     int code = 0;
     bool stop = false;
     for (size_t first = 0; code == 0 && !stop && first < registry->count; first += BATCH) {
-        batch b = {.entries = registry->entries + first, .slots = slots, .count = registry->count - first};
+        batch b = {
+            .conn = conn, .entries = registry->entries + first, .slots = slots, .count = registry->count - first};
         if (b.count > BATCH)
             b.count = BATCH;
-        read_batch(&b);
+        /* What is read there is read after the states were told. */
+        if (!conn->manage->host)
+            read_batch(&b);
         code = end_asking(states, err);
+        if (code == 0 && conn->manage->host)
+            code = fetch_batch(&b, deadline, err);
         for (size_t i = 0; code == 0 && !stop && i < b.count; i++) {
             stop =
                 deliver(conn, deadline, registry, &b.entries[i], &slots[i], &states->running, options, each, user) != 0;

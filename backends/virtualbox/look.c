@@ -57,19 +57,20 @@ int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_o
     bool by_id = vboxmanage_is_uuid(name_or_id, false);
     VMC_AUTO_STRV ids = {0};
     VMC_AUTO_STRV names = {0};
-    for (size_t i = 0; i < registry.count; i++) {
-        const vboxmanage_entry *entry = &registry.entries[i];
-        bool same_id = by_id && strcasecmp(entry->id, name_or_id) == 0;
-        if (by_id && !same_id)
-            continue;
-        VMC_AUTO_FREE char *name = NULL;
-        if (vboxmanage_machine_name(entry->settings, &name, NULL) < 0)
-            name = vmc_strdup(VIRTUALBOX_INACCESSIBLE);
-        vmc_strv_add(&names, name);
-        if (same_id || strcmp(name, name_or_id) == 0)
-            vmc_strv_add(&ids, entry->id);
+    vboxmanage_registry wanted = registry;
+    for (size_t i = 0; by_id && i < registry.count; i++) { /* of this one alone, or of none */
+        wanted.entries = &registry.entries[i];
+        wanted.count = strcasecmp(registry.entries[i].id, name_or_id) == 0;
+        if (wanted.count)
+            break;
     }
-    if (!ids.items)
+    code = vboxmanage_names_read(conn->manage, &wanted, &deadline, &names, err);
+    for (size_t i = 0; i < wanted.count && i < names.count; i++)
+        if (by_id || strcmp(names.items[i], name_or_id) == 0)
+            vmc_strv_add(&ids, wanted.entries[i].id);
+    if (code < 0)
+        ids.count = 0;
+    else if (!ids.items)
         code = not_found(name_or_id, &names, err);
     else if (ids.count > 1)
         code = ambiguous(name_or_id, &ids, err);
@@ -159,7 +160,7 @@ int virtualbox_native(void *opaque, void *handle, const vmctl_call *call, char *
     if (code == 0 && !settings)
         code = vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM %s any more", vm->name);
     if (code == 0)
-        code = vmc_file_read(settings, 64u << 20, out, NULL, err);
+        code = vboxmanage_file_read(conn->manage, settings, 64u << 20, &deadline, out, NULL, err);
     vboxmanage_registry_free(&registry);
     return code;
 }

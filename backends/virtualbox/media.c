@@ -12,12 +12,10 @@ int virtualbox_world_read(virtualbox_conn *conn, const vmc_deadline *deadline, v
     if (code < 0)
         return code;
     out->machines = vmc_alloc((out->registry.count + 1) * sizeof(vboxmanage_machine *));
-    for (size_t i = 0; code == 0 && i < out->registry.count; i++) {
-        vboxmanage_machine *machine = NULL;
-        if (vboxmanage_machine_read(out->registry.entries[i].settings, &machine, NULL) == 0)
-            out->machines[out->count++] = machine;
-        code = vmc_deadline_check(deadline, "looking who else uses its disks", err);
-    }
+    code = vboxmanage_machines_read(conn->manage, &out->registry, deadline, out->machines, err);
+    for (size_t i = 0; i < out->registry.count; i++)
+        if (out->machines[i])
+            out->machines[out->count++] = out->machines[i];
     return code;
 }
 
@@ -93,36 +91,66 @@ size_t virtualbox_world_children(const virtualbox_world *world, const char *medi
 
 /* --- media that are registered elsewhere ------------------------------------------------------------------------ */
 
-static bool adopt(const vboxmanage_registry *registry, vboxmanage_machine *machine, const char *id) {
+/* Where to look, and the texts of all settings where they are another host's: read once, when they are first needed. */
+typedef struct search {
+    const virtualbox_conn *conn;
+    const vboxmanage_registry *registry;
+    const vmc_deadline *deadline;
+    char **texts;
+    size_t *lengths;
+} search;
+
+static void fetch(search *in) {
+    VMC_AUTO_FREE const char **paths = vmc_alloc((in->registry->count + 1) * sizeof(char *));
+    in->texts = vmc_alloc((in->registry->count + 1) * sizeof(char *));
+    in->lengths = vmc_alloc((in->registry->count + 1) * sizeof(size_t));
+    for (size_t i = 0; i < in->registry->count; i++)
+        paths[i] = in->registry->entries[i].settings;
+    vboxmanage_files_read(in->conn->manage, paths, in->registry->count, SETTINGS_LIMIT, in->deadline, in->texts,
+                          in->lengths, NULL);
+}
+
+static bool adopt(search *in, vboxmanage_machine *machine, const char *id) {
+    const vboxmanage_registry *registry = in->registry;
     if (vboxmanage_adopt_medium(machine, registry->shared, id))
         return true;
-    for (size_t i = 0; i < registry->count; i++) {
-        VMC_AUTO_FREE char *text = NULL;
+    bool found = false;
+    if (in->conn->manage->host && !in->texts)
+        fetch(in);
+    for (size_t i = 0; i < registry->count && !found; i++) {
+        VMC_AUTO_FREE char *read = NULL;
         vboxmanage_machine *other = NULL;
-        /* Reading the text is a tenth of parsing it. */
         if (strcasecmp(registry->entries[i].id, machine->id) == 0 ||
-            vmc_file_read(registry->entries[i].settings, SETTINGS_LIMIT, &text, NULL, NULL) < 0 || !strstr(text, id) ||
-            vboxmanage_machine_read(registry->entries[i].settings, &other, NULL) < 0)
+            (!in->texts && vmc_file_read(registry->entries[i].settings, SETTINGS_LIMIT, &read, NULL, NULL) < 0))
             continue;
-        bool found = vboxmanage_adopt_medium(machine, other, id);
+        const char *text = in->texts ? in->texts[i] : read;
+        /* Reading the text is a tenth of parsing it. */
+        if (!text || !strstr(text, id) ||
+            vboxmanage_machine_parse(in->conn->manage, registry->entries[i].settings, text, strlen(text), &other,
+                                     NULL) < 0)
+            continue;
+        found = vboxmanage_adopt_medium(machine, other, id);
         vboxmanage_machine_free(other);
-        if (found)
-            return true;
     }
-    return false;
+    return found;
 }
 
-static void complete(const vboxmanage_registry *registry, vboxmanage_machine *machine,
-                     const vboxmanage_attachment *list, size_t count) {
+static void complete(search *in, vboxmanage_machine *machine, const vboxmanage_attachment *list, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (*list[i].medium && !vboxmanage_medium_of(machine, list[i].medium))
-            adopt(registry, machine, list[i].medium);
+            adopt(in, machine, list[i].medium);
 }
 
-void virtualbox_media_complete(const vboxmanage_registry *registry, vboxmanage_machine *machine) {
-    complete(registry, machine, machine->attachments, machine->attachment_count);
+void virtualbox_media_complete(const virtualbox_conn *conn, const vboxmanage_registry *registry,
+                               vboxmanage_machine *machine, const vmc_deadline *deadline) {
+    search in = {.conn = conn, .registry = registry, .deadline = deadline};
+    complete(&in, machine, machine->attachments, machine->attachment_count);
     for (size_t i = 0; i < machine->snapshot_count; i++)
-        complete(registry, machine, machine->snapshots[i].attachments, machine->snapshots[i].attachment_count);
+        complete(&in, machine, machine->snapshots[i].attachments, machine->snapshots[i].attachment_count);
+    for (size_t i = 0; in.texts && i < registry->count; i++)
+        free(in.texts[i]);
+    free(in.texts);
+    free(in.lengths);
 }
 
 /* --- whose they are ----------------------------------------------------------------------------------------------- */

@@ -28,7 +28,8 @@ const vboxmanage_machine *virtualbox_world_user(const virtualbox_world *world, c
 size_t virtualbox_world_children(const virtualbox_world *world, const char *medium_id);
 
 /* Adds to the machine's media those that it has attached and that are registered elsewhere. What cannot be found stays unknown. */
-void virtualbox_media_complete(const vboxmanage_registry *registry, vboxmanage_machine *machine);
+void virtualbox_media_complete(const virtualbox_conn *conn, const vboxmanage_registry *registry,
+                               vboxmanage_machine *machine, const vmc_deadline *deadline);
 
 /* Whether the disk was made for this VM: itself, or (a linked clone's) what it has beyond the original. */
 bool virtualbox_medium_own(const cJSON *marker, const vboxmanage_machine *machine, const vboxmanage_medium *medium);

@@ -83,10 +83,10 @@ static int64_t now_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static int tell(const vboxmanage_entry *entry, const char *native, const vm_processes *processes, vmctl_metrics_fn each,
-                void *user) {
+static int tell(const virtualbox_conn *conn, const vboxmanage_entry *entry, const char *native,
+                const vm_processes *processes, vmctl_metrics_fn each, void *user) {
     vboxmanage_machine *machine = NULL;
-    if (vboxmanage_machine_read(entry->settings, &machine, NULL) < 0)
+    if (vboxmanage_machine_read(conn->manage, entry->settings, NULL, &machine, NULL) < 0)
         return 0;
     vmctl_metrics m = {.size = sizeof m,
                        .name = machine->name,
@@ -117,7 +117,9 @@ int virtualbox_metrics_list(void *opaque, const vmctl_metrics_options *options, 
     VBOXMANAGE_AUTO_PROPERTIES running = {0};
     vboxmanage_registry registry = {0};
     vm_processes processes = {0};
-    int code = virtualbox_running(conn, &deadline, &running, err);
+    int code = virtualbox_check_here(conn, "the counters of VMs", err);
+    if (code == 0)
+        code = virtualbox_running(conn, &deadline, &running, err);
     if (code == 0)
         code = virtualbox_registry(conn, &deadline, &registry, err);
     if (code == 0 && running.count)
@@ -126,7 +128,7 @@ int virtualbox_metrics_list(void *opaque, const vmctl_metrics_options *options, 
     for (size_t i = 0; code == 0 && !stop && i < registry.count; i++) {
         const char *native = vboxmanage_property_get(&running, registry.entries[i].id);
         if (native || options->inactive)
-            stop = tell(&registry.entries[i], native, &processes, each, user);
+            stop = tell(conn, &registry.entries[i], native, &processes, each, user);
     }
     free(processes.items);
     vboxmanage_registry_free(&registry);

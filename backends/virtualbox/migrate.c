@@ -5,6 +5,7 @@
 #include "drivers/qemu_img/qemu_img.h"
 #include "drivers/vboxmanage/settings_move.h"
 #include "facts.h"
+#include "migrate_reach.h"
 #include "plan.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +23,8 @@ enum {
     SETTLE_MS = 50,        /* at a state, by VBoxManage */
     ARRIVING_MS = 500,     /* after VBoxManage reported that it did not go well */
     AFTERWARDS_MS = 60000, /* for what must be done whatever became of the deadline */
-    PASSWORD_BYTES = 24
+    PASSWORD_BYTES = 24,
+    COPY_LIMIT = 256 << 20
 };
 
 typedef struct moving {
@@ -32,19 +34,30 @@ typedef struct moving {
     const vmctl_migrate_options *options;
     const vmc_deadline *deadline;
     char *folder, *settings; /* at the target */
-    char *password;          /* the file */
-    char address[64];
+    char *password;          /* the file, at the target */
+    char *password_here;     /* at the source, where that is another machine; NULL */
+    char address[64];        /* where the target listens */
     unsigned port;
+    virtualbox_tunnel tunnel; /* where the source sends to, between two machines */
 } moving;
 
+static const vboxmanage *source_of(const moving *m) {
+    return m->scene.conn->manage;
+}
+
 static void moving_free(moving *m) {
+    vmc_deadline afterwards = {.at_ms = vmc_now_ms() + AFTERWARDS_MS};
     if (m->password)
-        unlink(m->password);
+        vboxmanage_file_remove(m->target->manage, m->password, &afterwards, NULL);
+    if (m->password_here)
+        vboxmanage_file_remove(source_of(m), m->password_here, &afterwards, NULL);
+    virtualbox_tunnel_close(&m->tunnel, &afterwards);
     virtualbox_scene_free(&m->scene);
     virtualbox_release(NULL, m->there);
     free(m->folder);
     free(m->settings);
     free(m->password);
+    free(m->password_here);
 }
 
 /* --- the target's VM ------------------------------------------------------------------------------------------------- */
@@ -65,13 +78,19 @@ static char *place_medium(const char *location, void *user) {
 }
 
 static int copy_file(const moving *m, const char *from, const char *to, vmctl_error **err) {
-    char target[4096];
-    ssize_t length = readlink(from, target, sizeof target - 1);
-    const qemu_img_label label = {m->scene.vm->name, "copying what is not on a disk", NULL};
-    if (length > 0) {
-        target[length] = 0;
-        return symlink(target, to) == 0 ? 0 : vmc_error_errno(err, errno, "cannot make %s", to);
+    const vboxmanage *source = source_of(m), *target = m->target->manage;
+    VMC_AUTO_FREE char *link = vboxmanage_file_link(source, from, m->deadline);
+    if (link)
+        return vboxmanage_symlink(target, link, to, m->deadline, err);
+    if (!source->host && target->host)
+        return vboxmanage_file_send(target, from, to, m->deadline, err);
+    if (source->host) {
+        VMC_AUTO_FREE char *bytes = NULL;
+        size_t length = 0;
+        int code = vboxmanage_file_read(source, from, COPY_LIMIT, m->deadline, &bytes, &length, err);
+        return code < 0 ? code : vboxmanage_file_write(target, to, bytes, length, m->deadline, err);
     }
+    const qemu_img_label label = {m->scene.vm->name, "copying what is not on a disk", NULL};
     return qemu_img_copy(from, to, 0600, &label, m->deadline, err);
 }
 
@@ -85,7 +104,7 @@ static int copy_files(const moving *m, vmctl_error **err) {
             code = copy_file(m, medium->location, to, err);
     }
     VMC_AUTO_FREE char *to = machine->nvram ? vmc_printf("%s/%s", m->folder, vmc_path_basename(machine->nvram)) : NULL;
-    if (code == 0 && to && access(machine->nvram, F_OK) == 0)
+    if (code == 0 && to && vboxmanage_file_exists(source_of(m), machine->nvram, m->deadline))
         code = copy_file(m, machine->nvram, to, err);
     return code;
 }
@@ -117,6 +136,9 @@ static int write_settings(moving *m, vmctl_error **err) {
     const char *const unmarked[] = {VIRTUALBOX_ARRIVED, "1", NULL};
     const vboxmanage_move move = {.from = machine->settings,
                                   .to = m->settings,
+                                  .source = source_of(m),
+                                  .target = m->target->manage,
+                                  .deadline = m->deadline,
                                   .serial_path = serial,
                                   .extra = virtualbox_marker_is_made(m->scene.marker) ? marked : unmarked,
                                   .place = place_medium,
@@ -133,7 +155,12 @@ static int write_password(moving *m, vmctl_error **err) {
     for (size_t i = 0; i < sizeof bytes; i++)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
     m->password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, m->folder);
-    return vmc_file_write(m->password, text, sizeof text - 1, 0600, err);
+    int code = vboxmanage_file_write(m->target->manage, m->password, text, sizeof text - 1, m->deadline, err);
+    if (code == 0 && !virtualbox_same_machine(source_of(m), m->target->manage)) {
+        m->password_here = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, m->scene.machine->folder);
+        code = vboxmanage_file_write(source_of(m), m->password_here, text, sizeof text - 1, m->deadline, err);
+    }
+    return code;
 }
 
 /* "tcp://10.0.0.2:6000"; without a port, or without all of it, a free one is looked for. */
@@ -150,6 +177,10 @@ static int choose_port(moving *m, vmctl_error **err) {
     }
     if (inet_pton(AF_INET, m->address, &at.sin_addr) != 1)
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "%s is no IPv4 address", m->address);
+    if (m->target->manage->host) {
+        m->port = port;
+        return port ? 0 : virtualbox_random_port(m->target, m->deadline, &m->port, err);
+    }
     at.sin_port = htons((uint16_t)port);
     socklen_t length = sizeof at;
     VMC_AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -161,7 +192,7 @@ static int choose_port(moving *m, vmctl_error **err) {
 }
 
 static int make_target(moving *m, vmctl_error **err) {
-    int code = vmc_mkdirs(m->folder, 0700, err);
+    int code = vboxmanage_folder_make(m->target->manage, m->folder, m->deadline, err);
     if (code == 0)
         code = copy_files(m, err);
     if (code == 0)
@@ -201,28 +232,12 @@ static void *wait_there(void *user) {
     return NULL;
 }
 
-/* Whether somebody listens on the port (proc(5), /proc/net/tcp: local address, state 0A); 1, 0, -1: it cannot be seen. */
-static int is_heard(unsigned port) {
-    char line[512];
-    unsigned local = 0;
-    unsigned state = 0;
-    int found = 0;
-    FILE *file = fopen("/proc/net/tcp", "re");
-    if (!file)
-        return -1;
-    while (!found && fgets(line, sizeof line, file))
-        if (sscanf(line, " %*u: %*8[0-9A-Fa-f]:%4x %*8[0-9A-Fa-f]:%*4x %2x", &local, &state) == 2)
-            found = local == port && state == 0x0a;
-    fclose(file);
-    return found;
-}
-
 static int wait_listening(const moving *m, const waiting *w, vmctl_error **err) {
     static const char doing[] = "waiting for the target to listen";
     int code = vmc_progress(m->deadline, m->scene.vm->name, doing, NULL, VMCTL_UNIT_NONE, 0, 0, err);
     while (code == 0 && !w->ended) {
         vmctl_state state = VMCTL_STATE_UNKNOWN;
-        int heard = is_heard(m->port);
+        int heard = virtualbox_is_heard(m->target, m->port, m->deadline);
         VMC_AUTO_FREE char *native = NULL;
         if (heard < 0) {
             code = virtualbox_ask_state(m->target, m->there, m->deadline, &state, &native, err);
@@ -231,20 +246,25 @@ static int wait_listening(const moving *m, const waiting *w, vmctl_error **err) 
         if (heard == 1)
             return 0;
         if (code == 0)
-            code = vmc_deadline_poll(m->deadline, -1, 0, LOOK_MS, doing, err);
+            code = vmc_deadline_poll(m->deadline, -1, 0, m->target->manage->host ? SETTLE_MS : LOOK_MS, doing, err);
     }
     return code < 0 ? code : 0;
 }
 
-static int send_memory(const moving *m, vmctl_error **err) {
+static int send_memory(moving *m, vmctl_error **err) {
     VMC_AUTO_STRV argv = {0};
     const virtualbox_scene *scene = &m->scene;
     vmc_strv_add(&argv, "controlvm");
     vmc_strv_add(&argv, scene->vm->id);
     vmc_strv_add(&argv, "teleport");
+    int code = m->options->migrate_uri
+                   ? 0
+                   : virtualbox_tunnel_open(scene->conn, m->target, m->port, &m->tunnel, m->deadline, err);
+    if (code < 0)
+        return code;
     vmc_strv_printf(&argv, "--host=%s", m->address);
-    vmc_strv_printf(&argv, "--port=%u", m->port);
-    vmc_strv_printf(&argv, "--passwordfile=%s", m->password);
+    vmc_strv_printf(&argv, "--port=%u", m->tunnel.port ? m->tunnel.port : m->port);
+    vmc_strv_printf(&argv, "--passwordfile=%s", m->password_here ? m->password_here : m->password);
     return virtualbox_try(scene->conn, scene->vm->id, &argv, "teleporting the VM", "teleporting", scene->vm->name,
                           m->deadline, NULL, err);
 }
@@ -327,6 +347,14 @@ static int teleport(moving *m, vmctl_error **err) {
             vmc_error(err, code, "the target does not wait for the VM");
     }
     vmctl_error_free(w.why);
+    if (code < 0 && err && *err &&
+        (strstr(vmctl_error_text(*err), "exit status 130") || strstr(vmctl_error_text(*err), "VERR_SSM_CANCELLED")) &&
+        code != VMCTL_E_CANCELLED && code != VMCTL_E_TIMEOUT) { /* SIGINT, from elsewhere (migrate_abort.c) */
+        vmctl_error_free(*err);
+        *err = NULL;
+        return vmc_error(err, VMCTL_E_CANCELLED, "the teleport was stopped by another command, and %s goes on here",
+                         m->scene.vm->name);
+    }
     return code < 0 ? code : vmc_error(err, VMCTL_E_INTERNAL, "the VM did not arrive, and goes on here");
 }
 
@@ -339,7 +367,7 @@ int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadli
         code = virtualbox_unregister(conn, vm, machine, false, deadline, err);
     if (code == 0) {
         VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
-        virtualbox_remove_left(machine, marker);
+        virtualbox_remove_left(machine, marker, deadline);
         virtualbox_tell(conn, VMCTL_EVENT_DELETED, vm, VMCTL_STATE_UNKNOWN, NULL);
     }
     vboxmanage_machine_free(machine);
@@ -356,6 +384,22 @@ static void arrive(const moving *m) {
     vmctl_error_free(why);
 }
 
+/* The target has the whole of it: here it goes with its own disks, and what is not its own stays. */
+static int leave_stopped(moving *m, vmc_journal *arrivals, size_t arrival, vmctl_error **err) {
+    vmc_deadline afterwards = {.at_ms = vmc_now_ms() + AFTERWARDS_MS};
+    vmctl_call call = vmc_deadline_call(&afterwards);
+    vmctl_delete_options gone = VMCTL_DELETE_OPTIONS_INIT;
+    vmctl_error *why = NULL;
+    gone.call = &call;
+    int code = vmc_journal_drop(arrivals, arrival, err);
+    virtualbox_tell(m->target, VMCTL_EVENT_DEFINED, m->there, VMCTL_STATE_STOPPED, "added");
+    if (code == 0 && virtualbox_remove(m->scene.conn, m->scene.vm, &gone, &why) < 0)
+        vmc_note(m->deadline, VMCTL_NOTE_WARNING, "%s is at the target, and still here too (%s)", m->scene.vm->name,
+                 vmctl_error_message(why));
+    vmctl_error_free(why);
+    return code;
+}
+
 static int prepare(moving *m, virtualbox_vm *vm, vmctl_error **err) {
     vboxmanage_registry registry = {0};
     VMC_AUTO_FREE char *machines = NULL;
@@ -367,6 +411,7 @@ static int prepare(moving *m, virtualbox_vm *vm, vmctl_error **err) {
     vboxmanage_registry_free(&registry);
     if (code < 0)
         return code;
+    m->scene.deadline = m->deadline;
     m->there = virtualbox_vm_new(vm->id, vm->name);
     m->folder = virtualbox_folder_of(machines, vm->name);
     m->settings = vmc_printf("%s/%s.vbox", m->folder, vmc_path_basename(m->folder));
@@ -390,6 +435,11 @@ int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, con
     code = vmc_journal_add(journal, "departure", m.there->id, NULL, err);
     if (code == 0)
         code = vmc_journal_add(arrivals, "arrival", detail, &arrival, err);
+    if (virtualbox_moves_stopped(&m.scene, options)) {
+        if (code == 0)
+            code = virtualbox_move_stopped(&m.scene, target, m.there, m.folder, m.settings, err);
+        return code < 0 ? code : leave_stopped(&m, arrivals, arrival, err);
+    }
     if (code == 0)
         code = make_target(&m, err);
     if (code == 0)

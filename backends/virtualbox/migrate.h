@@ -19,6 +19,12 @@
 int virtualbox_migrate_check(const virtualbox_scene *scene, virtualbox_conn *target, const char *folder,
                              const vmctl_migrate_options *options, vmctl_error **err);
 
+/* Whether it is moved as it lies there, and not teleported. */
+bool virtualbox_moves_stopped(const virtualbox_scene *scene, const vmctl_migrate_options *options);
+/* Makes it at the target, with all that is in its folder, and verifies that; the source stays (migrate_offline.c). */
+int virtualbox_move_stopped(const virtualbox_scene *scene, virtualbox_conn *target, const virtualbox_vm *there,
+                            const char *folder, const char *settings, vmctl_error **err);
+
 /* Waits until VirtualBox works on the VM no more; what its state is then. */
 int virtualbox_wait_idle(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
                          char **native, vmctl_error **err);

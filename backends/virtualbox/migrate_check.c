@@ -2,11 +2,10 @@
 #include "migrate.h"
 
 #include "facts.h"
+#include "migrate_reach.h"
 #include "plan.h"
-#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct looking {
     const virtualbox_scene *scene;
@@ -14,6 +13,7 @@ typedef struct looking {
     const vmctl_migrate_options *options;
     int code; /* of the first fatal one */
     bool stopped;
+    bool stopped_move; /* it is no teleport */
     vmctl_error **err;
 } looking;
 
@@ -37,15 +37,30 @@ static void tell(looking *l, int fatal, const char *what, const char *remedy, co
 
 /* --- the VM -------------------------------------------------------------------------------------------------------- */
 
+bool virtualbox_moves_stopped(const virtualbox_scene *scene, const vmctl_migrate_options *options) {
+    return options->mode == VMCTL_MIGRATE_OFFLINE ||
+           (options->mode == VMCTL_MIGRATE_AUTO && scene->state == VMCTL_STATE_STOPPED);
+}
+
 static void look_state(looking *l) {
     const virtualbox_scene *scene = l->scene;
     const char *name = scene->vm->name;
+    if (l->stopped_move) {
+        VMC_AUTO_FREE char *end = vmc_printf(scene->state == VMCTL_STATE_SAVED
+                                                 ? "vmctl start %s, then migrate or stop it"
+                                                 : "vmctl stop %s; or leave --offline out, and it is teleported",
+                                             name);
+        if (scene->state != VMCTL_STATE_STOPPED)
+            tell(l, VMCTL_E_INVALID_STATE, scene->state == VMCTL_STATE_SAVED ? "saved" : "running", end,
+                 "%s is %s, and only a stopped VM is moved offline", name, vmctl_state_name(scene->state));
+        return;
+    }
     if (scene->state == VMCTL_STATE_RUNNING || scene->state == VMCTL_STATE_PAUSED)
         return;
     VMC_AUTO_FREE char *remedy =
         scene->state == VMCTL_STATE_CRASHED ? vmc_printf("vmctl stop --force %s, and start it", name)
         : scene->state == VMCTL_STATE_STOPPED
-            ? vmc_printf("vmctl start %s; or move it as a file: vmctl export, and vmctl import there", name)
+            ? vmc_printf("vmctl start %s; or move it as it is: --offline in place of --live", name)
             : vmc_printf("vmctl start %s", name);
     tell(l, VMCTL_E_INVALID_STATE, scene->state == VMCTL_STATE_SAVED ? "saved" : "stopped", remedy,
          "%s is %s, and VirtualBox teleports what runs only", name, vmctl_state_name(scene->state));
@@ -56,7 +71,7 @@ static void look_snapshots(looking *l) {
     VMC_AUTO_FREE char *remedy = vmc_printf("delete them first: vmctl snapshot list %s", m->name);
     if (m->snapshot_count)
         tell(l, VMCTL_E_DATA_LOSS_PREVENTED, "snapshots", remedy,
-             "%s has %zu snapshot%s, which teleporting would leave behind", m->name, m->snapshot_count,
+             "%s has %zu snapshot%s, which moving it would leave behind", m->name, m->snapshot_count,
              m->snapshot_count == 1 ? "" : "s");
 }
 
@@ -71,16 +86,27 @@ static void look_disk(looking *l, const vboxmanage_attachment *from) {
             tell(l, VMCTL_E_UNSUPPORTED, "host-device", "detach it first", "drive %s is the host's own", name);
         return;
     }
-    if (disk && !vmc_str_eq(medium->type, "Shareable") && !vmc_str_eq(medium->type, "Readonly")) {
+    if (disk && !l->stopped_move && !vmc_str_eq(medium->type, "Shareable") && !vmc_str_eq(medium->type, "Readonly")) {
         VMC_AUTO_FREE char *remedy =
             vmc_printf("make %s with disks: [{name: %s, shared: true, ...}], on storage that both hosts have",
                        scene->vm->name, name);
         tell(l, VMCTL_E_UNSUPPORTED, "disk", remedy,
              "disk %s is not shared, and VirtualBox teleports between two VMs that have the same disk open", name);
     }
-    if (!l->options->unsafe && access(medium->location, R_OK) < 0)
+    /* A drive's medium in the VM's own folder comes along. */
+    VMC_AUTO_FREE char *inside = vmc_path_dirname(medium->location);
+    bool comes = (!disk || l->stopped_move) && vmc_str_eq(inside, scene->machine->folder);
+    for (int there = 0; !l->options->unsafe && there <= (l->target && !comes); there++) {
+        const vboxmanage *manage = (there ? l->target : scene->conn)->manage;
+        vmctl_error *why = NULL;
+        bool again = there && virtualbox_same_machine(manage, scene->conn->manage);
+        if (again || vboxmanage_file_readable(manage, medium->location, scene->deadline, &why) == 0)
+            continue;
         tell(l, VMCTL_E_NOT_FOUND, disk ? "disk" : "cdrom", "put it where both hosts have it, or eject it",
-             "%s %s (%s) cannot be read: %s", disk ? "disk" : "the medium of", name, medium->location, strerror(errno));
+             "%s %s (%s) cannot be read%s: %s", disk ? "disk" : "the medium of", name, medium->location,
+             there ? " at the target" : "", vmctl_error_message(why));
+        vmctl_error_free(why);
+    }
 }
 
 static void look_parts(looking *l) {
@@ -88,7 +114,8 @@ static void look_parts(looking *l) {
     for (size_t i = 0; i < m->attachment_count; i++)
         look_disk(l, &m->attachments[i]);
     for (size_t i = 0; i < m->share_count; i++)
-        if (access(m->shares[i].path, F_OK) < 0)
+        if (!vboxmanage_file_exists((l->target ? l->target : l->scene->conn)->manage, m->shares[i].path,
+                                    l->scene->deadline))
             tell(l, VMCTL_E_NOT_FOUND, "share", "remove the share first", "the folder %s of share %s is not there",
                  m->shares[i].path, m->shares[i].name);
     for (size_t i = 0; i < m->nic_count; i++)
@@ -126,19 +153,21 @@ static void look_network(looking *l, const char *mode, const char *list, const c
 static int look_target(looking *l, const char *folder, vmctl_error **err) {
     vboxmanage_registry registry = {0};
     int code = virtualbox_registry(l->target, l->scene->deadline, &registry, err);
-    for (size_t i = 0; code == 0 && i < registry.count; i++) {
-        VMC_AUTO_FREE char *name = NULL;
+    VMC_AUTO_STRV names = {0};
+    if (code == 0)
+        code = vboxmanage_names_read(l->target->manage, &registry, l->scene->deadline, &names, err);
+    for (size_t i = 0; code == 0 && i < names.count; i++) {
+        const char *name = names.items[i];
         bool same_id = strcasecmp(registry.entries[i].id, l->scene->vm->id) == 0;
-        vboxmanage_machine_name(registry.entries[i].settings, &name, NULL);
         if (same_id)
             tell(l, VMCTL_E_ALREADY_EXISTS, "uuid", "delete that one first",
-                 "the target has a VM with the id %s already: %s", l->scene->vm->id, name ? name : "(inaccessible)");
+                 "the target has a VM with the id %s already: %s", l->scene->vm->id, name);
         else if (vmc_str_eq(name, l->scene->machine->name))
             tell(l, VMCTL_E_ALREADY_EXISTS, "name", "rename one of the two",
                  "the target has a VM of the name %s already", name);
     }
     vboxmanage_registry_free(&registry);
-    if (code == 0 && l->code == 0 && access(folder, F_OK) == 0)
+    if (code == 0 && l->code == 0 && vboxmanage_file_exists(l->target->manage, folder, l->scene->deadline))
         tell(l, VMCTL_E_ALREADY_EXISTS, "name", "look what is in it and move it away",
              "the target's folder %s is in the way", folder);
     look_network(l, "bridged", "bridgedifs", "Name");
@@ -148,12 +177,18 @@ static int look_target(looking *l, const char *folder, vmctl_error **err) {
 }
 
 static bool same_place(const virtualbox_conn *a, const virtualbox_conn *b) {
-    VMC_AUTO_FREE char *one = vboxmanage_home(a->manage->home);
-    VMC_AUTO_FREE char *two = vboxmanage_home(b->manage->home);
+    if (!virtualbox_same_machine(a->manage, b->manage))
+        return false;
+    VMC_AUTO_FREE char *one = vboxmanage_home(a->manage);
+    VMC_AUTO_FREE char *two = vboxmanage_home(b->manage);
     return vmc_str_eq(one, two);
 }
 
 static void look_options(looking *l) {
+    if (l->target && l->scene->conn->manage->host && l->target->manage->host && !l->options->migrate_uri &&
+        !virtualbox_same_machine(l->scene->conn->manage, l->target->manage))
+        tell(l, VMCTL_E_INVALID_ARGUMENT, "address", "name the target's address there: --migrate-uri tcp://ADDRESS",
+             "both VirtualBoxes are on other hosts, and vmctl's ssh leads from neither to the other");
     if (l->options->bandwidth_bytes)
         tell(l, VMCTL_E_UNSUPPORTED, "bandwidth", "leave --bandwidth out", "VirtualBox limits no teleporting");
     if (l->options->auto_converge)
@@ -172,6 +207,7 @@ int virtualbox_migrate_check(const virtualbox_scene *scene, virtualbox_conn *tar
              "the target is the VirtualBox that has it already");
         return l.code;
     }
+    l.stopped_move = virtualbox_moves_stopped(scene, options);
     look_options(&l);
     look_state(&l);
     look_snapshots(&l);

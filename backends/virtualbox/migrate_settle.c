@@ -68,7 +68,7 @@ int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc
     code = wait_arrived(conn, &vm, deadline, &state, &why);
     if (code == 0 && (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED)) {
         VMC_AUTO_FREE char *password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, detail + 37);
-        unlink(password);
+        vboxmanage_file_remove(conn->manage, password, deadline, NULL);
         return 0;
     }
     if (code == 0) {
@@ -82,5 +82,5 @@ int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc
     }
     vboxmanage_machine_free(machine);
     code = gone_is_fine(code, &why, err);
-    return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
+    return code < 0 ? code : vboxmanage_tree_remove(conn->manage, detail + 37, deadline, err);
 }

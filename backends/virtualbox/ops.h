@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/journal.h"
+#include "drivers/vboxmanage/files.h"
 #include "drivers/vboxmanage/parse.h"
 #include "drivers/vboxmanage/settings.h"
 #include "drivers/vboxmanage/vboxmanage.h"
@@ -30,9 +31,6 @@ typedef struct virtualbox_vm {
     char id[37];
     char *name;
 } virtualbox_vm;
-
-/* The name of a VM whose settings cannot be read, as VBoxManage list vms calls it. */
-#define VIRTUALBOX_INACCESSIBLE "<inaccessible>"
 
 virtualbox_vm *virtualbox_vm_new(const char *id, const char *name);
 void virtualbox_vm_identity(const virtualbox_vm *vm, vmctl_identity *identity);
@@ -59,6 +57,9 @@ int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadlin
 /* All VMs that are registered. */
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err);
+
+/* UNSUPPORTED on another host, for what reads files or processes of VirtualBox' machine: `what` begins the sentence. */
+int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err);
 
 /* --- states (state.c) ------------------------------------------------------------------------------------------ */
 
@@ -136,6 +137,8 @@ int virtualbox_snapshot_delete(void *conn, void *vm, const char *name, const vmc
 int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, const vmctl_migrate_options *options,
                        vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err);
 
+int virtualbox_migrate_abort(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
+
 int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_call *call, vmc_journal *journal,
                           vmctl_error **err);
 int virtualbox_import_ova(void *conn, const char *path, const char *name, const vmctl_call *call,
@@ -207,7 +210,8 @@ void virtualbox_event_free(virtualbox_event *event);
 /* The serial log goes on over starts, although VirtualBox empties the file at each (serial.c): before a start what is there goes to the
  * file of earlier starts. machine's port must write a file, else nothing happens. *kept: how much, for taking it back when the start did
  * not empty the file after all. */
-int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, vmctl_error **err);
+int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, const vmc_deadline *deadline,
+                           vmctl_error **err);
 void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept);
 /* The file of earlier starts. free. */
 char *virtualbox_serial_earlier(const char *path);

@@ -81,7 +81,7 @@ static int read_disk(exporting *x, const char *name, size_t item, vmctl_error **
     *disk = (vmc_ova_disk){.item = item};
     int code = vmc_journal_add(x->journal, "file", vmdk, NULL, err);
     if (code == 0 && *medium->parent) {
-        disk->capacity = virtualbox_image_bytes(medium->location);
+        disk->capacity = virtualbox_image_bytes(NULL, medium->location);
         code = flatten(x, medium, vmdk, name, err);
     } else if (code == 0) {
         code = vmc_ova_compress(medium->location, NULL, vmdk, &label, &disk->capacity, scene->deadline, err);
@@ -112,7 +112,9 @@ int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_ca
     vmc_deadline deadline = vmc_deadline_start(call, -1);
     vmc_cleanup(exporting_free) exporting x = {.journal = journal};
     x.target = vmc_path_absolute(NULL, path);
-    int code = vmc_ova_check_target(x.target, err);
+    int code = virtualbox_check_here(conn, "vmctl export", err);
+    if (code == 0)
+        code = vmc_ova_check_target(x.target, err);
     if (code == 0)
         code = virtualbox_look(conn, vm, &deadline, &x.scene, err);
     if (code == 0)
@@ -147,7 +149,7 @@ static int check_name(void *user, const char *name, const vmc_deadline *deadline
         code = virtualbox_machine_folder(im->conn, &registry, deadline, &machines, err);
     VMC_AUTO_FREE char *folder = code == 0 ? virtualbox_folder_of(machines, name) : NULL;
     if (code == 0)
-        code = virtualbox_check_new(&registry, name, folder, err);
+        code = virtualbox_check_new(im->conn, &registry, name, folder, deadline, err);
     vboxmanage_registry_free(&registry);
     return code;
 }
@@ -188,5 +190,6 @@ int virtualbox_import_ova(void *conn, const char *path, const char *name, const 
                                          .adapt = adapt,
                                          .create = create,
                                          .user = &im};
-    return vmc_ova_import(&want, &deadline, err);
+    int code = virtualbox_check_here(conn, "vmctl import", err);
+    return code < 0 ? code : vmc_ova_import(&want, &deadline, err);
 }

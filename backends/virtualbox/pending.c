@@ -126,7 +126,7 @@ static void show_own(const cJSON *marker, const vboxmanage_machine *machine, cJS
     if (!volume || !virtualbox_marker_owns(marker, machine, volume))
         return;
     const char *dot = strrchr(volume, '.');
-    VMC_AUTO_FREE char *size = vmc_format_size((long long)virtualbox_image_bytes(volume));
+    VMC_AUTO_FREE char *size = vmc_format_size((long long)virtualbox_image_bytes(machine->manage, volume));
     cJSON *format = dot ? cJSON_CreateString(dot + 1) : NULL;
     vmc_json_put(disk, "size", cJSON_CreateString(size));
     vmc_json_put(disk, "format", format);

@@ -114,16 +114,19 @@ char *virtualbox_folder_of(const char *machines, const char *name) {
     return folder;
 }
 
-int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder, vmctl_error **err) {
-    for (size_t i = 0; i < registry->count; i++) {
-        VMC_AUTO_FREE char *other = NULL;
-        if (vboxmanage_machine_name(registry->entries[i].settings, &other, NULL) == 0 && strcmp(other, name) == 0) {
+int virtualbox_check_new(const virtualbox_conn *conn, const vboxmanage_registry *registry, const char *name,
+                         const char *folder, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_STRV names = {0};
+    int code = vboxmanage_names_read(conn->manage, registry, deadline, &names, err);
+    if (code < 0)
+        return code;
+    for (size_t i = 0; i < names.count; i++) {
+        if (strcmp(names.items[i], name) == 0) {
             vmc_error(err, VMCTL_E_ALREADY_EXISTS, "there is a VM of the name %s already", name);
             return vmc_error_next(err, "choose another name, or vmctl apply to change that VM");
         }
     }
-    struct stat st;
-    if (lstat(folder, &st) == 0) {
+    if (vboxmanage_file_exists(conn->manage, folder, deadline)) {
         vmc_error(err, VMCTL_E_ALREADY_EXISTS, "the folder %s is in the way", folder);
         return vmc_error_next(err, "look what is in it and move it away, or choose another name");
     }
@@ -138,7 +141,7 @@ static int plan_all(virtualbox_planning *p, const vmctl_marker *marker, vmctl_er
     if (code < 0)
         return code;
     plan->folder = virtualbox_folder_of(p->machines, plan->name);
-    code = virtualbox_check_new(p->registry, plan->name, plan->folder, err);
+    code = virtualbox_check_new(p->conn, p->registry, plan->name, plan->folder, p->deadline, err);
     if (code < 0)
         return code;
     plan->marker = virtualbox_marker_new(marker);

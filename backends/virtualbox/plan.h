@@ -44,8 +44,12 @@ void virtualbox_plan_free(virtualbox_plan *plan);
 /* createvm, and the call that sets the marker. */
 void virtualbox_plan_begin(const virtualbox_plan *plan, const vmctl_spec *spec, vmc_strv *create, vmc_strv *mark);
 /* Makes one file; what it began is removed when it fails. */
-int virtualbox_make_file(const virtualbox_plan *plan, const virtualbox_file *file, const vmc_deadline *deadline,
-                         vmctl_error **err);
+struct seed_iso_file;
+/* cloud-init's seed, as a file of the connection's host. */
+int virtualbox_write_seed(virtualbox_conn *conn, const char *path, const struct seed_iso_file *files, size_t count,
+                          const vmc_deadline *deadline, vmctl_error **err);
+int virtualbox_make_file(virtualbox_conn *conn, const virtualbox_plan *plan, const virtualbox_file *file,
+                         const vmc_deadline *deadline, vmctl_error **err);
 
 /* --- parts that a change needs, too ----------------------------------------------------------------------------- */
 
@@ -57,10 +61,9 @@ int virtualbox_machine_folder(virtualbox_conn *conn, const vboxmanage_registry *
 /* Where VirtualBox makes a VM of this name. free. */
 char *virtualbox_folder_of(const char *machines, const char *name);
 /* ALREADY_EXISTS: a VM has the name, or something is where its folder would be. */
-int virtualbox_check_new(const vboxmanage_registry *registry, const char *name, const char *folder, vmctl_error **err);
+int virtualbox_check_new(const virtualbox_conn *conn, const vboxmanage_registry *registry, const char *name,
+                         const char *folder, const vmc_deadline *deadline, vmctl_error **err);
 /* What is left in the folder of a VM that is registered no more and lives on elsewhere: all but disks and what it logged (remove.c). */
-void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker);
-/* Removes a folder that vmctl made, with all that is in it. A missing one is success. */
-int virtualbox_remove_tree(const char *folder, vmctl_error **err);
+void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker, const vmc_deadline *deadline);
 
 #endif

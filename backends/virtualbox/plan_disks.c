@@ -2,10 +2,10 @@
 #include "plan_parts.h"
 
 #include "drivers/qemu_img/qemu_img.h"
+#include "drivers/vboxmanage/host.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PORTS_SATA = 30, PORTS_SCSI = 16, PORTS_VIRTIO = 16, PORTS_NVME = 16, PORTS_USB = 8 };
@@ -81,8 +81,7 @@ static bool is_optical_name(const char *path) {
 /* In the VM's folder. For a VM that is there: a name that nothing has yet, such as a disk of that name that was detached. */
 static char *new_path(const virtualbox_planning *p, const char *name, const char *format) {
     char *path = vmc_printf("%s/%s.%s", p->plan->folder, name, format);
-    struct stat st;
-    for (unsigned n = 2; p->spot && lstat(path, &st) == 0; n++) {
+    for (unsigned n = 2; p->spot && vboxmanage_file_exists(p->conn->manage, path, p->deadline); n++) {
         free(path);
         path = vmc_printf("%s/%s-%u.%s", p->plan->folder, name, n, format);
     }
@@ -91,10 +90,15 @@ static char *new_path(const virtualbox_planning *p, const char *name, const char
 
 int virtualbox_plan_medium(virtualbox_planning *p, const char *device, const char *image, const vmctl_node *node,
                            char **out, vmctl_error **err) {
-    qemu_img_kind kind;
-    if (access(image, R_OK) < 0)
+    qemu_img_kind kind = {.name = "iso"};
+    const char *host = p->conn->manage->host ? p->conn->manage->host->name : NULL;
+    if (host && vboxmanage_file_readable(p->conn->manage, image, p->deadline, NULL) < 0) {
+        vmc_refuse(err, VMCTL_E_NOT_FOUND, node, "%s is no file of %s, or cannot be read there", image, host);
+        return vmc_error_next(err, "copy it there (scp), and give its path there");
+    }
+    if (!host && access(image, R_OK) < 0)
         return vmc_refuse(err, VMCTL_E_NOT_FOUND, node, "%s cannot be read: %s", image, strerror(errno));
-    int code = qemu_img_probe(image, &kind, err);
+    int code = host ? 0 : qemu_img_probe(image, &kind, err);
     if (code < 0)
         return code;
     if (strcmp(kind.name, "iso") != 0 && strcmp(kind.name, "raw") != 0)
@@ -143,7 +147,7 @@ static int find_volume(const virtualbox_planning *p, const vmctl_node *disk, cha
                               "%s names no disk: VirtualBox has one pool, default, which is %s", volume, p->machines);
         *out = vmc_printf("%s/%s", p->machines, slash + 1);
     }
-    if (access(*out, R_OK) < 0)
+    if (vboxmanage_file_readable(p->conn->manage, *out, p->deadline, NULL) < 0)
         return vmc_refuse(err, VMCTL_E_NOT_FOUND, at, "there is no disk %s", *out);
     return 0;
 }

@@ -92,7 +92,7 @@ static void ask_start(asked *a, vmc_answer *out) {
         return;
     const char *cpu = vboxmanage_property_get(&a->host, "Processor supports HW virtualization");
     out->level = VMCTL_LEVEL_YES;
-    if (access("/dev/vboxdrv", F_OK) < 0) {
+    if (!vboxmanage_file_exists(a->conn->manage, "/dev/vboxdrv", NULL)) {
         vmc_answer_say(out, VMCTL_LEVEL_LIMITED,
                        "VirtualBox's kernel driver is not loaded: a VM starts only with a software CPU and "
                        "with NAT for a network");
@@ -112,7 +112,8 @@ static void ask_driver_network(asked *a, vmc_answer *out) {
     if (!host(a, out))
         return;
     out->level = VMCTL_LEVEL_YES;
-    if (access("/dev/vboxnetctl", F_OK) == 0 || access("/dev/vboxdrv", F_OK) == 0)
+    if (vboxmanage_file_exists(a->conn->manage, "/dev/vboxnetctl", NULL) ||
+        vboxmanage_file_exists(a->conn->manage, "/dev/vboxdrv", NULL))
         return;
     vmc_answer_say(out, VMCTL_LEVEL_NO,
                    "VirtualBox's kernel driver is not loaded, and without it NAT is the only network");
@@ -424,14 +425,22 @@ static void ask_clone(asked *a, vmc_answer *out) {
 }
 
 /* What the VM itself has against it; the target has its own say, which is asked when there is one. */
-static void ask_migrate(asked *a, vmc_answer *out) {
+static void ask_move(asked *a, vmctl_migrate_mode mode, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
-    const vmctl_migrate_options options = {.size = sizeof options, .mode = VMCTL_MIGRATE_LIVE};
+    const vmctl_migrate_options options = {.size = sizeof options, .mode = mode};
     vmctl_error *why = NULL;
     if (!s)
         return;
     int code = virtualbox_migrate_check(s, NULL, NULL, &options, &why);
     vmc_answer_check(out, code, why);
+}
+
+static void ask_migrate(asked *a, vmc_answer *out) {
+    ask_move(a, VMCTL_MIGRATE_LIVE, out);
+}
+
+static void ask_migrate_offline(asked *a, vmc_answer *out) {
+    ask_move(a, VMCTL_MIGRATE_OFFLINE, out);
 }
 
 /* --- the slot ----------------------------------------------------------------------------------------------------------------- */
@@ -465,6 +474,7 @@ static const probe_entry vm_probes[] = {
     {"snapshot.revert", ask_revert},
     {"image.export", ask_export},
     {"migrate.live", ask_migrate},
+    {"migrate.offline", ask_migrate_offline},
     {"display.screenshot", ask_screenshot},
     {"display.keys", ask_keys},
     {"console.serial", ask_console},

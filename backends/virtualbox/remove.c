@@ -106,13 +106,12 @@ static int prepare_disks(removal *r, vmctl_error **err) {
 /* --- the rest of what was made for it ------------------------------------------------------------------------------ */
 
 static int remove_file(const removal *r, const char *what, const char *path, vmctl_error **err) {
-    if (unlink(path) == 0) {
+    int code = vboxmanage_file_remove(r->conn->manage, path, r->deadline, err);
+    if (code == 0)
         tell(r, what, path);
+    if (code >= 0)
         return 0;
-    }
-    if (errno == ENOENT || errno == ENOTDIR)
-        return 0;
-    vmc_error_errno(err, errno, "cannot remove %s, and the VM is kept", path);
+    vmc_error_prefix(err, "the VM is kept");
     return vmc_error_next(err, "remove the cause and delete %s again", r->vm->name);
 }
 
@@ -193,7 +192,15 @@ int virtualbox_unregister(virtualbox_conn *conn, const virtualbox_vm *vm, const 
 
 /* VirtualBox leaves what it does not know of: settings files that it copied before it wrote a newer version of them. With those the folder
  * goes; one that holds a disk, or anything else, stays. */
-static void remove_folder(const char *folder) {
+static void remove_folder(const vboxmanage *manage, const char *folder, const vmc_deadline *deadline) {
+    if (manage && manage->host) {
+        vboxmanage_files_script(manage,
+                                "cd -- \"$1\" 2>/dev/null || exit 0\n"
+                                "rm -f -- ./*.vbox ./*.vbox-prev ./*.vbox-tmp; cd / && rmdir -- \"$1\" 2>/dev/null; :",
+                                (const char *const[]){folder, NULL}, "removing a folder of the host", deadline, NULL,
+                                NULL);
+        return;
+    }
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         VMC_AUTO_FREE char *path = vmc_printf("%s/%s", folder, entry->d_name);
@@ -205,18 +212,19 @@ static void remove_folder(const char *folder) {
     rmdir(folder);
 }
 
-void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker) {
+void virtualbox_remove_left(const vboxmanage_machine *machine, const cJSON *marker, const vmc_deadline *deadline) {
+    const vboxmanage *manage = machine->manage;
     VMC_AUTO_FREE char *logs = vmc_printf("%s/Logs", machine->folder);
     const cJSON *file;
     cJSON_ArrayForEach(file, vmc_json_key(marker, "files")) {
         VMC_AUTO_FREE char *path = cJSON_IsString(file) ? vmc_path_absolute(machine->folder, file->valuestring) : NULL;
         if (path && !is_disk(path))
-            unlink(path);
+            vboxmanage_file_remove(manage, path, deadline, NULL);
     }
     if (machine->nvram)
-        unlink(machine->nvram);
-    virtualbox_remove_tree(logs, NULL);
-    remove_folder(machine->folder);
+        vboxmanage_file_remove(manage, machine->nvram, deadline, NULL);
+    vboxmanage_tree_remove(manage, logs, deadline, NULL);
+    remove_folder(manage, machine->folder, deadline);
 }
 
 /* VirtualBox fails over a disk that its snapshots leave as it is: attached in each of them, it is to be deleted twice. */
@@ -248,10 +256,10 @@ static int remove_all(removal *r, vmctl_error **err) {
          i++) { /* one that came from another VirtualBox has its disks there */
         VMC_AUTO_FREE char *folder = vmc_path_dirname(r->going.items[i]);
         if (!vmc_str_eq(folder, r->machine->folder) && virtualbox_marker_owns(r->marker, r->machine, r->going.items[i]))
-            rmdir(folder);
+            vboxmanage_folder_drop(r->conn->manage, folder, r->deadline);
     }
     if (code == 0)
-        remove_folder(r->machine->folder);
+        remove_folder(r->conn->manage, r->machine->folder, r->deadline);
     return code;
 }
 

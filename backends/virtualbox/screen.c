@@ -1,6 +1,7 @@
 /* A VM's display and keyboard: screenshots and keys. */
 #include "screen.h"
 
+#include "base/random.h"
 #include "drivers/picture/picture.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -37,17 +38,20 @@ int virtualbox_screenshot_check(const virtualbox_vm *vm, const vboxmanage_machin
 /* VBoxManage writes a file: in the VM's folder, which VirtualBox reaches wherever it is confined to. */
 static int take(virtualbox_conn *conn, const virtualbox_vm *vm, const char *folder, unsigned screen,
                 const vmc_deadline *deadline, char **bytes, size_t *length, vmctl_error **err) {
-    VMC_AUTO_FREE char *own = vmc_printf("%s/.vmctl-XXXXXX", folder);
-    if (!mkdtemp(own))
-        return vmc_error_errno(err, errno, "cannot make a folder for the picture in %s", folder);
+    const vboxmanage *manage = conn->manage;
+    char unique[37];
+    vmc_uuid_new(unique);
+    VMC_AUTO_FREE char *own = vmc_printf("%s/.vmctl-%s", folder, unique);
+    int code = vboxmanage_folder_make(manage, own, deadline, err);
+    if (code < 0)
+        return code;
     VMC_AUTO_FREE char *path = vmc_printf("%s/screen.png", own);
     VMC_AUTO_FREE char *number = vmc_printf("%u", screen);
-    int code = virtualbox_say(conn, vm, "taking the picture", deadline, NULL, err, "controlvm", vm->id, "screenshotpng",
-                              path, number, NULL);
+    code = virtualbox_say(conn, vm, "taking the picture", deadline, NULL, err, "controlvm", vm->id, "screenshotpng",
+                          path, number, NULL);
     if (code == 0)
-        code = vmc_file_read(path, MOST_BYTES, bytes, length, err);
-    unlink(path);
-    rmdir(own);
+        code = vboxmanage_file_read(manage, path, MOST_BYTES, deadline, bytes, length, err);
+    vboxmanage_tree_remove(manage, own, NULL, NULL);
     return code;
 }
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOG_MS = 60000, KEEP_LIMIT = 16 * 1024 * 1024, BUFFER = 32 * 1024, LOOK_MS = 1000 };
+enum { LOG_MS = 60000, KEEP_LIMIT = 16 * 1024 * 1024, BUFFER = 32 * 1024, LOOK_MS = 1000, LOG_LIMIT = 256 << 20 };
 
 char *virtualbox_serial_earlier(const char *path) {
     return vmc_printf("%s.earlier", path);
@@ -53,9 +53,41 @@ static int copy_on(int from, int to) {
     return got < 0 ? -1 : 0;
 }
 
-int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, vmctl_error **err) {
+/* *kept of a host's file: one go there. */
+static int keep_there(const vboxmanage_machine *machine, int64_t *kept, const vmc_deadline *deadline,
+                      vmctl_error **err) {
+    static const char script[] = "[ -f \"$1\" ] && [ -s \"$1\" ] || { echo 0; exit 0; }\n"
+                                 "umask 077; n=$(wc -c < \"$1\")\n"
+                                 "if [ -f \"$2\" ] && [ \"$(wc -c < \"$2\")\" -gt \"$3\" ]; then : > \"$2\"; fi\n"
+                                 "head -c \"$n\" < \"$1\" >> \"$2\" && echo $n";
+    VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(machine->serial_path);
+    VMC_AUTO_FREE char *limit = vmc_printf("%d", KEEP_LIMIT);
+    VMC_AUTO_FREE char *text = NULL;
+    int code = vboxmanage_files_script(machine->manage, script,
+                                       (const char *const[]){machine->serial_path, earlier, limit, NULL},
+                                       "keeping the serial log", deadline, &text, err);
+    *kept = code == 0 ? strtoll(text, NULL, 10) : 0;
+    return code;
+}
+
+static void unkeep_there(const vboxmanage_machine *machine, int64_t kept) {
+    static const char script[] = "[ -f \"$1\" ] && [ \"$(wc -c < \"$1\")\" -ge \"$3\" ] || exit 0\n"
+                                 "n=$(($(wc -c < \"$2\") - $3)); [ \"$n\" -ge 0 ] && umask 077 &&\n"
+                                 "head -c \"$n\" < \"$2\" > \"$2.new\" && mv -f -- \"$2.new\" \"$2\"";
+    VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(machine->serial_path);
+    VMC_AUTO_FREE char *bytes = vmc_printf("%lld", (long long)kept);
+    vboxmanage_files_script(machine->manage, script, (const char *const[]){machine->serial_path, earlier, bytes, NULL},
+                            "keeping the serial log", NULL, NULL, NULL);
+}
+
+int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, const vmc_deadline *deadline,
+                           vmctl_error **err) {
     struct stat st;
     *kept = 0;
+    if (machine->manage && machine->manage->host)
+        return vmc_str_eq(machine->serial_mode, "RawFile") && machine->serial_path
+                   ? keep_there(machine, kept, deadline, err)
+                   : 0;
     if (!vmc_str_eq(machine->serial_mode, "RawFile") || !machine->serial_path || stat(machine->serial_path, &st) < 0 ||
         st.st_size == 0 || !S_ISREG(st.st_mode))
         return 0;
@@ -75,6 +107,10 @@ int virtualbox_serial_keep(const vboxmanage_machine *machine, int64_t *kept, vmc
 
 void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept) {
     struct stat st;
+    if (kept && machine->manage && machine->manage->host) {
+        unkeep_there(machine, kept);
+        return;
+    }
     if (!kept || stat(machine->serial_path, &st) < 0 || st.st_size < kept)
         return; /* emptied: what was kept is all that there is */
     VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(machine->serial_path);
@@ -87,6 +123,7 @@ void virtualbox_serial_unkeep(const vboxmanage_machine *machine, int64_t kept) {
 /* --- reading ----------------------------------------------------------------------------------------------------- */
 
 typedef struct reader {
+    const vboxmanage *manage;
     const vmctl_log_options *options;
     const vmc_deadline *deadline;
     vmctl_bytes_fn each;
@@ -96,42 +133,72 @@ typedef struct reader {
     bool stopped;
 } reader;
 
-/* Tells a file from `from` on; *end: where it ended. A missing one is empty. */
-static int tell(reader *r, const char *path, off_t from, off_t *end, vmctl_error **err) {
+static int tell_there(reader *r, const char *path, off_t from, off_t until, off_t *end, vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    size_t length = 0;
+    vmctl_error *why = NULL;
+    int code = vboxmanage_file_rest(r->manage, path, from, until < 0 ? LOG_LIMIT : (size_t)(until - from), r->deadline,
+                                    &text, &length, &why);
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    *end += code == 0 ? (off_t)length : 0;
+    if (code == 0 && length)
+        r->stopped = r->each(text, length, r->user) != 0;
+    return code;
+}
+
+static int hear(const char *bytes, size_t length, void *user) {
+    reader *r = user;
+    r->stopped = r->each(bytes, length, r->user) != 0;
+    return r->stopped;
+}
+
+/* Tells a file from `from` on, up to `until` (-1: to its end); *end: where that was. A missing one is empty. */
+static int tell(reader *r, const char *path, off_t from, off_t until, off_t *end, vmctl_error **err) {
     char buffer[BUFFER];
-    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     *end = from;
+    if (r->manage->host)
+        return tell_there(r, path, from, until, end, err);
+    VMC_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : vmc_error_errno(err, errno, "cannot read the serial log %s", path);
     struct stat st;
     if (fstat(fd, &st) == 0 && st.st_size < from) /* emptied by a start */
         *end = 0;
     ssize_t got;
-    while (!r->stopped && (got = pread(fd, buffer, sizeof buffer, *end)) > 0) {
+    while (!r->stopped && (until < 0 || *end < until) &&
+           (got = pread(fd, buffer, until < 0 || until - *end > BUFFER ? BUFFER : (size_t)(until - *end), *end)) > 0) {
         *end += got;
         r->stopped = r->each(buffer, (size_t)got, r->user) != 0;
     }
     return 0;
 }
 
-static off_t size_of(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 ? st.st_size : 0;
+static off_t size_of(const reader *r, const char *path) {
+    vboxmanage_file file;
+    return vboxmanage_file_look(r->manage, path, true, r->deadline, &file, NULL) == 0 ? (off_t)file.bytes : 0;
 }
 
 static int read_all(reader *r, vmctl_error **err) {
     VMC_AUTO_FREE char *earlier = virtualbox_serial_earlier(r->path);
-    off_t first = size_of(earlier);
-    off_t second = size_of(r->path);
+    off_t first = size_of(r, earlier);
+    off_t second = size_of(r, r->path);
     off_t skip = r->options->tail_bytes < 0 || first + second <= r->options->tail_bytes
                      ? 0
                      : first + second - (off_t)r->options->tail_bytes;
     off_t end = 0;
-    int code = skip < first ? tell(r, earlier, skip, &end, err) : 0;
-    return code < 0 ? code : tell(r, r->path, skip > first ? skip - first : 0, &r->at, err);
+    /* What comes meanwhile is no part of a tail. */
+    off_t until = r->options->tail_bytes < 0 ? -1 : second;
+    int code = skip < first ? tell(r, earlier, skip, -1, &end, err) : 0;
+    return code < 0 ? code : tell(r, r->path, skip > first ? skip - first : 0, until, &r->at, err);
 }
 
 static int follow(reader *r, vmctl_error **err) {
+    if (r->manage->host)
+        return vboxmanage_file_follow(r->manage, r->path, r->at, hear, r, r->deadline, err);
     VMC_AUTO_FREE char *folder = vmc_path_dirname(r->path);
     VMC_AUTO_CLOSE int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (watch < 0 || inotify_add_watch(watch, folder, IN_MODIFY | IN_CREATE) < 0)
@@ -139,7 +206,7 @@ static int follow(reader *r, vmctl_error **err) {
     int code = 0;
     while (code >= 0 && !r->stopped) {
         char events[BUFFER];
-        code = tell(r, r->path, r->at, &r->at, err);
+        code = tell(r, r->path, r->at, -1, &r->at, err);
         if (code == 0 && !r->stopped)
             code = vmc_deadline_poll(r->deadline, watch, POLLIN, LOOK_MS, "following the serial log", err);
         while (read(watch, events, sizeof events) > 0)
@@ -161,7 +228,12 @@ int virtualbox_serial_log(void *opaque, void *handle, const vmctl_log_options *o
         vmc_error(err, VMCTL_E_NOT_FOUND, "%s keeps no serial log", vm->name);
         code = vmc_error_next(err, "give its spec serial: {log: NAME.log}");
     } else {
-        reader r = {.options = options, .deadline = &deadline, .each = each, .user = user, .path = path};
+        reader r = {.manage = ((virtualbox_conn *)opaque)->manage,
+                    .options = options,
+                    .deadline = &deadline,
+                    .each = each,
+                    .user = user,
+                    .path = path};
         vmctl_error *why = NULL;
         code = read_all(&r, &why);
         if (code == 0 && options->follow && !r.stopped)

@@ -89,18 +89,18 @@ bool virtualbox_snapshot_descends(const vboxmanage_machine *machine, const vboxm
     return false;
 }
 
-static uint64_t file_bytes(const char *path) {
-    struct stat st;
-    return path && stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+static uint64_t file_bytes(const vboxmanage *manage, const char *path) {
+    vboxmanage_file file;
+    return path && vboxmanage_file_look(manage, path, true, NULL, &file, NULL) == 0 ? file.allocated_bytes : 0;
 }
 
 /* Its memory, and the differencing images that began with the one before it and were kept as they are by it. */
 static uint64_t bytes_of(const vboxmanage_machine *machine, const vboxmanage_snapshot *snapshot) {
-    uint64_t bytes = file_bytes(snapshot->state_file);
+    uint64_t bytes = file_bytes(machine->manage, snapshot->state_file);
     for (size_t i = 0; i < snapshot->attachment_count; i++) {
         const vboxmanage_medium *medium = vboxmanage_medium_of(machine, snapshot->attachments[i].medium);
         if (medium && *medium->parent)
-            bytes += file_bytes(medium->location);
+            bytes += file_bytes(machine->manage, medium->location);
     }
     return bytes;
 }

@@ -41,7 +41,7 @@ static uint64_t bytes_at(const vboxmanage_machine *machine, const vboxmanage_att
             list[i].device != place->device)
             continue;
         const vboxmanage_medium *medium = vboxmanage_medium_of(machine, list[i].medium);
-        return medium ? virtualbox_image_bytes(medium->location) : 0;
+        return medium ? virtualbox_image_bytes(machine->manage, medium->location) : 0;
     }
     return 0;
 }

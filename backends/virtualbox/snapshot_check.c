@@ -84,10 +84,12 @@ int virtualbox_snapshot_check_create(const virtualbox_scene *scene, vmctl_snapsh
     return 0;
 }
 
-static int check_file(const vboxmanage_snapshot *snapshot, const char *path, vmctl_error **err) {
-    if (access(path, R_OK) == 0)
+static int check_file(const virtualbox_scene *scene, const vboxmanage_snapshot *snapshot, const char *path,
+                      vmctl_error **err) {
+    int code = vboxmanage_file_readable(scene->conn->manage, path, scene->deadline, err);
+    if (code == 0)
         return 0;
-    vmc_error_errno(err, errno, "snapshot %s needs %s", snapshot->name, path);
+    vmc_error_prefix(err, "snapshot %s needs %s", snapshot->name, path);
     return vmc_error_next(err, "put the file back where it was");
 }
 
@@ -96,11 +98,11 @@ int virtualbox_snapshot_check_revert(const virtualbox_scene *scene, const vboxma
     const vboxmanage_machine *m = scene->machine;
     int code = virtualbox_check_idle(scene, err);
     if (code == 0 && snapshot->state_file)
-        code = check_file(snapshot, snapshot->state_file, err);
+        code = check_file(scene, snapshot, snapshot->state_file, err);
     for (size_t i = 0; code == 0 && i < snapshot->attachment_count; i++) {
         const vboxmanage_medium *medium = vboxmanage_medium_of(m, snapshot->attachments[i].medium);
         while (code == 0 && medium && vmc_str_eq(snapshot->attachments[i].kind, "HardDisk")) {
-            code = check_file(snapshot, medium->location, err);
+            code = check_file(scene, snapshot, medium->location, err);
             medium = *medium->parent ? vboxmanage_medium_of(m, medium->parent) : NULL;
         }
     }

@@ -38,7 +38,7 @@ static cJSON *disk_json(const vboxmanage_machine *m, const cJSON *marker, const 
         cJSON_AddStringToObject(disk, "volume", base->location);
     } else {
         VMC_AUTO_FREE char *format = virtualbox_format(base->format);
-        put_size(disk, "size", virtualbox_image_bytes(medium->location));
+        put_size(disk, "size", virtualbox_image_bytes(m->manage, medium->location));
         put_text(disk, "format", format);
     }
     if (from->discard)

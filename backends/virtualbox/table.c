@@ -42,6 +42,7 @@ static const vmctl_backend_ops virtualbox_ops = {
     .snapshot_delete = virtualbox_snapshot_delete,
 
     .migrate = virtualbox_migrate,
+    .migrate_abort = virtualbox_migrate_abort,
     .export_ova = virtualbox_export_ova,
     .import_ova = virtualbox_import_ova,
 

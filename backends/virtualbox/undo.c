@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { UNDO_MS = 120000 };
@@ -31,7 +30,7 @@ static int undo_vm(virtualbox_conn *conn, const char *detail, const vmc_deadline
         code = 0;
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
-    return code < 0 ? code : virtualbox_remove_tree(detail + 37, err);
+    return code < 0 ? code : vboxmanage_tree_remove(conn->manage, detail + 37, deadline, err);
 }
 
 static void detach_disk(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
@@ -55,9 +54,12 @@ static int undo_disk(virtualbox_conn *conn, const char *detail, const vmc_deadli
     virtualbox_vm vm = {.name = "the VM"};
     vboxmanage_machine *machine = NULL;
     memcpy(vm.id, detail, 36);
-    struct stat st;
-    if (lstat(path, &st) < 0 && errno == ENOENT)
-        return 0; /* it was not even begun */
+    vboxmanage_file file = {0};
+    vmctl_error *why = NULL;
+    int code = vboxmanage_file_look(conn->manage, path, false, deadline, &file, &why);
+    vmc_error_move(code < 0 && code != VMCTL_E_NOT_FOUND ? err : NULL, &why);
+    if (code < 0)
+        return code == VMCTL_E_NOT_FOUND ? 0 : code; /* it was not even begun */
     if (virtualbox_load(conn, &vm, deadline, &machine, NULL) == 0)
         detach_disk(conn, &vm, machine, path, deadline);
     vboxmanage_machine_free(machine);
@@ -71,9 +73,10 @@ static int undo_disk(virtualbox_conn *conn, const char *detail, const vmc_deadli
     vboxmanage_machine_free(machine);
     if (attached)
         return vmc_error(err, VMCTL_E_BUSY, "%s cannot be detached while the VM runs", path);
-    if (!S_ISLNK(st.st_mode)) /* VirtualBox may know it by now; where it does not, this fails */
+    if (!file.link) /* VirtualBox may know it by now; where it does not, this fails */
         virtualbox_say(conn, NULL, "forgetting the disk", deadline, NULL, NULL, "closemedium", "disk", path, NULL);
-    return unlink(path) == 0 || errno == ENOENT ? 0 : vmc_error_errno(err, errno, "cannot remove %s", path);
+    code = vboxmanage_file_remove(conn->manage, path, deadline, err);
+    return code < 0 ? code : 0;
 }
 
 static int undo_file(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {

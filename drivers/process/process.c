@@ -135,6 +135,7 @@ static void end_child(const process_child *child, bool group, int number, int64_
 
 static void close_child(process_child *child) {
     vmc_close_ptr(&child->pidfd);
+    vmc_close_ptr(&child->held);
 }
 
 typedef struct run {

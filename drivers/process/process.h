@@ -23,21 +23,23 @@ typedef struct process_identity {
 } process_identity;
 
 typedef struct process_options {
-    const char *const *argv;          /* NULL-terminated; argv[0] a path, or looked for by process_find */
-    const char *package;              /* Debian package that has it, for the error when it is missing; NULL */
-    const char *const *environment;   /* "KEY=VALUE" set, "KEY" removed; NULL: as it is */
-    const char *directory;            /* to run in; NULL: as it is */
-    const void *input;                /* for its stdin; NULL: /dev/null */
-    size_t input_length;              /* bytes */
-    process_bytes_fn output;          /* its stdout; NULL: captured */
-    process_bytes_fn error;           /* its stderr; NULL: captured */
-    void *user;                       /* handed to both */
-    bool lines;                       /* callbacks get whole lines */
-    bool merge;                       /* stderr goes where stdout goes */
-    bool inherit_input;               /* stdin is the caller's own, for prompts; its process group too */
-    size_t limit;                     /* of each captured stream, in bytes; 0: 1 MiB. What is beyond is dropped */
-    int end_signal;                   /* what asks it to end, also when this process dies; 0: SIGTERM */
-    int64_t grace_ms;                 /* between that and SIGKILL; 0: 2000 */
+    const char *const *argv;        /* NULL-terminated; argv[0] a path, or looked for by process_find */
+    const char *package;            /* Debian package that has it, for the error when it is missing; NULL */
+    const char *const *environment; /* "KEY=VALUE" set, "KEY" removed; NULL: as it is */
+    const char *directory;          /* to run in; NULL: as it is */
+    const void *input;              /* for its stdin; NULL: /dev/null */
+    size_t input_length;            /* bytes */
+    process_bytes_fn output;        /* its stdout; NULL: captured */
+    process_bytes_fn error;         /* its stderr; NULL: captured */
+    void *user;                     /* handed to both */
+    bool lines;                     /* callbacks get whole lines */
+    bool merge;                     /* stderr goes where stdout goes */
+    const char *input_path;         /* a file for its stdin instead; NULL */
+    bool hold_input;                /* stdin is a pipe that stays open, and empty, until it ends or this process does */
+    bool inherit_input;             /* stdin is the caller's own, for prompts; its process group too */
+    size_t limit;                   /* of each captured stream, in bytes; 0: 1 MiB. What is beyond is dropped */
+    int end_signal;                 /* what asks it to end, also when this process dies; 0: SIGTERM */
+    int64_t grace_ms;               /* between that and SIGKILL; 0: 2000 */
     const process_identity *identity; /* NULL: as the caller */
     const char *doing;                /* for timeout errors: "converting disk root"; NULL: "running NAME" */
 } process_options;

@@ -157,7 +157,12 @@ static int make_pipe(int *reader, int *writer) {
 }
 
 /* The whole input as an unnamed file: nothing to feed while the program runs, no broken pipe when it does not read. */
-static int open_input(const process_options *options) {
+static int open_input(const process_options *options, int *held) {
+    int in = -1;
+    if (options->hold_input)
+        return make_pipe(&in, held) == 0 ? in : -1;
+    if (options->input_path)
+        return above_standard(open(options->input_path, O_RDONLY | O_CLOEXEC));
     if (!options->input)
         return above_standard(open("/dev/null", O_RDONLY | O_CLOEXEC));
     int fd = above_standard(memfd_create("input", MFD_CLOEXEC));
@@ -221,7 +226,7 @@ static int fork_child(plan *p, pid_t *pid) {
 }
 
 int process_spawn(const process_options *options, process_child *out, vmctl_error **err) {
-    *out = (process_child){-1, -1, -1, -1};
+    *out = (process_child){-1, -1, -1, -1, -1};
     VMC_AUTO_FREE char *path = process_find(options->argv[0]);
     if (!path)
         return missing(options, err);
@@ -238,9 +243,9 @@ int process_spawn(const process_options *options, process_child *out, vmctl_erro
     if (rc < 0)
         return rc;
 
-    VMC_AUTO_CLOSE int in = -1, output = -1, output_end = -1, error = -1, error_end = -1, report_in = -1,
+    VMC_AUTO_CLOSE int in = -1, held = -1, output = -1, output_end = -1, error = -1, error_end = -1, report_in = -1,
                        report_end = -1;
-    if (!options->inherit_input && (in = open_input(options)) < 0)
+    if (!options->inherit_input && (in = open_input(options, &held)) < 0)
         return vmc_error_errno(err, errno, "cannot prepare the input of %s", options->argv[0]);
     if (make_pipe(&output, &output_end) < 0 || (!options->merge && make_pipe(&error, &error_end) < 0) ||
         make_pipe(&report_in, &report_end) < 0)
@@ -269,7 +274,7 @@ int process_spawn(const process_options *options, process_child *out, vmctl_erro
     (void)fcntl(output, F_SETFL, O_NONBLOCK);
     if (error >= 0)
         (void)fcntl(error, F_SETFL, O_NONBLOCK);
-    *out = (process_child){pid, (int)syscall(SYS_pidfd_open, pid, 0U), output, error};
-    output = error = -1;
+    *out = (process_child){pid, (int)syscall(SYS_pidfd_open, pid, 0U), output, error, held};
+    output = error = held = -1;
     return 0;
 }

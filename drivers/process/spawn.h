@@ -9,6 +9,7 @@ typedef struct process_child {
     int pidfd;  /* -1 where the kernel has none */
     int output; /* read ends, non-blocking; error is -1 with `merge` */
     int error;
+    int held; /* with hold_input: the other end of its stdin; -1 */
 } process_child;
 
 /* Starts it; every descriptor of *child is the caller's to close, the pid its to wait for. */

@@ -19,6 +19,9 @@ static const struct {
     {"is already locked by a session", VMCTL_E_BUSY, true, NULL},
     {"is already locked for a session", VMCTL_E_BUSY, true, NULL},
     {"while it is locked", VMCTL_E_BUSY, true, NULL},
+    /* It is being started by somebody else. */
+    {"has tried to lock the machine", VMCTL_E_BUSY, true, NULL},
+    {"Machine in invalid state", VMCTL_E_INVALID_STATE, false, NULL},
     /* It was asked while its process ended. */
     {"Failed to get a console object from the direct session", VMCTL_E_BUSY, true, NULL},
     {"Could not find a registered machine", VMCTL_E_NOT_FOUND, false, NULL},
@@ -31,6 +34,9 @@ static const struct {
     {"VERR_SUP_DRIVERLESS", VMCTL_E_UNSUPPORTED, false,
      "load VirtualBox's kernel driver (modprobe vboxdrv); without it only NAT and the software CPU work"},
     {"VERR_NEM_NOT_AVAILABLE", VMCTL_E_UNSUPPORTED, false, NULL},
+    {"VERR_PROC_NO_ARG_TRANSLATION", VMCTL_E_UNAVAILABLE, false,
+     "VBoxSVC runs in a locale that lacks letters of the VM's name: stop the VMs, close VirtualBox, and try again when "
+     "VBoxSVC has ended, some seconds later"},
     {"Could not launch the VM process", VMCTL_E_UNAVAILABLE, false,
      "this VirtualBox is installed without that front end"},
     {"child media", VMCTL_E_DATA_LOSS_PREVENTED, false, "a linked clone or a snapshot hangs on it"},

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "drivers/process/process.h"
+#include "host.h"
 #include "parse.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -88,6 +89,7 @@ int vboxmanage_version(const vboxmanage *manage, const vmc_deadline *deadline, c
 void vboxmanage_close(vboxmanage *manage) {
     if (!manage)
         return;
+    vboxmanage_host_free(manage->host);
     free(manage->program);
     free(manage->home);
     free(manage->ipc);
@@ -123,10 +125,10 @@ static int hear_error(const char *bytes, size_t length, void *user) {
                         (uint64_t)percent, 100, &to->why);
 }
 
-static void say_command(const vboxmanage *manage, const vboxmanage_call *call, vmc_strv *argv, vmc_strv *environment) {
+static void say_command(const vboxmanage *manage, const char *const *words, vmc_strv *argv, vmc_strv *environment) {
     vmc_strv_add(argv, manage->program);
-    for (const char *const *arg = call->argv; *arg; arg++)
-        vmc_strv_add(argv, *arg);
+    for (; *words; words++)
+        vmc_strv_add(argv, *words);
     vmc_strv_add(environment, "LC_ALL=C.UTF-8");
     if (manage->home)
         vmc_strv_printf(environment, "VBOX_USER_HOME=%s", manage->home);
@@ -135,26 +137,29 @@ static void say_command(const vboxmanage *manage, const vboxmanage_call *call, v
     vmc_strv_add(environment, "VMCTL_GUEST_PASSWORD"); /* without a value: it is taken out */
 }
 
-static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
-                    vmctl_error **err) {
+/* Here or on its host. io says everything but the command; what asks it to end is SIGINT, VBoxManage's word for "cancel": it asks VBoxSVC to
+ * stop the work, and waits for that. */
+static int start(const vboxmanage *manage, const char *const *words, process_options *io, const vmc_deadline *deadline,
+                 process_result *result, vmctl_error **err) {
     VMC_AUTO_STRV argv = {0};
     VMC_AUTO_STRV environment = {0};
-    say_command(manage, call, &argv, &environment);
+    say_command(manage, words, &argv, &environment);
+    if (manage->host)
+        return vboxmanage_host_run(manage->host, &argv, &environment, io, deadline, result, err);
+    io->argv = (const char *const *)argv.items;
+    io->environment = (const char *const *)environment.items;
+    io->package = "virtualbox";
+    io->end_signal = SIGINT;
+    io->grace_ms = KILL_AFTER_MS;
+    return process_run(io, deadline, result, err);
+}
+
+static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
+                    vmctl_error **err) {
     listening heard = {.call = call, .deadline = deadline, .percent = -1};
-    const process_options options = {
-        .argv = (const char *const *)argv.items,
-        .package = "virtualbox",
-        .environment = (const char *const *)environment.items,
-        .output = hear_output,
-        .error = hear_error,
-        .user = &heard,
-        .end_signal =
-            SIGINT, /* what VBoxManage takes for "cancel": it asks VBoxSVC to stop the work, and waits for that */
-        .grace_ms = KILL_AFTER_MS,
-        .doing = call->doing,
-    };
+    process_options options = {.output = hear_output, .error = hear_error, .user = &heard, .doing = call->doing};
     PROCESS_AUTO_RESULT result = {0};
-    int code = process_run(&options, deadline, &result, err);
+    int code = start(manage, call->argv, &options, deadline, &result, err);
     if (heard.why)
         vmc_error_move(err, &heard.why);
     const char *said = heard.error.text ? heard.error.text : "";
@@ -244,27 +249,18 @@ static int relay_error(const char *bytes, size_t length, void *user) {
 
 int vboxmanage_stream_run(const vboxmanage *manage, const vboxmanage_stream *stream, const vmc_deadline *deadline,
                           int *status, vmctl_error **err) {
-    VMC_AUTO_STRV argv = {0};
-    VMC_AUTO_STRV environment = {0};
     relay r = {.stream = stream};
-    const vboxmanage_call call = {.argv = stream->argv};
-    say_command(manage, &call, &argv, &environment);
-    const process_options options = {
-        .argv = (const char *const *)argv.items,
-        .package = "virtualbox",
-        .environment = (const char *const *)environment.items,
+    process_options options = {
         .input = stream->input,
         .input_length = stream->input_length,
         .inherit_input = stream->inherit_input,
         .output = relay_output,
         .error = relay_error,
         .user = &r,
-        .end_signal = SIGINT,
-        .grace_ms = KILL_AFTER_MS,
         .doing = stream->doing,
     };
     PROCESS_AUTO_RESULT result = {0};
-    int code = process_run(&options, deadline, &result, err);
+    int code = start(manage, stream->argv, &options, deadline, &result, err);
     if (r.line.length)
         relay_line(&r);
     const char *said = r.own.text ? r.own.text : "";

@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "files.h"
+#include "host.h"
 #include <ctype.h>
 #include <errno.h>
 #include <libxml/parser.h>
@@ -99,12 +101,9 @@ static bool known_version(const xmlNode *root, unsigned oldest, unsigned newest)
     return minor >= oldest && minor <= newest;
 }
 
-static int parse(const char *path, unsigned oldest, unsigned newest, xmlDoc **out, vmctl_error **err) {
-    VMC_AUTO_FREE char *text = NULL;
-    size_t length = 0;
-    int code = vmc_file_read(path, SETTINGS_LIMIT, &text, &length, err);
-    if (code < 0)
-        return code;
+static int parse(const char *path, const char *text, size_t length, unsigned oldest, unsigned newest, xmlDoc **out,
+                 vmctl_error **err) {
+    int code = 0;
     /* Not xmlReadFile, which opens a file several times to find out whether it is compressed. */
     xmlDoc *doc = xmlReadMemory(text, (int)length, path, NULL, XML_FLAGS);
     const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
@@ -123,7 +122,10 @@ static int parse(const char *path, unsigned oldest, unsigned newest, xmlDoc **ou
 
 /* --- VirtualBox.xml ------------------------------------------------------------------------------------------------ */
 
-char *vboxmanage_home(const char *home) {
+char *vboxmanage_home(const vboxmanage *manage) {
+    const char *home = manage ? manage->home : NULL;
+    if (manage && manage->host)
+        return vmc_strdup(manage->host->home);
     if (!home || !*home)
         home = getenv("VBOX_USER_HOME");
     if (home && *home)
@@ -139,11 +141,16 @@ char *vboxmanage_home(const char *home) {
 
 static void read_media(vboxmanage_machine *m, const xmlNode *parent, const char *element, const char *parent_id);
 
-int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_error **err) {
-    VMC_AUTO_FREE char *folder = vboxmanage_home(home);
+int vboxmanage_registry_read(const vboxmanage *manage, const vmc_deadline *deadline, vboxmanage_registry *out,
+                             vmctl_error **err) {
+    VMC_AUTO_FREE char *folder = vboxmanage_home(manage);
     VMC_AUTO_FREE char *path = vmc_printf("%s/VirtualBox.xml", folder);
+    VMC_AUTO_FREE char *text = NULL;
+    size_t length = 0;
     xmlDoc *doc = NULL;
-    int code = parse(path, 12, 14, &doc, err);
+    int code = vboxmanage_file_read(manage, path, SETTINGS_LIMIT, deadline, &text, &length, err);
+    if (code == 0)
+        code = parse(path, text, length, 12, 14, &doc, err);
     if (code < 0)
         return code;
     const xmlNode *global = at(xmlDocGetRootElement(doc), "Global");
@@ -431,9 +438,10 @@ static void read_machine(vboxmanage_machine *m, const xmlNode *machine) {
     read_snapshots(m, machine, "");
 }
 
-int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_error **err) {
+int vboxmanage_machine_parse(const vboxmanage *manage, const char *path, const char *text, size_t length,
+                             vboxmanage_machine **out, vmctl_error **err) {
     xmlDoc *doc = NULL;
-    int code = parse(path, 15, 20, &doc, err);
+    int code = parse(path, text, length, 15, 20, &doc, err);
     if (code < 0)
         return code;
     const xmlNode *machine = at(xmlDocGetRootElement(doc), "Machine");
@@ -444,10 +452,19 @@ int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_er
     vboxmanage_machine *m = vmc_alloc(sizeof *m);
     m->settings = vmc_strdup(path);
     m->folder = vmc_path_dirname(path);
+    m->manage = manage;
     read_machine(m, machine);
     xmlFreeDoc(doc);
     *out = m;
     return 0;
+}
+
+int vboxmanage_machine_read(const vboxmanage *manage, const char *path, const vmc_deadline *deadline,
+                            vboxmanage_machine **out, vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    size_t length = 0;
+    int code = vboxmanage_file_read(manage, path, SETTINGS_LIMIT, deadline, &text, &length, err);
+    return code < 0 ? code : vboxmanage_machine_parse(manage, path, text, length, out, err);
 }
 
 static void nics_free(vboxmanage_machine *m) {
@@ -568,21 +585,74 @@ const vboxmanage_medium *vboxmanage_base_of(const vboxmanage_machine *machine, c
     return medium;
 }
 
-int vboxmanage_machine_name(const char *path, char **name, vmctl_error **err) {
-    VMC_AUTO_FREE char *text = NULL;
-    size_t length = 0;
-    *name = NULL;
-    if (vmc_file_read(path, SETTINGS_LIMIT, &text, &length, NULL) < 0)
-        return vmc_error(err, VMCTL_E_NOT_FOUND, "the settings file %s cannot be read", path);
+char *vboxmanage_machine_name(const char *path, const char *text, size_t length) {
+    char *name = NULL;
     xmlTextReader *reader = xmlReaderForMemory(text, (int)length, path, NULL, XML_FLAGS);
-    while (reader && !*name && xmlTextReaderRead(reader) == 1) {
+    while (reader && !name && xmlTextReaderRead(reader) == 1) {
         if (xmlTextReaderNodeType(reader) != XML_READER_TYPE_ELEMENT ||
             strcmp((const char *)xmlTextReaderConstLocalName(reader), "Machine") != 0)
             continue;
         xmlChar *value = xmlTextReaderGetAttribute(reader, (const xmlChar *)"name");
-        *name = vmc_strdup(value ? (const char *)value : "");
+        name = vmc_strdup(value ? (const char *)value : "");
         xmlFree(value);
     }
     xmlFreeTextReader(reader);
-    return *name ? 0 : vmc_error(err, VMCTL_E_NOT_FOUND, "the settings file %s cannot be read", path);
+    return name;
+}
+
+/* The texts of the registry's VMs, some at a time. */
+static int each_text(const vboxmanage *manage, const vboxmanage_registry *registry, const vmc_deadline *deadline,
+                     void (*each)(size_t index, const char *text, size_t length, void *user), void *user,
+                     vmctl_error **err) {
+    enum { BATCH = 256 };
+    int code = 0;
+    for (size_t first = 0; code == 0 && first < registry->count; first += BATCH) {
+        const char *paths[BATCH];
+        char *texts[BATCH] = {NULL};
+        size_t lengths[BATCH] = {0};
+        size_t count = registry->count - first < BATCH ? registry->count - first : BATCH;
+        for (size_t i = 0; i < count; i++)
+            paths[i] = registry->entries[first + i].settings;
+        code = vboxmanage_files_read(manage, paths, count, SETTINGS_LIMIT, deadline, texts, lengths, err);
+        for (size_t i = 0; i < count; i++) {
+            if (code == 0)
+                each(first + i, texts[i], lengths[i], user);
+            free(texts[i]);
+        }
+        if (code == 0 && deadline)
+            code = vmc_deadline_check(deadline, "reading the VMs' settings", err);
+    }
+    return code;
+}
+
+typedef struct reading {
+    const vboxmanage *manage;
+    const vboxmanage_registry *registry;
+    vmc_strv *names;
+    vboxmanage_machine **machines;
+} reading;
+
+static void take_name(size_t index, const char *text, size_t length, void *user) {
+    const reading *r = user;
+    char *name = text ? vboxmanage_machine_name(r->registry->entries[index].settings, text, length) : NULL;
+    vmc_strv_take(r->names, name ? name : vmc_strdup(VBOXMANAGE_INACCESSIBLE));
+}
+
+static void take_machine(size_t index, const char *text, size_t length, void *user) {
+    const reading *r = user;
+    if (text)
+        vboxmanage_machine_parse(r->manage, r->registry->entries[index].settings, text, length, &r->machines[index],
+                                 NULL);
+}
+
+int vboxmanage_names_read(const vboxmanage *manage, const vboxmanage_registry *registry, const vmc_deadline *deadline,
+                          vmc_strv *names, vmctl_error **err) {
+    reading r = {.manage = manage, .registry = registry, .names = names};
+    return each_text(manage, registry, deadline, take_name, &r, err);
+}
+
+int vboxmanage_machines_read(const vboxmanage *manage, const vboxmanage_registry *registry,
+                             const vmc_deadline *deadline, vboxmanage_machine **outs, vmctl_error **err) {
+    reading r = {.manage = manage, .registry = registry, .machines = outs};
+    return each_text(manage, registry, deadline, take_machine, &r, err);
 }

@@ -8,6 +8,7 @@
 #define VMC_VBOXMANAGE_SETTINGS_H
 
 #include "parse.h"
+#include "vboxmanage.h"
 
 #include "base/str.h"
 #include <stdint.h>
@@ -31,10 +32,11 @@ typedef struct vboxmanage_registry {
 
 /* VirtualBox.xml of a VBOX_USER_HOME. NOT_FOUND when there is none yet, UNSUPPORTED for a version that is not known, INTERNAL when it is
  * damaged. */
-int vboxmanage_registry_read(const char *home, vboxmanage_registry *out, vmctl_error **err);
+int vboxmanage_registry_read(const vboxmanage *manage, const vmc_deadline *deadline, vboxmanage_registry *out,
+                             vmctl_error **err);
 void vboxmanage_registry_free(vboxmanage_registry *registry);
-/* The folder of VirtualBox.xml: `home`, VBOX_USER_HOME, ~/.VirtualBox where that exists, else the XDG configuration folder. free. */
-char *vboxmanage_home(const char *home);
+/* The folder of VirtualBox.xml: its home, VBOX_USER_HOME, ~/.VirtualBox where that exists, else the XDG configuration folder. free. */
+char *vboxmanage_home(const vboxmanage *manage);
 
 typedef struct vboxmanage_medium {
     char id[37];
@@ -99,6 +101,7 @@ typedef struct vboxmanage_snapshot {
 } vboxmanage_snapshot;
 
 struct vboxmanage_machine {
+    const vboxmanage *manage; /* whose files those are that it names; NULL: this machine's */
     char id[37];
     char snapshot[37]; /* the current one; "" */
     char *name, *os_type, *description;
@@ -142,7 +145,11 @@ struct vboxmanage_machine {
 };
 
 /* One .vbox file. NOT_FOUND, UNSUPPORTED (another version, an encrypted VM), INTERNAL (damaged). */
-int vboxmanage_machine_read(const char *path, vboxmanage_machine **out, vmctl_error **err);
+int vboxmanage_machine_read(const vboxmanage *manage, const char *path, const vmc_deadline *deadline,
+                            vboxmanage_machine **out, vmctl_error **err);
+/* The same of its text; path is what it says of itself. */
+int vboxmanage_machine_parse(const vboxmanage *manage, const char *path, const char *text, size_t length,
+                             vboxmanage_machine **out, vmctl_error **err);
 void vboxmanage_machine_free(vboxmanage_machine *machine);
 const char *vboxmanage_extra(const vboxmanage_machine *machine, const char *key); /* NULL: none */
 /* NULL: the medium is registered elsewhere. */
@@ -162,7 +169,15 @@ void vboxmanage_read_serial(vboxmanage_machine *machine, const vboxmanage_proper
 /* The same for VirtualBox.xml: what `list --long vms` tells. Without folders. */
 void vboxmanage_registry_described(const char *text, vboxmanage_registry *out);
 
-/* Only the name (free), by reading as far as that stands. */
-int vboxmanage_machine_name(const char *path, char **name, vmctl_error **err);
+/* Only the name (free), by reading as far as that stands; NULL: it has none. */
+char *vboxmanage_machine_name(const char *path, const char *text, size_t length);
+/* All VMs of the registry: outs[i] (vboxmanage_machine_free) is NULL where its settings cannot be read. */
+int vboxmanage_machines_read(const vboxmanage *manage, const vboxmanage_registry *registry,
+                             const vmc_deadline *deadline, vboxmanage_machine **outs, vmctl_error **err);
+/* The name of a VM whose settings cannot be read, as VBoxManage list vms calls it. */
+#define VBOXMANAGE_INACCESSIBLE "<inaccessible>"
+/* The names of all VMs, in the registry's order. */
+int vboxmanage_names_read(const vboxmanage *manage, const vboxmanage_registry *registry, const vmc_deadline *deadline,
+                          vmc_strv *names, vmctl_error **err);
 
 #endif

@@ -3,15 +3,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "files.h"
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING };
+enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING, SETTINGS_LIMIT = 64 << 20 };
 
 static bool is(const xmlNode *node, const char *name) {
     return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
@@ -82,31 +80,21 @@ static void edit(const vboxmanage_move *move, xmlNode *machine) {
         set_extra(machine, move->extra[i], move->extra[i + 1]);
 }
 
-static int write_new(const char *path, const char *bytes, size_t length, vmctl_error **err) {
-    VMC_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return vmc_error_errno(err, errno, "cannot make %s", path);
-    for (size_t at = 0; at < length;) {
-        ssize_t n = write(fd, bytes + at, length - at);
-        if (n < 0 && errno != EINTR) {
-            vmc_error_errno(err, errno, "cannot write %s", path);
-            unlink(path);
-            return err && *err ? vmctl_error_code(*err) : VMCTL_E_INTERNAL;
-        }
-        at += n > 0 ? (size_t)n : 0;
-    }
-    return 0;
-}
-
 int vboxmanage_settings_move(const vboxmanage_move *move, vmctl_error **err) {
     vboxmanage_machine *known = NULL; /* checks the version */
-    int code = vboxmanage_machine_read(move->from, &known, err);
+    VMC_AUTO_FREE char *text = NULL;
+    size_t text_length = 0;
+    int code = vboxmanage_file_read(move->source, move->from, SETTINGS_LIMIT, move->deadline, &text, &text_length, err);
+    if (code == 0)
+        code = vboxmanage_machine_parse(move->source, move->from, text, text_length, &known, err);
     if (code == 0 && known->snapshot_count)
         code = vmc_error(err, VMCTL_E_UNSUPPORTED, "%s has snapshots", known->name);
     vboxmanage_machine_free(known);
+    if (code == 0 && vboxmanage_file_exists(move->target, move->to, move->deadline))
+        code = vmc_error(err, VMCTL_E_ALREADY_EXISTS, "%s is there already", move->to);
     if (code < 0)
         return code;
-    xmlDoc *doc = xmlReadFile(move->from, NULL, XML_FLAGS);
+    xmlDoc *doc = xmlReadMemory(text, (int)text_length, move->from, NULL, XML_FLAGS);
     xmlNode *machine = doc ? child_of(xmlDocGetRootElement(doc), "Machine") : NULL;
     xmlChar *bytes = NULL;
     int length = 0;
@@ -114,7 +102,7 @@ int vboxmanage_settings_move(const vboxmanage_move *move, vmctl_error **err) {
         edit(move, machine);
         xmlDocDumpMemory(doc, &bytes, &length);
     }
-    code = bytes ? write_new(move->to, (const char *)bytes, (size_t)length, err)
+    code = bytes ? vboxmanage_file_write(move->target, move->to, bytes, (size_t)length, move->deadline, err)
                  : vmc_error(err, VMCTL_E_INTERNAL, "%s cannot be read", move->from);
     xmlFree(bytes);
     xmlFreeDoc(doc);

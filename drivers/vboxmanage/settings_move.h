@@ -5,8 +5,10 @@
 #include "settings.h"
 
 typedef struct vboxmanage_move {
-    const char *from;        /* the .vbox file */
-    const char *to;          /* the new one */
+    const char *from;                  /* the .vbox file, of source */
+    const char *to;                    /* the new one, of target */
+    const vboxmanage *source, *target; /* NULL: this machine */
+    const vmc_deadline *deadline;
     const char *serial_path; /* of the first serial port; NULL: as it is */
     /* Extra data that is set: pairs of key and value, ended by NULL. */
     const char *const *extra;

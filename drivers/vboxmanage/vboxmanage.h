@@ -10,11 +10,15 @@
 
 #include "base/deadline.h"
 #include "base/str.h"
+#include "drivers/openssh/openssh.h"
+
+typedef struct vboxmanage_host vboxmanage_host;
 
 typedef struct vboxmanage {
-    char *program; /* its path */
-    char *home;    /* VBOX_USER_HOME of its VBoxSVC; NULL: as the environment says */
-    char *ipc;     /* VBOX_IPC_SOCKETID, which tells VBoxSVCs of one user apart; NULL */
+    vboxmanage_host *host; /* where it runs, reached by ssh (host.h); NULL: here */
+    char *program;         /* its path */
+    char *home;            /* VBOX_USER_HOME of its VBoxSVC; NULL: as the environment says */
+    char *ipc;             /* VBOX_IPC_SOCKETID, which tells VBoxSVCs of one user apart; NULL */
 } vboxmanage;
 
 /* Looks in PATH, then in VirtualBox's install folders; runs nothing. UNAVAILABLE when there is none, saying where it looked.

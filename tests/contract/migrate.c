@@ -510,7 +510,7 @@ static void a_stopped_one_moves_with_its_disks(void **state) {
     snprintf(id, sizeof id, "%s", vmctl_vm_id(vm));
     vmctl_migrate_options options = options_of(NULL);
     options.mode = VMCTL_MIGRATE_LIVE;
-    options.storage = true;
+    options.storage = can("migrate.storage");
     FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_migrate(vm, target, NULL, &options, &err));
     options.mode = VMCTL_MIGRATE_OFFLINE;
     MUST(vmctl_vm_migrate(vm, target, NULL, &options, &err));
@@ -527,6 +527,8 @@ static void a_stopped_one_moves_with_its_disks(void **state) {
     assert_int_equal(wait_line(there, 2).boots, 1);
     vmctl_vm_free(there);
     delete_on_target("moved-e");
+    if (profile->differencing) /* the disks have moved, and are no copies */
+        return;
     remove_copies("moved-e", "");
     MUST(vmctl_image_delete(conn, "default/moved-e-cidata.iso", NULL, &err));
 }
@@ -624,6 +626,10 @@ static void another_caller_can_stop_it(void **state) {
     vmctl_vm *vm = make_slow("moved-h");
     int line = wait_line(vm, 2).line;
     FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_migrate_abort(vm, NULL, &err));
+    if (!can("migrate.storage")) { /* there nothing takes its time: integration.virtualbox_moves holds one up */
+        vmctl_vm_free(vm);
+        return;
+    }
     other_caller other = {.vm = found_on(conn, "moved-h"), .begun = vmctl_cancel_new()};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, migrate_slowly, &other), 0);
@@ -659,11 +665,16 @@ static void the_preflight_names_what_is_in_the_way(void **state) {
         vmctl_vm *vm =
             make("moved-i", "disks: [{name: root, image: %s, format: %s}]", guest_image, profile->formats[0]);
         MUST(vmctl_snapshot_create(vm, "one", NULL, &err));
+        options.mode = VMCTL_MIGRATE_LIVE;
         FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_migrate(vm, target, NULL, &options, &err));
         assert_true(in_the_way(&list, "stopped"));
         assert_true(in_the_way(&list, "snapshots"));
         assert_true(in_the_way(&list, "disk"));
-        assert_non_null(strstr(failure, "vmctl export"));
+        assert_non_null(strstr(failure, "--offline"));
+        memset(&list, 0, sizeof list);
+        options.mode = VMCTL_MIGRATE_AUTO;
+        FAILS(VMCTL_E_DATA_LOSS_PREVENTED, vmctl_vm_migrate(vm, target, NULL, &options, &err));
+        assert_true(in_the_way(&list, "snapshots"));
         memset(&list, 0, sizeof list);
         start(vm);
         MUST(vmctl_snapshot_delete(vm, "one", NULL, &err));
@@ -749,7 +760,7 @@ static const contract_test tests[] = {
     TEST("migrate.tunnelled", "migrate", tunnelled_the_count_goes_on),
     TEST("migrate.postcopy", "migrate", by_postcopy_the_count_goes_on),
     TEST("migrate.offline", "migrate", a_stopped_one_moves_with_its_disks),
-    TEST("migrate.abort", "migrate", cancelled_at_half_it_stays),
+    TEST("migrate.storage", "migrate", cancelled_at_half_it_stays),
     TEST("migrate.storage", "migrate", at_the_deadline_it_stays),
     TEST("migrate.live", "migrate", given_up_it_stays),
     TEST("migrate.live", "migrate", given_up_at_the_switch_it_gets_there),

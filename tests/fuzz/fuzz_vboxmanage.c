@@ -97,8 +97,7 @@ static void settings(const char *text, size_t length) {
     vboxmanage_machine *machine = NULL;
     vmctl_error *err = NULL;
     vboxmanage_registry registry = {0};
-    char *name = NULL;
-    if (vboxmanage_machine_read(path, &machine, &err) == 0) {
+    if (vboxmanage_machine_read(NULL, path, NULL, &machine, &err) == 0) {
         check(machine->name && machine->folder);
         cJSON *marker = virtualbox_marker_read(machine), *spec = cJSON_CreateObject();
         virtualbox_pending_lay(marker, machine, true, spec);
@@ -109,10 +108,10 @@ static void settings(const char *text, size_t length) {
     }
     vmctl_error_free(err);
     vboxmanage_machine_free(machine);
-    vboxmanage_registry_read(folder, &registry, NULL);
+    const vboxmanage here = {.home = folder};
+    vboxmanage_registry_read(&here, NULL, &registry, NULL);
     vboxmanage_registry_free(&registry);
-    vboxmanage_machine_name(path, &name, NULL);
-    free(name);
+    free(vboxmanage_machine_name(path, text, length));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

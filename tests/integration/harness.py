@@ -28,16 +28,16 @@ def skip(reason):
     sys.exit(77)
 
 
-def enter(*flags, cached=True, second_host=False):
+def enter(*flags, cached=True, second_host=False, beside=()):
     """Runs this program again in a machine of its own, unless it is in one. flags: those of `world`. second_host: with another one beside it
-    (host2), whose URI is TARGET then."""
+    (host2), whose URI is TARGET then. beside: another program that is put before this one there."""
     if not os.access(VMCTL, os.X_OK):
         skip(f"{VMCTL} is not built")
     if not os.path.exists(GUEST):
         subprocess.run([str(HERE.parent / "guests/make-counter"), GUEST], check=True)
     if "WORLD" not in os.environ:
         cache = ("--cache", CACHE) if cached else ()
-        beside = (HOST2, "--") if second_host else ()
+        beside = (HOST2, "--") if second_host else beside
         os.execv(WORLD, [WORLD, *flags, *cache, "--", *beside, sys.executable, "-B", *sys.argv])
 
 
@@ -85,6 +85,17 @@ def proves(*features, backend="libvirt"):
     """Tells tests/proofs that the test which calls this last has shown these features on the real hypervisor."""
     for feature in features:
         print(f"\nPROVES: {backend} {feature}", flush=True)  # a line of its own, after what unittest has begun
+
+
+def commands():
+    """The command lines of this machine's processes."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            pass
+    return found
 
 
 def processes(name):

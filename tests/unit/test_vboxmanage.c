@@ -372,13 +372,14 @@ static void the_registry(void **state) {
     (void)state;
     vboxmanage_registry registry = {0};
     vmctl_error *err = NULL;
-    assert_int_equal(vboxmanage_registry_read(FIXTURES, &registry, &err), 0);
+    vboxmanage here = {.home = FIXTURES}, nowhere = {.home = "/nowhere"};
+    assert_int_equal(vboxmanage_registry_read(&here, NULL, &registry, &err), 0);
     assert_int_equal(registry.count, 1);
     assert_string_equal(registry.entries[0].id, "22222222-2222-4333-8444-555555555501");
     assert_string_equal(registry.entries[0].settings, "/home/user/machines/full _one_/full _one_.vbox");
     assert_string_equal(registry.machine_folder, "/home/user/machines");
     vboxmanage_registry_free(&registry);
-    assert_int_equal(vboxmanage_registry_read("/nowhere", &registry, &err), VMCTL_E_NOT_FOUND);
+    assert_int_equal(vboxmanage_registry_read(&nowhere, NULL, &registry, &err), VMCTL_E_NOT_FOUND);
     vmctl_error_free(err);
 }
 
@@ -386,7 +387,7 @@ static void a_machine(void **state) {
     (void)state;
     vboxmanage_machine *m = NULL;
     vmctl_error *err = NULL;
-    assert_int_equal(vboxmanage_machine_read(FIXTURES "full.vbox", &m, &err), 0);
+    assert_int_equal(vboxmanage_machine_read(NULL, FIXTURES "full.vbox", NULL, &m, &err), 0);
     assert_string_equal(m->id, "22222222-2222-4333-8444-555555555501");
     assert_string_equal(m->name, "full \"one\"");
     assert_string_equal(m->description, "first \"line\"\nsecond <line> & more");
@@ -440,10 +441,14 @@ static void a_machine(void **state) {
     assert_int_equal(m->share_count, 1);
     assert_false(m->shares[0].writable);
     vboxmanage_machine_free(m);
-    char *name = NULL;
-    assert_int_equal(vboxmanage_machine_name(FIXTURES "full.vbox", &name, &err), 0);
-    assert_string_equal(name, "full \"one\"");
-    free(name);
+    vmc_strv names = {0};
+    vboxmanage_entry entries[] = {{.settings = FIXTURES "full.vbox"}, {.settings = FIXTURES "none.vbox"}};
+    const vboxmanage_registry two = {.entries = entries, .count = 2};
+    assert_int_equal(vboxmanage_names_read(NULL, &two, NULL, &names, &err), 0);
+    assert_int_equal(names.count, 2);
+    assert_string_equal(names.items[0], "full \"one\"");
+    assert_string_equal(names.items[1], "<inaccessible>");
+    vmc_strv_free(&names);
 }
 
 static void settings_that_are_not_known(void **state) {
@@ -465,7 +470,7 @@ static void settings_that_are_not_known(void **state) {
         vmctl_error *err = NULL;
         vboxmanage_machine *m = NULL;
         assert_int_equal(vmc_file_write(path, cases[i].text, strlen(cases[i].text), 0600, NULL), 0);
-        assert_int_equal(vboxmanage_machine_read(path, &m, &err), cases[i].code);
+        assert_int_equal(vboxmanage_machine_read(NULL, path, NULL, &m, &err), cases[i].code);
         assert_non_null(err);
         vmctl_error_free(err);
     }
