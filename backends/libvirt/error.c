@@ -123,37 +123,6 @@ static const code_row *row_of(int number) {
     return &codes[number];
 }
 
-/* What virReportSystemError left: the errno is in int1. */
-static int code_of_errno(int number) {
-    switch (number) {
-    case ENOENT:
-        return VMCTL_E_NOT_FOUND;
-    case EEXIST:
-        return VMCTL_E_ALREADY_EXISTS;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return VMCTL_E_PERMISSION_DENIED;
-    case ENOSPC:
-    case EDQUOT:
-    case ENOMEM:
-    case EMFILE:
-    case ENFILE:
-    case EFBIG:
-        return VMCTL_E_RESOURCE_EXHAUSTED;
-    case EBUSY:
-    case ETXTBSY:
-        return VMCTL_E_BUSY;
-    case EINVAL:
-        return VMCTL_E_INVALID_ARGUMENT;
-    case ENOSYS:
-    case ENOTSUP:
-        return VMCTL_E_UNSUPPORTED;
-    default:
-        return VMCTL_E_INTERNAL;
-    }
-}
-
 /* QEMU's and qemu-img's failures arrive as text in errors without a code of their own. */
 static int code_of_text(const char *text, int fallback) {
     static const struct {
@@ -213,7 +182,7 @@ int libvirt_error(vmctl_error **err, const virError *error, const char *format, 
             bool denied = error->code == VIR_ERR_SYSTEM_ERROR && (error->int1 == EACCES || error->int1 == EPERM);
             code = denied ? VMCTL_E_PERMISSION_DENIED : VMCTL_E_UNAVAILABLE;
         } else if (error->code == VIR_ERR_SYSTEM_ERROR) {
-            code = code_of_text(text, code_of_errno(error->int1));
+            code = code_of_text(text, vmc_errno_code(error->int1));
         } else if (code == VMCTL_E_INTERNAL) {
             code = code_of_text(text, code);
         } else if (error->code == VIR_ERR_OPERATION_INVALID && text && strstr(text, "already exists")) {

@@ -172,19 +172,17 @@ static void ask_image(asked *a, vmc_answer *out) {
 
 /* --- one VM ------------------------------------------------------------------------------------------------------------------ */
 
-static void ask_life(asked *a, vmctl_slot slot, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_life_check(a->vm, slot, s->state, &why);
-    vmc_answer_check(out, code, why);
-}
-
-#define ASK_LIFE(slot)                                                                                                 \
-    static void ask_vm_##slot(asked *a, vmc_answer *out) {                                                             \
-        ask_life(a, VMCTL_SLOT_##slot, out);                                                                           \
+/* What one check of an operation's says; *why and s are the check's to use. */
+#define ASK(name, check)                                                                                               \
+    static void ask_##name(asked *a, vmc_answer *out) {                                                                \
+        const virtualbox_scene *s = scene(a, out);                                                                     \
+        vmctl_error *why = NULL;                                                                                       \
+        if (!s)                                                                                                        \
+            return;                                                                                                    \
+        int code = (check);                                                                                            \
+        vmc_answer_check(out, code, why);                                                                              \
     }
+#define ASK_LIFE(slot) ASK(vm_##slot, virtualbox_life_check(a->vm, VMCTL_SLOT_##slot, s->state, &why))
 
 ASK_LIFE(start)
 ASK_LIFE(stop)
@@ -194,6 +192,14 @@ ASK_LIFE(pause)
 ASK_LIFE(resume)
 ASK_LIFE(save)
 ASK_LIFE(rename)
+ASK(clone, virtualbox_clone_check(s, NULL, &why))
+ASK(export, virtualbox_export_check(s, &why))
+ASK(snapshot_disk, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_AUTO, &why))
+ASK(snapshot_memory, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_WITH, &why))
+ASK(screenshot, virtualbox_screenshot_check(a->vm, s->machine, s->state, 0, &why))
+ASK(keys, virtualbox_keys_check(a->vm, s->state, &why))
+ASK(console, virtualbox_console_check(a->vm, s->machine, s->state, NULL, &why))
+ASK(guest, virtualbox_guest_check(a->vm, s->state, virtualbox_additions(&a->info), &why))
 
 static void later(asked *a, vmc_answer *out, vmctl_level level, const char *obstacle) {
     VMC_AUTO_FREE char *next = virtualbox_change_later(a->vm->name);
@@ -311,33 +317,6 @@ static void ask_grow(asked *a, vmc_answer *out) {
     vmc_answer_remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", a->vm->name);
 }
 
-static void ask_screenshot(asked *a, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_screenshot_check(a->vm, s->machine, s->state, 0, &why);
-    vmc_answer_check(out, code, why);
-}
-
-static void ask_keys(asked *a, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_keys_check(a->vm, s->state, &why);
-    vmc_answer_check(out, code, why);
-}
-
-static void ask_console(asked *a, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_console_check(a->vm, s->machine, s->state, NULL, &why);
-    vmc_answer_check(out, code, why);
-}
-
 static void ask_forward(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
     vmctl_error *why = NULL;
@@ -346,32 +325,6 @@ static void ask_forward(asked *a, vmc_answer *out) {
         return;
     int code = virtualbox_forward_check(a->vm, s->machine, s->state, &slot, &why);
     vmc_answer_check(out, code, why);
-}
-
-static void ask_guest(asked *a, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_guest_check(a->vm, s->state, virtualbox_additions(&a->info), &why);
-    vmc_answer_check(out, code, why);
-}
-
-static void ask_snapshot(asked *a, vmctl_snapshot_memory memory, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_snapshot_check_create(s, memory, &why);
-    vmc_answer_check(out, code, why);
-}
-
-static void ask_snapshot_disk(asked *a, vmc_answer *out) {
-    ask_snapshot(a, VMCTL_MEMORY_AUTO, out);
-}
-
-static void ask_snapshot_memory(asked *a, vmc_answer *out) {
-    ask_snapshot(a, VMCTL_MEMORY_WITH, out);
 }
 
 /* Of those that are there: the first that something stands in the way of. */
@@ -393,15 +346,6 @@ static void ask_revert(asked *a, vmc_answer *out) {
         out->level = refused ? VMCTL_LEVEL_LIMITED : VMCTL_LEVEL_YES;
 }
 
-static void ask_export(asked *a, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_export_check(s, &why);
-    vmc_answer_check(out, code, why);
-}
-
 /* A running one goes with --force only. */
 static void ask_delete(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
@@ -413,15 +357,6 @@ static void ask_delete(asked *a, vmc_answer *out) {
     vmc_answer_check(out, code, why);
     if (code < 0)
         out->level = VMCTL_LEVEL_LIMITED;
-}
-
-static void ask_clone(asked *a, vmc_answer *out) {
-    const virtualbox_scene *s = scene(a, out);
-    vmctl_error *why = NULL;
-    if (!s)
-        return;
-    int code = virtualbox_clone_check(s, NULL, &why);
-    vmc_answer_check(out, code, why);
 }
 
 /* What the VM itself has against it; the target has its own say, which is asked when there is one. */

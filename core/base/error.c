@@ -255,7 +255,7 @@ int vmc_error(vmctl_error **err, int code, const char *format, ...) {
     return replace(err, code, message);
 }
 
-static int code_of_errno(int errno_value) {
+int vmc_errno_code(int errno_value) {
     switch (errno_value) {
     case ENOENT:
     case ENOTDIR:
@@ -307,7 +307,7 @@ static int code_of_errno(int errno_value) {
 }
 
 int vmc_error_errno(vmctl_error **err, int errno_value, const char *format, ...) {
-    int code = code_of_errno(errno_value);
+    int code = vmc_errno_code(errno_value);
     if (!err)
         return unwanted = code;
     va_list args;

@@ -12,8 +12,9 @@
 
 /* Replaces *err (an earlier error is freed) and returns code. The message has no final full stop. */
 VMCTL_API int vmc_error(vmctl_error **err, int code, const char *format, ...) VMCTL_PRINTF(3, 4);
-/* The same with strerror(errno_value) after ": ", and the code that the errno stands for (ENOENT not-found, ENOSPC
- * resource-exhausted, EACCES permission-denied ...; internal otherwise). */
+/* What an errno stands for: ENOENT not-found, ENOSPC resource-exhausted, EACCES permission-denied ...; internal otherwise. */
+VMCTL_API int vmc_errno_code(int errno_value);
+/* vmc_error with strerror(errno_value) after ": ", and that code. */
 VMCTL_API int vmc_error_errno(vmctl_error **err, int errno_value, const char *format, ...) VMCTL_PRINTF(3, 4);
 VMCTL_API int vmc_error_no_memory(vmctl_error **err);
 
