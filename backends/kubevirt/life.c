@@ -22,7 +22,9 @@ int kubevirt_in_state(const kubevirt_vm *vm, vmctl_state state, vmctl_error **er
 int kubevirt_life_check(const kubevirt_vm *vm, vmctl_slot slot, vmctl_state state, vmctl_error **err) {
     bool up = state != VMCTL_STATE_STOPPED && state != VMCTL_STATE_CRASHED && state != VMCTL_STATE_STARTING;
     bool starts_or_stops = slot == VMCTL_SLOT_start || slot == VMCTL_SLOT_stop || slot == VMCTL_SLOT_restart;
-    bool can = starts_or_stops ? state != VMCTL_STATE_PAUSED : up;
+    bool can = slot == VMCTL_SLOT_reboot ? up && state != VMCTL_STATE_PAUSED
+               : starts_or_stops         ? state != VMCTL_STATE_PAUSED
+                                         : up;
     return can ? 0 : kubevirt_in_state(vm, state, err);
 }
 

@@ -119,6 +119,7 @@ static void ask_nothing(const probing *p, vmc_answer *out) {
 ASK_LIFE(start)
 ASK_LIFE(stop)
 ASK_LIFE(restart)
+ASK_LIFE(reboot)
 ASK_LIFE(reset)
 ASK_LIFE(pause)
 ASK_LIFE(resume)
@@ -284,6 +285,7 @@ static const struct {
     {"lifecycle.start", ask_start, "update", VM, "start"},
     {"lifecycle.stop", ask_stop, "update", VM, "stop"},
     {"lifecycle.restart", ask_restart, "update", VM, "restart"},
+    {"lifecycle.reboot", ask_reboot, "update", INSTANCE, "softreboot"},
     {"lifecycle.reset", ask_reset, "update", INSTANCE, "reset"},
     {"lifecycle.pause", ask_pause, "update", INSTANCE, "pause"},
     {"lifecycle.resume", ask_resume, "update", INSTANCE, "unpause"},

@@ -32,6 +32,7 @@ static void ask_life(libvirt_asked *asked, vmctl_slot slot, vmc_answer *out) {
 ASK_LIFE(start)
 ASK_LIFE(stop)
 ASK_LIFE(restart)
+ASK_LIFE(reboot)
 ASK_LIFE(reset)
 ASK_LIFE(pause)
 ASK_LIFE(resume)
@@ -494,6 +495,7 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"lifecycle.start", ask_start},
     {"lifecycle.stop", ask_stop},
     {"lifecycle.restart", ask_restart},
+    {"lifecycle.reboot", ask_reboot},
     {"lifecycle.reset", ask_reset},
     {"lifecycle.pause", ask_pause},
     {"lifecycle.resume", ask_resume},

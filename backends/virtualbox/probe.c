@@ -390,6 +390,7 @@ static const probe_entry vm_probes[] = {
     {"lifecycle.start", ask_vm_start},
     {"lifecycle.stop", ask_vm_stop},
     {"lifecycle.restart", ask_vm_restart},
+    {"lifecycle.reboot", ask_guest},
     {"lifecycle.reset", ask_vm_reset},
     {"lifecycle.pause", ask_vm_pause},
     {"lifecycle.resume", ask_vm_resume},

@@ -11,6 +11,7 @@ OPERATIONS = {
     "lifecycle.start": ["start", "VM"],
     "lifecycle.stop": ["stop", "VM", "--grace", "1s"],
     "lifecycle.restart": ["restart", "VM", "--grace", "1s"],
+    "lifecycle.reboot": ["restart", "VM", "--soft"],
     "lifecycle.reset": ["reset", "VM"],
     "lifecycle.pause": ["pause", "VM"],
     "lifecycle.resume": ["resume", "VM"],
