@@ -245,8 +245,9 @@ static void ask_cpus(const probing *p, vmc_answer *out) {
     const cJSON *cpu = vmc_json_at(p->vmi, "spec.domain.cpu");
     if (!runs(p, out))
         return;
-    int64_t of_socket = vmc_json_integer(cpu, "cores", 1) * vmc_json_integer(cpu, "threads", 1);
-    VMC_AUTO_FREE char *next = vmc_printf("%lld", (long long)((vmc_json_integer(cpu, "sockets", 1) + 1) * of_socket));
+    long long of_socket = vmc_json_integer(cpu, "cores", 1) * vmc_json_integer(cpu, "threads", 1);
+    long long more = of_socket * (vmc_json_integer(cpu, "sockets", 1) + 1);
+    VMC_AUTO_FREE char *next = vmc_printf("%lld", more);
     try_change(p, "cpus.count", next, out);
 }
 
