@@ -135,6 +135,12 @@ static int wait_started(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const
 
 /* --- start was refused ------------------------------------------------------------------------------------------------- */
 
+/* It is on its way down, also where virt-controller has not said so yet: nothing that is Halted stays running. */
+static bool is_leaving(const cJSON *vm, vmctl_state state) {
+    return state == VMCTL_STATE_STOPPING ||
+           (state != VMCTL_STATE_STOPPED && strcmp(kubevirt_strategy(vm), "Halted") == 0);
+}
+
 /* 1: it has stopped meanwhile, and is to be asked once more. `why`: the refusal; taken. */
 static int refused(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, vmctl_error **why, const vmc_deadline *deadline,
                    vmctl_error **err) {
@@ -147,13 +153,13 @@ static int refused(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, vmctl_erro
         kubevirt_vm_met(vm, now);
     if (code < 0) {
         /* *err says why */
+    } else if (is_leaving(now, state)) {
+        code = kubevirt_wait_stopped(conn, vm, now, deadline, err);
+        code = code < 0 ? code : 1;
     } else if (state == VMCTL_STATE_PAUSED && !paused) {
         code = kubevirt_in_state(vm, state, err);
     } else if (runs(now, false) || runs(now, paused)) {
         kubevirt_tell_already(vm, state, deadline);
-    } else if (state == VMCTL_STATE_STOPPING) {
-        code = kubevirt_wait_stopped(conn, vm, now, deadline, err);
-        code = code < 0 ? code : 1;
     } else if (wanted) {
         code = kubevirt_wait_running(conn, vm, paused, now, deadline, err);
     } else {

@@ -281,6 +281,20 @@ class Start(harness.Case):
         asked = [f"{s.method} {'watch' if 'watch=true' in s.target else s.target.rpartition('/')[2]}" for s in self.proxy.requests(pattern="/virtualmachine")]
         return result, asked
 
+    def from_the_start(self, handler, ask):
+        """The watch begins before the VM runs, however late it was asked for: what would come as the first is told as the second."""
+        there = ask()
+        handler.stream(there)
+        for number, line in enumerate(there):
+            event = json.loads(line)
+            status = event["object"].get("status", {})
+            if number == 0 and status.get("printableStatus") == "Running":
+                handler.chunk(json.dumps({**event, "object": {**event["object"], "status": {**status, "printableStatus": "Starting"}}}).encode() + b"\n")
+                event["type"] = "MODIFIED"
+            handler.chunk(json.dumps(event).encode() + b"\n")
+        handler.chunk(b"")
+        return there.status
+
     def test_two_requests(self):
         """Of a VM with each strategy; the note tells what KubeVirt made of the user's strategy, and the row has the VM's id."""
         for strategy, after, said in (("Manual", "Manual", False), ("RerunOnFailure", "RerunOnFailure", False), ("Halted", "Always", True)):
@@ -293,6 +307,7 @@ class Start(harness.Case):
                     self.api.patch(f"{VMS}/{name}", {"metadata": {"annotations": {"vmctl.test/guest": "shutdown"}}})
                     self.until(name, "Stopped")
                     self.api.patch(f"{VMS}/{name}", {"metadata": {"annotations": {"vmctl.test/guest": None}}})
+                self.proxy.set(Rule("GET", "watch=true", self.from_the_start))
                 result, asked = self.start(name, "-o", "json")
                 self.ok(result)
                 self.assertEqual(asked, ["PUT start", "GET watch"], str(result))
