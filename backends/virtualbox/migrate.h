@@ -38,4 +38,7 @@ int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const v
                               vmctl_error **err);
 int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 
+/* migrate_abort.c: whether there is one to stop: INVALID_STATE. Only looks. */
+int virtualbox_migrate_check_abort(const virtualbox_vm *vm, vmctl_state state, vmctl_error **err);
+
 #endif

@@ -62,7 +62,9 @@ static int interrupt_there(const virtualbox_conn *conn, const char *id, const vm
     return code;
 }
 
-static int none(const virtualbox_vm *vm, vmctl_state state, vmctl_error **err) {
+int virtualbox_migrate_check_abort(const virtualbox_vm *vm, vmctl_state state, vmctl_error **err) {
+    if (state == VMCTL_STATE_MIGRATING)
+        return 0;
     vmc_error(err, VMCTL_E_INVALID_STATE, "%s is not being migrated: it is %s", vm->name, vmctl_state_name(state));
     return vmc_error_next(err, "vmctl get %s shows what it does", vm->name);
 }
@@ -78,8 +80,8 @@ int virtualbox_migrate_abort(void *opaque, void *handle, const vmctl_call *call,
         code = interrupt_there(conn, vm->id, &deadline, &count, err);
     else if (code == 0 && (count = interrupt_here(vm->id)) < 0)
         code = vmc_error_errno(err, errno, "cannot stop the teleport of %s, which another user began", vm->name);
-    if (code == 0 && count == 0 && state != VMCTL_STATE_MIGRATING)
-        return none(vm, state, err);
+    if (code == 0 && count == 0)
+        code = virtualbox_migrate_check_abort(vm, state, err);
     if (code == 0 && count == 0) {
         vmc_error(err, VMCTL_E_UNSUPPORTED, "%s is teleported by a program that is no VBoxManage", vm->name);
         return vmc_error_next(err, "cancel it there, in VirtualBox' own window or the program that began it");

@@ -193,6 +193,7 @@ ASK_LIFE(resume)
 ASK_LIFE(save)
 ASK_LIFE(rename)
 ASK(clone, virtualbox_clone_check(s, NULL, &why))
+ASK(abort, virtualbox_migrate_check_abort(a->vm, s->state, &why))
 ASK(export, virtualbox_export_check(s, &why))
 ASK(snapshot_disk, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_AUTO, &why))
 ASK(snapshot_memory, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_WITH, &why))
@@ -411,6 +412,7 @@ static const probe_entry vm_probes[] = {
     {"image.export", ask_export},
     {"migrate.live", ask_migrate},
     {"migrate.offline", ask_migrate_offline},
+    {"migrate.abort", ask_abort},
     {"display.screenshot", ask_screenshot},
     {"display.keys", ask_keys},
     {"console.serial", ask_console},
