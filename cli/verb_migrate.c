@@ -133,7 +133,8 @@ static const cli_option options[] = {
     {"offline", 0, CLI_FLAG, NULL, "stopped"},
     {"postcopy", 0, CLI_FLAG, NULL, "go on there after the first round and fetch the rest of the memory then"},
     {"storage", 0, CLI_FLAG, NULL, "copy the disks too; those at the source stay as copies"},
-    {"to", 0, CLI_TEXT, "WHERE", "a context, a URI, or host:NAME of this endpoint", NULL, CLI_HINT_CONTEXT},
+    {"to", 0, CLI_TEXT, "WHERE", "a context, a URI, host:NAME of this endpoint, or host: where the platform chooses",
+     NULL, CLI_HINT_CONTEXT},
     {"tunnelled", 0, CLI_FLAG, NULL, "the memory goes through the connection of the two daemons"},
     {"unsafe", 0, CLI_FLAG, NULL, "both hosts have the disks, though it cannot be seen"},
     {NULL}};

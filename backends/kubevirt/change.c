@@ -1,48 +1,39 @@
 /* Changing a VM: the spec that it will have, the object that comes of it, and one patch. */
 #include "change.h"
 
-#include "gates.h"
 #include "gpus.h"
-#include "quantity.h"
+#include "upload.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum { TRIES = 3 };
 
-/* "disks.data.size" -> list "disks", name "data", key "size"; each NULL where there is none. */
-typedef struct place {
-    char *top, *name, *key;
-} place;
-
-static void place_free(place *p) {
-    free(p->top);
-    free(p->name);
-    free(p->key);
+void kubevirt_place_free(kubevirt_place *place) {
+    free(place->list);
+    free(place->name);
+    free(place->key);
 }
-#define AUTO_PLACE vmc_cleanup(place_free) place
 
-static bool is_list(const char *top) {
+static bool is_device_list(const char *list) {
     static const char *const lists[] = {"disks", "networks", "gpus", "usb"};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        if (strcmp(lists[i], top) == 0)
+        if (strcmp(lists[i], list) == 0)
             return true;
     return false;
 }
 
-/* Names of devices have no dots in Kubernetes. */
-static place place_of(const char *path) {
-    place p = {0};
-    size_t length = strcspn(path, ".");
-    p.top = vmc_strndup(path, length);
-    const char *rest = path + length + (path[length] == '.');
-    if (is_list(p.top)) {
-        length = strcspn(rest, ".");
-        p.name = vmc_strndup(rest, length);
-        rest += length + (rest[length] == '.');
-    }
-    if (*rest)
-        p.key = vmc_strdup(rest);
-    return p;
+kubevirt_place kubevirt_place_of(const vmctl_change *change) {
+    kubevirt_place place;
+    vmc_change_place(change, &place.list, &place.name, &place.key);
+    if (is_device_list(place.list))
+        return place;
+    /* A label's key may have dots in it. */
+    const char *dot = strchr(change->path, '.');
+    free(place.name);
+    free(place.key);
+    place.name = NULL;
+    place.key = dot ? vmc_strdup(dot + 1) : NULL;
+    return place;
 }
 
 /* --- the spec that it will have ---------------------------------------------------------------------------------------- */
@@ -63,17 +54,16 @@ static void set_in(cJSON *map, const char *key, cJSON *value) {
 }
 
 static void lay_over(cJSON *spec, const vmctl_change *change) {
-    AUTO_PLACE where = place_of(change->path);
+    KUBEVIRT_AUTO_PLACE where = kubevirt_place_of(change);
     cJSON *value = change->want ? vmc_json_of_node(change->want) : NULL;
     if (!where.name) {
-        /* A label's key may have dots in it. */
-        if (strcmp(where.top, "labels") == 0 && where.key)
+        if (strcmp(where.list, "labels") == 0 && where.key)
             vmc_json_put(vmc_json_map(spec, "labels"), where.key, value);
         else
             set_in(spec, change->path, value);
         return;
     }
-    cJSON *list = vmc_json_list(spec, where.top);
+    cJSON *list = vmc_json_list(spec, where.list);
     cJSON *item = vmc_json_item(list, where.name);
     if (change->action == VMCTL_CHANGE_REMOVE)
         cJSON_Delete(item ? cJSON_DetachItemViaPointer(list, item) : NULL);
@@ -93,145 +83,6 @@ static int plan_spec(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error 
 }
 
 /* --- the object that comes of it --------------------------------------------------------------------------------------- */
-
-static void drop_item(cJSON *list, const char *name) {
-    cJSON *item = vmc_json_item(list, name);
-    cJSON_Delete(item ? cJSON_DetachItemViaPointer(list, item) : NULL);
-}
-
-/* The last item of the list takes the place of the one of that name. */
-static void move_last_to(cJSON *list, const char *name) {
-    int index = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list) {
-        if (vmc_str_eq(vmc_json_key_string(item, "name"), name))
-            break;
-        index++;
-    }
-    int count = cJSON_GetArraySize(list);
-    if (index < count - 1)
-        cJSON_ReplaceItemInArray(list, index, cJSON_DetachItemFromArray(list, count - 1));
-}
-
-static int drop_device(kubevirt_build *b, const place *where) {
-    static const struct {
-        const char *list, *of_devices, *of_pod;
-    } kinds[] = {{"disks", "disks", "volumes"},
-                 {"networks", "interfaces", "networks"},
-                 {"gpus", "gpus", "resourceClaims"},
-                 {"usb", "hostDevices", NULL}};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].list, where->top) != 0)
-            continue;
-        const cJSON *volume = i == 0 ? kubevirt_volume_of(b->vm, where->name) : NULL;
-        const cJSON *template = kubevirt_template_of(b->vm, volume);
-        if (template) {
-            cJSON *templates = vmc_json_list(vmc_json_map(b->vm, "spec"), "dataVolumeTemplates");
-            cJSON_Delete(cJSON_DetachItemViaPointer(templates, (cJSON *)template));
-        }
-        drop_item(vmc_json_list(b->devices, kinds[i].of_devices), where->name);
-        if (kinds[i].of_pod && (i < 2 || vmc_json_key(b->pod, kinds[i].of_pod)))
-            drop_item(vmc_json_list(b->pod, kinds[i].of_pod), where->name);
-        if (i == 2) /* it may be a device that is no display */
-            drop_item((cJSON *)vmc_json_key(b->devices, "hostDevices"), where->name);
-    }
-    return 0;
-}
-
-static int build_item(kubevirt_build *b, const char *list, const vmctl_node *item) {
-    if (strcmp(list, "disks") == 0)
-        return kubevirt_build_disk(b, item);
-    if (strcmp(list, "networks") == 0)
-        return kubevirt_build_nic(b, item);
-    return strcmp(list, "gpus") == 0 ? kubevirt_build_gpu(b, item) : kubevirt_build_usb(b, item);
-}
-
-/* A volume that comes while the VM runs is marked so; KubeVirt takes no other. */
-static void mark_hotplugged(kubevirt_build *b, const char *disk) {
-    static const char *const kinds[] = {"dataVolume", "persistentVolumeClaim"};
-    cJSON *volume = (cJSON *)kubevirt_volume_of(b->vm, disk);
-    for (size_t i = 0; i < 2; i++) {
-        cJSON *source = (cJSON *)vmc_json_key(volume, kinds[i]);
-        if (source)
-            vmc_json_put(source, "hotpluggable", cJSON_CreateTrue());
-    }
-}
-
-/* Of a disk that is there, only how the guest sees it is made anew; what is on it is not touched. */
-static int rebuild_disk(kubevirt_build *b, const place *where, const vmctl_node *item, bool medium) {
-    cJSON *disks = vmc_json_list(b->devices, "disks");
-    cJSON *volumes = vmc_json_list(b->pod, "volumes");
-    cJSON *templates = cJSON_GetObjectItemCaseSensitive(vmc_json_map(b->vm, "spec"), "dataVolumeTemplates");
-    int volume_count = cJSON_GetArraySize(volumes);
-    int template_count = cJSON_GetArraySize(templates);
-    if (medium)
-        drop_item(volumes, where->name);
-    int code = kubevirt_build_disk(b, item);
-    if (code < 0)
-        return code;
-    move_last_to(disks, where->name);
-    templates = cJSON_GetObjectItemCaseSensitive(vmc_json_map(b->vm, "spec"), "dataVolumeTemplates");
-    for (; !medium && cJSON_GetArraySize(volumes) > volume_count;)
-        cJSON_DeleteItemFromArray(volumes, volume_count);
-    for (; !medium && cJSON_GetArraySize(templates) > template_count;)
-        cJSON_DeleteItemFromArray(templates, template_count);
-    if (templates && !templates->child)
-        vmc_json_put(vmc_json_map(b->vm, "spec"), "dataVolumeTemplates", NULL);
-    return 0;
-}
-
-static void resize_template(kubevirt_build *b, const place *where, int64_t bytes) {
-    const cJSON *template = kubevirt_template_of(b->vm, kubevirt_volume_of(b->vm, where->name));
-    VMC_AUTO_FREE char *size = kubevirt_quantity_format((uint64_t)bytes);
-    if (template && bytes > 0)
-        vmc_json_put(vmc_json_map((cJSON *)template, "spec.storage.resources.requests"), "storage",
-                     cJSON_CreateString(size));
-}
-
-static int rebuild_nic(kubevirt_build *b, const place *where, const vmctl_node *item) {
-    cJSON *interfaces = vmc_json_list(b->devices, "interfaces");
-    cJSON *networks = vmc_json_list(b->pod, "networks");
-    /* The one that is replaced must not count as a second one on the pod's network. */
-    cJSON *old = vmc_json_item(networks, where->name);
-    cJSON *old_pod = old ? cJSON_DetachItemFromObjectCaseSensitive(old, "pod") : NULL;
-    cJSON_Delete(old_pod);
-    int code = kubevirt_build_nic(b, item);
-    if (code < 0)
-        return code;
-    move_last_to(interfaces, where->name);
-    move_last_to(networks, where->name);
-    return 0;
-}
-
-static int change_item(kubevirt_changing *ch, kubevirt_build *b, const vmctl_change *change, const place *where) {
-    VMC_AUTO_FREE char *path = vmc_printf("%s.%s", where->top, where->name);
-    const vmctl_node *item = vmctl_node_get(b->root, path);
-    if (change->action == VMCTL_CHANGE_REMOVE)
-        return drop_device(b, where);
-    if (!item)
-        return vmc_error(b->err, VMCTL_E_INTERNAL, "the changed spec has no %s", path);
-    if (change->action == VMCTL_CHANGE_ADD) {
-        int code = build_item(b, where->top, item);
-        if (code == 0 && ch->vmi && strcmp(where->top, "disks") == 0)
-            mark_hotplugged(b, where->name);
-        if (code == 0 && strcmp(where->top, "networks") == 0) {
-            cJSON *devices = b->devices;
-            cJSON_DeleteItemFromObjectCaseSensitive(devices, "autoattachPodInterface");
-        }
-        return code;
-    }
-    const char *key = where->key ? where->key : "";
-    if (strcmp(where->top, "networks") == 0)
-        return rebuild_nic(b, where, item);
-    if (strcmp(where->top, "disks") == 0 && strcmp(key, "size") == 0) {
-        resize_template(b, where, vmctl_node_integer(item, "size", 0));
-        return 0;
-    }
-    if (strcmp(where->top, "disks") == 0)
-        return rebuild_disk(b, where, item, strcmp(key, "cdrom") == 0);
-    drop_device(b, where);
-    return build_item(b, where->top, item);
-}
 
 static void drop_keys(cJSON *map, const char *const *keys) {
     for (; map && *keys; keys++)
@@ -310,14 +161,17 @@ static int change_key(kubevirt_build *b, const vmctl_change *change, const char 
 }
 
 static int plan_object(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error **err) {
+    vmc_deadline own = *ch->deadline;
     const kubevirt_making making = {.namespace_name = ch->vm->namespace_name,
                                     .storage_class = ch->conn->storage_class,
-                                    .permitted = kubevirt_permitted_of(ch->installation)};
-    KUBEVIRT_AUTO_MANIFEST out = {.secrets = cJSON_CreateArray()};
+                                    .permitted = kubevirt_permitted_of(ch->installation),
+                                    .file_bytes = kubevirt_making_bytes,
+                                    .user = &own};
+    ch->out.secrets = cJSON_CreateArray();
     ch->then = cJSON_Duplicate(ch->now, true);
     kubevirt_build b = {.root = vmctl_spec_root(ch->spec),
                         .making = &making,
-                        .out = &out,
+                        .out = &ch->out,
                         .name = ch->vm->name,
                         .vm = ch->then,
                         .guest = vmctl_node_string(vmctl_spec_root(ch->spec), "guest", "linux"),
@@ -328,13 +182,13 @@ static int plan_object(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_erro
     int code = 0;
     for (size_t i = 0; code == 0 && i < vmctl_diff_count(diff); i++) {
         const vmctl_change *change = vmctl_diff_at(diff, i);
-        AUTO_PLACE where = place_of(change->path);
+        KUBEVIRT_AUTO_PLACE where = kubevirt_place_of(change);
         if (where.name)
-            code = change_item(ch, &b, change, &where);
-        else if (strcmp(where.top, "labels") == 0 && where.key)
+            code = kubevirt_change_item(ch, &b, change, &where);
+        else if (strcmp(where.list, "labels") == 0 && where.key)
             kubevirt_put_label(ch->then, where.key, vmctl_node_string(change->want, NULL, NULL));
         else
-            code = change_key(&b, change, where.top);
+            code = change_key(&b, change, where.list);
     }
     if (code == 0 && kubevirt_has_host_devices(ch->then) && ch->installation)
         code = kubevirt_gpus_check(ch->then, kubevirt_permitted_of(ch->installation), err);
@@ -342,133 +196,15 @@ static int plan_object(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_erro
         code = kubevirt_claims_check(ch->conn, ch->then, ch->installation, ch->deadline, err);
     if (code == 0)
         kubevirt_keep(ch->then, b.root);
-    for (size_t i = 0; code == 0 && i < out.notes.count; i++)
-        vmc_note(ch->deadline, VMCTL_NOTE_INFO, "%s", out.notes.items[i]);
+    for (size_t i = 0; code == 0 && i < ch->out.notes.count; i++)
+        vmc_note(ch->deadline, VMCTL_NOTE_INFO, "%s", ch->out.notes.items[i]);
     return code;
-}
-
-/* --- what a running VM has at once ------------------------------------------------------------------------------------- */
-
-char *kubevirt_device_obstacle(const cJSON *installation, const char *list, const cJSON *device, bool adding) {
-    const char *verb = adding ? "takes" : "gives";
-    if (strcmp(list, "gpus") == 0 || strcmp(list, "usb") == 0)
-        return vmc_printf("KubeVirt %s no device of a node while the VM runs", verb);
-    if (strcmp(list, "networks") == 0)
-        return vmc_json_at(device, "pod") ? vmc_printf("the card on the pod's network comes and goes with the pod")
-                                          : NULL;
-    if (kubevirt_gate(installation, "DeclarativeHotplugVolumes") == 0 &&
-        kubevirt_gate(installation, "HotplugVolumes") == 0)
-        return vmc_strdup("the cluster's KubeVirt has its gates DeclarativeHotplugVolumes and HotplugVolumes off");
-    return NULL;
-}
-
-/* KubeVirt gives a guest more CPUs and memory by migrating it. */
-static char *growth_obstacle(const kubevirt_changing *ch) {
-    const cJSON *not = kubevirt_condition(ch->vmi, "LiveMigratable", "False");
-    const cJSON *method;
-    if (not )
-        return vmc_printf("KubeVirt gives it by migrating the VM, which cannot be: %s",
-                          vmc_json_string(not, "message", vmc_json_string(not, "reason", "")));
-    cJSON_ArrayForEach(method, vmc_json_at(ch->installation, "spec.workloadUpdateStrategy.workloadUpdateMethods")) {
-        if (cJSON_IsString(method) && strcmp(method->valuestring, "LiveMigrate") == 0)
-            return NULL;
-    }
-    return ch->installation ? vmc_printf("KubeVirt gives it by migrating the VM, and this cluster does not do so by "
-                                         "itself: vmctl migrate %s does",
-                                         ch->vm->name)
-                            : NULL;
-}
-
-static char *cpus_obstacle(const kubevirt_changing *ch) {
-    const cJSON *now = vmc_json_at(ch->vmi, "spec.domain.cpu");
-    const cJSON *then = vmc_json_at(ch->then, "spec.template.spec.domain.cpu");
-    int64_t has = vmc_json_integer(now, "sockets", 1);
-    int64_t max = vmc_json_integer(now, "maxSockets", has);
-    int64_t wants = vmc_json_integer(then, "sockets", 1);
-    if (vmc_json_integer(now, "cores", 1) != vmc_json_integer(then, "cores", 1) ||
-        vmc_json_integer(now, "threads", 1) != vmc_json_integer(then, "threads", 1))
-        return vmc_strdup("KubeVirt adds whole sockets only");
-    if (wants < has)
-        return vmc_strdup("KubeVirt takes no CPUs from a running VM");
-    if (wants > max)
-        return vmc_printf("the VM started with room for %lld sockets", (long long)max);
-    return growth_obstacle(ch);
-}
-
-static char *memory_obstacle(const kubevirt_changing *ch) {
-    const cJSON *now = vmc_json_at(ch->vmi, "spec.domain.memory");
-    uint64_t has = kubevirt_quantity_of(vmc_json_key(now, "guest"));
-    uint64_t max = kubevirt_quantity_of(vmc_json_key(now, "maxGuest"));
-    uint64_t wants = kubevirt_quantity_of(vmc_json_at(ch->then, "spec.template.spec.domain.memory.guest"));
-    VMC_AUTO_FREE char *room = vmc_format_size((long long)(max ? max : has));
-    if (wants < has)
-        return vmc_strdup("KubeVirt takes no memory from a running VM");
-    if (wants > (max ? max : has))
-        return vmc_printf("the VM started with room for %s", room);
-    return growth_obstacle(ch);
-}
-
-char *kubevirt_change_obstacle(const kubevirt_changing *ch, const vmctl_change *change) {
-    static const char *const at_once[] = {"labels",     "description", "lifetime", "autostart",
-                                          "guestAgent", "accel",       "placement"};
-    AUTO_PLACE where = place_of(change->path);
-    if (!ch->vmi)
-        return NULL;
-    for (size_t i = 0; i < sizeof at_once / sizeof at_once[0]; i++)
-        if (strcmp(at_once[i], where.top) == 0)
-            return NULL;
-    if (kubevirt_condition(ch->now, "RestartRequired", "True"))
-        return vmc_strdup("other changes wait for a restart, and KubeVirt keeps their order");
-    if (strcmp(change->path, "cpus.count") == 0 || strcmp(change->path, "cpus.sockets") == 0)
-        return cpus_obstacle(ch);
-    if (strcmp(change->path, "memory.size") == 0)
-        return memory_obstacle(ch);
-    if (where.name && change->action != VMCTL_CHANGE_SET) {
-        bool adding = change->action == VMCTL_CHANGE_ADD;
-        const cJSON *of = adding ? ch->then : ch->now;
-        const cJSON *network = vmc_json_item(vmc_json_at(of, "spec.template.spec.networks"), where.name);
-        const cJSON *volume = kubevirt_volume_of(of, where.name);
-        bool hot = vmc_json_boolean(volume, "dataVolume.hotpluggable", false) ||
-                   vmc_json_boolean(volume, "persistentVolumeClaim.hotpluggable", false);
-        if (strcmp(where.top, "disks") == 0 && !hot)
-            return vmc_strdup(adding ? "only disks on claims of the cluster come while the VM runs"
-                                     : "the VM started with it, and such a disk stays until it stops");
-        return kubevirt_device_obstacle(ch->installation, where.top, network ? network : volume, adding);
-    }
-    if (where.key && (strcmp(where.key, "link") == 0 || strcmp(where.key, "size") == 0))
-        return NULL;
-    return vmc_strdup("KubeVirt reads it when the VM starts");
 }
 
 /* --- making it --------------------------------------------------------------------------------------------------------- */
 
-/* A claim grows where its storage class allows it. */
-static int grow_claims(kubevirt_changing *ch, const vmctl_diff *diff, bool dry_run, vmctl_error **err) {
-    for (size_t i = 0; i < vmctl_diff_count(diff); i++) {
-        const vmctl_change *change = vmctl_diff_at(diff, i);
-        AUTO_PLACE where = place_of(change->path);
-        if (!where.name || strcmp(where.top, "disks") != 0 || !vmc_str_eq(where.key, "size") || !change->want)
-            continue;
-        const cJSON *volume = kubevirt_volume_of(ch->now, where.name);
-        const char *claim = vmc_json_string(volume, "persistentVolumeClaim.claimName",
-                                            vmc_json_string(volume, "dataVolume.name", NULL));
-        if (!claim)
-            return vmc_refuse(err, VMCTL_E_UNSUPPORTED, change->want, "disk %s is no claim, and cannot grow",
-                              where.name);
-        VMC_AUTO_FREE char *path = kube_path("", "v1", ch->vm->namespace_name, "persistentvolumeclaims", claim, NULL);
-        VMC_AUTO_FREE char *size = kubevirt_quantity_format((uint64_t)vmctl_node_integer(change->want, NULL, 0));
-        VMC_AUTO_JSON *patch = cJSON_CreateObject();
-        cJSON_AddStringToObject(vmc_json_map(patch, "spec.resources.requests"), "storage", size);
-        const kube_write_options options = {.dry_run = dry_run};
-        int code = kube_patch(ch->conn->client, path, patch, &options, ch->deadline, NULL, err);
-        if (code < 0)
-            return vmc_error_prefix(err, "disk %s", where.name);
-    }
-    return 0;
-}
-
 /* The version in the patch makes it fail where somebody else was faster. */
-static int send_patch(const kubevirt_changing *ch, bool dry_run, vmctl_error **err) {
+static int send_patch(kubevirt_changing *ch, bool dry_run, vmctl_error **err) {
     VMC_AUTO_JSON *patch = kubevirt_merge_patch(ch->now, ch->then);
     if (!patch)
         return 0;
@@ -476,7 +212,9 @@ static int send_patch(const kubevirt_changing *ch, bool dry_run, vmctl_error **e
                             vmc_json_string(ch->now, "metadata.resourceVersion", ""));
     VMC_AUTO_FREE char *path = kubevirt_vm_path(ch->vm);
     const kube_write_options options = {.dry_run = dry_run};
-    return kube_patch(ch->conn->client, path, patch, &options, ch->deadline, NULL, err);
+    int code = kube_patch(ch->conn->client, path, patch, &options, ch->deadline, dry_run ? NULL : &ch->after, err);
+    ch->raced = code == VMCTL_E_CONFLICT;
+    return code;
 }
 
 static int check_live(const kubevirt_changing *ch, const vmctl_diff *diff, bool live, vmctl_error **err) {
@@ -506,29 +244,48 @@ static void changing_free(kubevirt_changing *ch) {
     cJSON_Delete(ch->now);
     cJSON_Delete(ch->vmi);
     cJSON_Delete(ch->then);
+    cJSON_Delete(ch->after);
+    kubevirt_manifest_free(&ch->out);
+    vmc_strv_free(&ch->fresh);
     vmctl_spec_free(ch->spec);
+    free(ch->restart);
 }
 
-static int run_once(kubevirt_changing *ch, const vmctl_diff *diff, const vmctl_change_options *options,
-                    vmctl_error **err) {
+static int look(kubevirt_changing *ch, vmctl_error **err) {
     int code = kubevirt_vm_get(ch->conn, ch->vm, ch->deadline, &ch->now, err);
     if (code == 0 && vmc_json_boolean(ch->now, "status.created", false) &&
         kubevirt_state(ch->now, NULL, NULL) != VMCTL_STATE_STOPPED)
         code = kubevirt_vmi_get(ch->conn, ch->vm, ch->deadline, &ch->vmi, err);
-    if (code == 0)
-        code = kubevirt_installation(ch->conn, ch->deadline, &ch->installation, err);
-    if (code == 0)
-        code = plan_spec(ch, diff, err);
+    return code == 0 ? kubevirt_installation(ch->conn, ch->deadline, &ch->installation, err) : code;
+}
+
+/* Everything that can be refused is refused here. */
+static int plan(kubevirt_changing *ch, const vmctl_diff *diff, bool live, vmctl_error **err) {
+    int code = plan_spec(ch, diff, err);
     if (code == 0)
         code = plan_object(ch, diff, err);
     if (code == 0)
-        code = check_live(ch, diff, options->live, err);
+        code = check_live(ch, diff, live, err);
     if (code == 0)
-        code = grow_claims(ch, diff, true, err); /* whether they can, before anything is touched */
+        code = kubevirt_change_disks_check(ch, diff, err);
+    return code == 0 ? kubevirt_change_disks_grow(ch, diff, true, err) : code;
+}
+
+static int run_once(kubevirt_changing *ch, const vmctl_diff *diff, const vmctl_change_options *options,
+                    vmctl_error **err) {
+    int code = look(ch, err);
+    if (code == 0)
+        code = plan(ch, diff, options->live, err);
+    if (code == 0 && !options->dry_run)
+        code = kubevirt_change_disks_send(ch, err);
     if (code == 0)
         code = send_patch(ch, options->dry_run, err);
+    if (code == 0)
+        kubevirt_change_disks_taken(ch);
     if (code == 0 && !options->dry_run)
-        code = grow_claims(ch, diff, false, err);
+        code = kubevirt_change_disks_grow(ch, diff, false, err);
+    if (code == 0 && !options->dry_run)
+        code = kubevirt_change_settle(ch, diff, err);
     if (code == 0)
         tell(ch, diff, options);
     return code;
@@ -536,25 +293,29 @@ static int run_once(kubevirt_changing *ch, const vmctl_diff *diff, const vmctl_c
 
 /* A conflict is another one's change in between: everything is decided anew on what is there then. */
 int kubevirt_changing_run(kubevirt_conn *conn, kubevirt_vm *vm, const vmctl_diff *diff,
-                          const vmctl_change_options *options, const vmc_deadline *deadline, vmctl_error **err) {
+                          const vmctl_change_options *options, vmc_journal *journal, const vmc_deadline *deadline,
+                          vmctl_error **err) {
+    kubevirt_sent sent = {0};
     int code = 0;
     for (int i = 0; i < TRIES; i++) {
-        kubevirt_changing ch = {.conn = conn, .vm = vm, .deadline = deadline};
+        kubevirt_changing ch = {.conn = conn, .vm = vm, .deadline = deadline, .journal = journal, .sent = &sent};
         vmctl_error *why = NULL;
         code = run_once(&ch, diff, options, &why);
+        bool raced = ch.raced;
         changing_free(&ch);
-        if (code != VMCTL_E_CONFLICT || i == TRIES - 1) {
+        if (!raced || i == TRIES - 1) {
             vmc_error_move(code < 0 ? err : NULL, &why);
-            return code;
+            break;
         }
         vmctl_error_free(why);
     }
+    vmc_strv_free(&sent.claims);
+    free(sent.entries);
     return code;
 }
 
 int kubevirt_change(void *conn, void *vm, const vmctl_diff *diff, const vmctl_change_options *options,
                     vmc_journal *journal, vmctl_error **err) {
-    (void)journal; /* one patch: nothing is half made */
-    vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ACT_MS);
-    return kubevirt_changing_run(conn, vm, diff, options, &deadline, err);
+    vmc_deadline deadline = vmc_deadline_start(options->call, -1); /* files may have to be sent */
+    return kubevirt_changing_run(conn, vm, diff, options, journal, &deadline, err);
 }

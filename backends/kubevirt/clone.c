@@ -119,7 +119,7 @@ int kubevirt_clone(void *opaque, void *handle, const char *name, const vmctl_clo
     vmctl_error *ignored = NULL; /* KubeVirt collects it some time */
     kube_delete(conn->client, own, NULL, &deadline, NULL, &ignored);
     vmctl_error_free(ignored);
-    kubevirt_vm *clone = kubevirt_vm_new(made);
+    kubevirt_vm *clone = kubevirt_vm_new(conn, made);
     kubevirt_vm_identity(clone, identity);
     *out = clone;
     return 0;

@@ -57,20 +57,13 @@ static int check_allocatable(kubevirt_conn *conn, const cJSON *vm, const vmc_dea
     return 0;
 }
 
-static int file_bytes(const char *path, void *user, int64_t *bytes, vmctl_error **err) {
-    uint64_t found = 0;
-    int code = kubevirt_file_bytes(path, user, &found, err);
-    *bytes = (int64_t)found;
-    return code;
-}
-
 static int plan(kubevirt_conn *conn, const vmctl_spec *spec, const vmctl_marker *marker, const vmc_deadline *deadline,
                 kubevirt_manifest *out, vmctl_error **err) {
     vmc_deadline own = *deadline;
     kubevirt_making making = {.namespace_name = conn->namespace_name,
                               .storage_class = conn->storage_class,
                               .marker = marker,
-                              .file_bytes = file_bytes,
+                              .file_bytes = kubevirt_making_bytes,
                               .user = &own};
     bool native = vmctl_spec_native(spec, NULL) != NULL;
     int code = 0;
@@ -234,7 +227,7 @@ int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_opt
     tell_notes(&manifest, &deadline);
     if (vmctl_spec_native(spec, NULL))
         own_fields(conn, &made, &deadline);
-    kubevirt_vm *handle = kubevirt_vm_new(made);
+    kubevirt_vm *handle = kubevirt_vm_new(conn, made);
     kubevirt_vm_identity(handle, identity);
     *vm = handle;
     return 0;
@@ -281,7 +274,7 @@ int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmct
         vmctl_call rest = vmc_deadline_call(&deadline);
         gone.call = &rest;
         gone.force = true;
-        kubevirt_vm *vm = kubevirt_vm_new(object);
+        kubevirt_vm *vm = kubevirt_vm_new(conn, object);
         object = NULL;
         code = kubevirt_remove(conn, vm, &gone, &why);
         kubevirt_vm_free(vm);

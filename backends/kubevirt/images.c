@@ -12,8 +12,6 @@
 
 enum { LIST_MS = 60000, HEAD_BYTES = 512, HEAD_MS = 30000, GONE_MS = 30000, OVERHEAD = 1 << 20 };
 
-#define MARK "vmctl.dev/upload" /* an annotation: which call made it */
-
 static const char *const versions[] = {"v1beta1", NULL};
 static const char missing[] = "install CDI (Containerized Data Importer) in the cluster";
 
@@ -232,7 +230,7 @@ static cJSON *volume_object(const char *name, const char *mark, const char *clas
     cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "name", name);
     cJSON_AddStringToObject(vmc_json_map(object, "metadata.labels"), KUBEVIRT_LABEL_MANAGED, "vmctl");
     cJSON *annotations = vmc_json_map(object, "metadata.annotations");
-    cJSON_AddStringToObject(annotations, MARK, mark);
+    cJSON_AddStringToObject(annotations, KUBEVIRT_MARK, mark);
     /* No VM that uses it is waited for, where the storage class would. */
     cJSON_AddStringToObject(annotations, "cdi.kubevirt.io/storage.bind.immediate.requested", "true");
     cJSON_AddItemToObject(vmc_json_map(object, "spec"), "source", o->source);
@@ -317,7 +315,7 @@ int kubevirt_image_undo(kubevirt_conn *conn, const char *detail, const vmc_deadl
     VMC_AUTO_JSON *now = NULL;
     vmctl_error *why = NULL;
     int code = kube_get(conn->client, path, deadline, &now, &why);
-    const char *mark = vmc_json_key_string(vmc_json_at(now, "metadata.annotations"), MARK);
+    const char *mark = vmc_json_key_string(vmc_json_at(now, "metadata.annotations"), KUBEVIRT_MARK);
     if (code == 0 && vmc_str_eq(mark, name + name_length + 1)) {
         const kube_write_options same = {.uid = vmc_json_string(now, "metadata.uid", NULL)};
         code = kube_delete(conn->client, path, &same, deadline, NULL, &why);
@@ -332,35 +330,14 @@ int kubevirt_image_undo(kubevirt_conn *conn, const char *detail, const vmc_deadl
 
 /* --- delete ------------------------------------------------------------------------------------------------------------ */
 
-typedef struct search {
-    const char *claim;
-    char *user; /* the VM that uses it; NULL */
-} search;
-
-static int look_for_user(cJSON **item, void *user) {
-    search *s = user;
-    const cJSON *volume;
-    cJSON_ArrayForEach(volume, vmc_json_at(*item, "spec.template.spec.volumes")) {
-        const char *claim = vmc_json_string(volume, "persistentVolumeClaim.claimName", NULL);
-        if (!claim)
-            claim = vmc_json_string(volume, "dataVolume.name", NULL);
-        if (vmc_str_eq(claim, s->claim)) {
-            s->user = vmc_strdup(vmc_json_string(*item, "metadata.name", ""));
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Kubernetes would mark it, and remove it under a VM that is only stopped. */
 static int check_unused(kubevirt_conn *conn, const char *namespace_name, const char *name, const vmc_deadline *deadline,
                         vmctl_error **err) {
-    VMC_AUTO_FREE char *path = kubevirt_collection("virtualmachines", namespace_name);
-    search s = {.claim = name};
-    int code = kube_list(conn->client, path, NULL, deadline, look_for_user, &s, err);
-    VMC_AUTO_FREE char *user = s.user;
+    kubevirt_claim_user found = {.claim = name};
+    int code = kubevirt_find_claim_user(conn, namespace_name, &found, deadline, err);
+    VMC_AUTO_FREE char *user = found.name;
     if (code < 0 || !user)
-        return code < 0 ? code : 0;
+        return code;
     vmc_error(err, VMCTL_E_BUSY, "%s is a disk of the VM %s", name, user);
     vmc_error_next(err, "vmctl delete %s, or take the disk from it", user);
     return VMCTL_E_BUSY;

@@ -228,13 +228,13 @@ static int get_named(kubevirt_conn *conn, const char *namespace_name, const char
 }
 
 /* A VM that has not been asked for: its uid is not known. */
-static kubevirt_vm *unseen(const char *namespace_name, const char *name) {
+static kubevirt_vm *unseen(const kubevirt_conn *conn, const char *namespace_name, const char *name) {
     cJSON *metadata = cJSON_CreateObject();
     cJSON_AddStringToObject(metadata, "namespace", namespace_name);
     cJSON_AddStringToObject(metadata, "name", name);
     VMC_AUTO_JSON *object = cJSON_CreateObject();
     cJSON_AddItemToObject(object, "metadata", metadata);
-    kubevirt_vm *vm = kubevirt_vm_new(object);
+    kubevirt_vm *vm = kubevirt_vm_new(conn, object);
     vm->seen = NULL;
     return vm;
 }
@@ -265,7 +265,7 @@ int kubevirt_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_opt
     cJSON *object = NULL;
     vmctl_error *why = NULL;
     if (options->lazy && kubevirt_is_vm_name(name_or_id) && !looks_like_uid(name_or_id)) {
-        kubevirt_vm *made = unseen(namespace_name, name_or_id);
+        kubevirt_vm *made = unseen(conn, namespace_name, name_or_id);
         kubevirt_vm_identity(made, identity);
         *vm = made;
         return 0;
@@ -288,7 +288,7 @@ int kubevirt_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_opt
     vmc_error_move(code < 0 ? err : NULL, &why);
     if (code < 0)
         return code;
-    kubevirt_vm *made = kubevirt_vm_new(object);
+    kubevirt_vm *made = kubevirt_vm_new(conn, object);
     kubevirt_vm_identity(made, identity);
     *vm = made;
     return 0;

@@ -3,6 +3,7 @@
 
 #include "base/base64.h"
 #include "base/file.h"
+#include "drivers/qemu_img/qemu_img.h"
 #include "quantity.h"
 #include <string.h>
 
@@ -159,6 +160,20 @@ static int put_image(kubevirt_build *build, const vmctl_node *disk, const vmctl_
     return put_source(build, image, name, claim, new_template(build, disk, claim, volume, bytes));
 }
 
+/* By its first bytes, whatever it is called. */
+static int check_disc(const kubevirt_build *build, const vmctl_node *cdrom, const char *path) {
+    qemu_img_kind kind = {0};
+    vmctl_error *why = NULL;
+    int code = qemu_img_probe(path, &kind, &why);
+    if (code < 0)
+        code = vmc_refuse(build->err, code, cdrom, "%s", vmctl_error_message(why));
+    else if (!kind.format || (strcmp(kind.name, "iso") != 0 && strcmp(kind.name, "raw") != 0))
+        code = vmc_refuse(build->err, VMCTL_E_INVALID_SPEC, cdrom, "medium %s is %s, not an optical disc's image", path,
+                          kind.description);
+    vmctl_error_free(why);
+    return code;
+}
+
 static int put_medium(kubevirt_build *build, const vmctl_node *disk, const vmctl_node *cdrom, const char *claim,
                       cJSON *volume) {
     const char *name = vmctl_node_string(disk, "name", "");
@@ -173,7 +188,9 @@ static int put_medium(kubevirt_build *build, const vmctl_node *disk, const vmctl
     }
     int64_t bytes = 0;
     if (*text == '/' && build->making->file_bytes) {
-        int code = file_bytes(build, cdrom, &bytes);
+        int code = check_disc(build, cdrom, text);
+        if (code == 0)
+            code = file_bytes(build, cdrom, &bytes);
         if (code < 0)
             return code;
     } else if (!knows_size(text)) {

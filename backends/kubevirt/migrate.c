@@ -6,6 +6,9 @@
 
 enum { MIGRATE_MS = 1800000 };
 
+#define NO_STORAGE                                                                                                     \
+    "a VM's disks stay where they are; vmctl set VM disk.NAME.pool=CLASS moves one to another storage class"
+
 static bool is_final(const cJSON *migration) {
     const char *phase = vmc_json_string(migration, "status.phase", "");
     return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
@@ -42,8 +45,7 @@ int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *o
     if (options->mode == VMCTL_MIGRATE_OFFLINE)
         return vmc_error(err, VMCTL_E_UNSUPPORTED, "a VM that is stopped is on no node; its next start finds one");
     if (options->storage)
-        return vmc_error(err, VMCTL_E_UNSUPPORTED,
-                         "disks move to another storage class by a new claim in their place, not with the VM");
+        return vmc_error(err, VMCTL_E_UNSUPPORTED, NO_STORAGE);
     if (options->tunnelled || options->migrate_uri)
         return vmc_error(err, VMCTL_E_UNSUPPORTED, "KubeVirt chooses the way of a migration itself");
     if (options->postcopy || options->auto_converge || options->bandwidth_bytes) {
@@ -177,6 +179,8 @@ int kubevirt_migrate(void *opaque, void *handle, void *target, const char *host,
     kubevirt_conn *conn = opaque;
     kubevirt_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(options->call, MIGRATE_MS);
+    if (host && !*host)
+        host = NULL; /* the scheduler chooses */
     int code = kubevirt_migrate_check_options(target != NULL, options, err);
     VMC_AUTO_JSON *vmi = NULL;
     preflight p = {.options = options, .err = err};

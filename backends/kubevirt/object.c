@@ -8,7 +8,7 @@ enum { SEEN_MS = 1000, WARNINGS = 3 };
 
 /* --- the handle -------------------------------------------------------------------------------------------------------- */
 
-kubevirt_vm *kubevirt_vm_new(cJSON *object) {
+kubevirt_vm *kubevirt_vm_new(const kubevirt_conn *conn, cJSON *object) {
     kubevirt_vm *vm = vmc_alloc(sizeof *vm);
     vm->namespace_name = vmc_strdup(vmc_json_string(object, "metadata.namespace", ""));
     vm->name = vmc_strdup(vmc_json_string(object, "metadata.name", ""));
@@ -16,6 +16,7 @@ kubevirt_vm *kubevirt_vm_new(cJSON *object) {
     pthread_mutex_init(&vm->lock, NULL);
     vm->seen = object;
     vm->seen_ms = vmc_now_ms();
+    vm->seen_writes = kube_client_writes(conn->client);
     return vm;
 }
 
@@ -43,11 +44,11 @@ void kubevirt_vm_met(kubevirt_vm *vm, const cJSON *object) {
     vm->uid = vmc_strdup(vmc_json_string(object, "metadata.uid", ""));
 }
 
-cJSON *kubevirt_vm_take_seen(kubevirt_vm *vm) {
+cJSON *kubevirt_vm_take_seen(const kubevirt_conn *conn, kubevirt_vm *vm) {
     pthread_mutex_lock(&vm->lock);
     cJSON *seen = vm->seen;
     vm->seen = NULL;
-    bool fresh = vmc_now_ms() - vm->seen_ms <= SEEN_MS;
+    bool fresh = vmc_now_ms() - vm->seen_ms <= SEEN_MS && vm->seen_writes == kube_client_writes(conn->client);
     pthread_mutex_unlock(&vm->lock);
     if (seen && fresh)
         return seen;
@@ -73,7 +74,7 @@ char *kubevirt_vmi_path(const kubevirt_vm *vm) {
 
 int kubevirt_vm_get(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, cJSON **out,
                     vmctl_error **err) {
-    *out = kubevirt_vm_take_seen(vm);
+    *out = kubevirt_vm_take_seen(conn, vm);
     if (*out)
         return 0;
     VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
@@ -127,7 +128,7 @@ int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const char *plural, const
                  kube_status *status, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *path = kube_path(KUBEVIRT_SUBRESOURCES, "v1", vm->namespace_name, plural, vm->name, sub);
     VMC_AUTO_JSON *empty = cJSON_CreateObject();
-    cJSON_Delete(kubevirt_vm_take_seen(vm)); /* it will be another */
+    cJSON_Delete(kubevirt_vm_take_seen(conn, vm)); /* it will be another */
     const kube_request request = {.method = "PUT", .path = path, .body = body ? body : empty, .status = status};
     return kube_call(conn->client, &request, deadline, NULL, err);
 }

@@ -33,6 +33,7 @@ typedef struct kubevirt_vm {
     pthread_mutex_t lock; /* of what follows */
     cJSON *seen;          /* the object as lookup or create got it, until it is used; NULL */
     int64_t seen_ms;      /* vmc_now_ms() then */
+    unsigned seen_writes; /* kube_client_writes() then */
 } kubevirt_vm;
 
 enum {
@@ -46,14 +47,14 @@ enum {
 
 /* --- objects (object.c) ------------------------------------------------------------------------------------------------ */
 
-/* Takes `object`. */
-kubevirt_vm *kubevirt_vm_new(cJSON *object);
+/* Takes `object`, which was just read or written. */
+kubevirt_vm *kubevirt_vm_new(const kubevirt_conn *conn, cJSON *object);
 void kubevirt_vm_free(kubevirt_vm *vm);
 void kubevirt_vm_identity(const kubevirt_vm *vm, vmctl_identity *identity);
 /* The uid of one that had none. */
 void kubevirt_vm_met(kubevirt_vm *vm, const cJSON *object);
 /* What lookup or create got a moment ago, once; cJSON_Delete. NULL: nothing, or too long ago. */
-cJSON *kubevirt_vm_take_seen(kubevirt_vm *vm);
+cJSON *kubevirt_vm_take_seen(const kubevirt_conn *conn, kubevirt_vm *vm);
 /* NOT_FOUND in lookup's words, with the name that is near. */
 int kubevirt_no_such_vm(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 
@@ -151,6 +152,9 @@ int kubevirt_wait_running(kubevirt_conn *conn, const kubevirt_vm *vm, bool pause
 /* references.c: whether the claims, storage classes and sources that the spec names are there; one request each. NOT_FOUND with the line. */
 int kubevirt_references_check(kubevirt_conn *conn, const vmctl_spec *spec, const vmc_deadline *deadline,
                               vmctl_error **err);
+/* The same of one item of disks:. */
+int kubevirt_references_check_disk(kubevirt_conn *conn, const char *namespace_name, const vmctl_node *disk,
+                                   const vmc_deadline *deadline, vmctl_error **err);
 
 /* snapshot.c: the name of the object that is this snapshot of the VM (free); whether one can be taken (only looks). */
 int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
@@ -168,6 +172,24 @@ int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *o
 /* Of the journal. */
 int kubevirt_snapshot_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 int kubevirt_clone_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+
+/* claim_users.c: who uses a claim. */
+typedef struct kubevirt_claim_user {
+    const char *except; /* a VM that does not count; NULL */
+    const char *claim;
+    char *name;   /* of the VM that uses it; NULL: none. free */
+    bool running; /* it runs */
+    bool shared;  /* it has said that others use the disk, too */
+} kubevirt_claim_user;
+int kubevirt_find_claim_user(kubevirt_conn *conn, const char *namespace_name, kubevirt_claim_user *user,
+                             const vmc_deadline *deadline, vmctl_error **err);
+/* The claim of a volume, by whichever name; NULL. */
+const char *kubevirt_claim_of(const cJSON *volume);
+/* Whether there is a claim of that name, or a data volume that will make one. */
+int kubevirt_claim_exists(kubevirt_conn *conn, const char *namespace_name, const char *claim,
+                          const vmc_deadline *deadline, bool *there, vmctl_error **err);
+/* An annotation of data volumes: which call made it, as the journal's entry "datavolume" says. */
+#define KUBEVIRT_MARK "vmctl.dev/upload"
 
 /* --- the table --------------------------------------------------------------------------------------------------------- */
 

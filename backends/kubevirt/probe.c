@@ -195,6 +195,12 @@ static void ask_stream(const probing *p, vmc_answer *out) {
     vmc_answer_check(out, code, why);
 }
 
+static void ask_forward(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_forward_check(p->vm, p->state, p->vmi, &why) : 0;
+    vmc_answer_check(out, code, why);
+}
+
 static void ask_screenshot(const probing *p, vmc_answer *out) {
     vmctl_error *why = NULL;
     int code = p->vm ? kubevirt_screenshot_check(p->vm, p->vmi, &why) : 0;
@@ -234,7 +240,7 @@ static void try_change(const probing *p, const char *path, const char *value, vm
         code = vmctl_spec_set(spec, path, value, &why);
     if (code == 0) {
         vmctl_diff *diff = vmc_diff_of(VMCTL_CHANGE_SET, path, vmctl_node_get(vmctl_spec_root(spec), path));
-        code = kubevirt_changing_run(p->conn, p->vm, diff, &options, &deadline, &why);
+        code = kubevirt_changing_run(p->conn, p->vm, diff, &options, NULL, &deadline, &why);
         vmctl_diff_free(diff);
     }
     vmctl_spec_free(spec);
@@ -306,7 +312,7 @@ static const struct {
     {"guest.addresses", ask_addresses, NULL, NULL, NULL, NULL},
     {"guest.freeze", ask_agent, "update", INSTANCE, "freeze"},
     {"guest.thaw", ask_agent, "update", INSTANCE, "unfreeze"},
-    {"guest.forward", ask_stream, "get", INSTANCE, "portforward"},
+    {"guest.forward", ask_forward, "get", INSTANCE, "portforward"},
     {"migrate.live", ask_migration, "create", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
     {"migrate.abort", ask_abort, "delete", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
     {"console.serial", ask_stream, "get", INSTANCE, "console"},

@@ -83,6 +83,29 @@ static bool is_made(const vmctl_node *disk) {
     return !image || sized || !vmc_starts_with(image, "docker://");
 }
 
+/* class: the node of the usual storage class; *usual: its name, NULL once it was looked for. */
+static int check_disk(const checking *c, const vmctl_node *disk, const vmctl_node *class, const char **usual) {
+    const vmctl_node *volume = vmctl_node_get(disk, "volume"), *pool = vmctl_node_get(disk, "pool");
+    const vmctl_node *image = vmctl_node_get(disk, "image"), *cdrom = vmctl_node_get(disk, "cdrom");
+    int code = volume ? check_claim(c, volume, vmctl_node_string(volume, NULL, "")) : 0;
+    if (code == 0 && (image || cdrom))
+        code = check_source(c, image ? image : cdrom);
+    if (code < 0 || !is_made(disk))
+        return code;
+    if (pool)
+        return check_class(c, pool, vmctl_node_string(pool, NULL, ""));
+    const char *name = *usual;
+    *usual = NULL;
+    return name ? check_class(c, class, name) : 0;
+}
+
+int kubevirt_references_check_disk(kubevirt_conn *conn, const char *namespace_name, const vmctl_node *disk,
+                                   const vmc_deadline *deadline, vmctl_error **err) {
+    const checking c = {.conn = conn, .namespace_name = namespace_name, .deadline = deadline, .err = err};
+    const char *usual = NULL; /* it was looked for when the VM was made */
+    return check_disk(&c, disk, NULL, &usual);
+}
+
 int kubevirt_references_check(kubevirt_conn *conn, const vmctl_spec *spec, const vmc_deadline *deadline,
                               vmctl_error **err) {
     const vmctl_node *root = vmctl_spec_root(spec), *disks = vmctl_node_get(root, "disks");
@@ -93,22 +116,7 @@ int kubevirt_references_check(kubevirt_conn *conn, const vmctl_spec *spec, const
                         .deadline = deadline,
                         .err = err};
     int code = 0;
-    for (size_t i = 0; code == 0 && i < vmctl_node_count(disks); i++) {
-        const vmctl_node *disk = vmctl_node_at(disks, i);
-        const vmctl_node *volume = vmctl_node_get(disk, "volume"), *pool = vmctl_node_get(disk, "pool");
-        const vmctl_node *image = vmctl_node_get(disk, "image"), *cdrom = vmctl_node_get(disk, "cdrom");
-        if (volume)
-            code = check_claim(&c, volume, vmctl_node_string(volume, NULL, ""));
-        if (code == 0 && (image || cdrom))
-            code = check_source(&c, image ? image : cdrom);
-        if (code < 0 || !is_made(disk))
-            continue;
-        if (pool) {
-            code = check_class(&c, pool, vmctl_node_string(pool, NULL, ""));
-        } else if (usual) {
-            code = check_class(&c, class, usual);
-            usual = NULL; /* once */
-        }
-    }
+    for (size_t i = 0; code == 0 && i < vmctl_node_count(disks); i++)
+        code = check_disk(&c, vmctl_node_at(disks, i), class, &usual);
     return code;
 }

@@ -120,36 +120,13 @@ static int remove_templates(kubevirt_conn *conn, const shared_disks *s, const vm
     return 0;
 }
 
-typedef struct users {
-    const kubevirt_vm *vm;
-    const char *claim;
-    char *other; /* who uses it besides */
-} users;
-
-static int find_user(cJSON **item, void *user) {
-    users *u = user;
-    const cJSON *volume;
-    if (strcmp(vmc_json_string(*item, "metadata.name", ""), u->vm->name) == 0)
-        return 0;
-    cJSON_ArrayForEach(volume, vmc_json_at(*item, "spec.template.spec.volumes")) {
-        const char *claim =
-            vmc_json_string(volume, "persistentVolumeClaim.claimName", vmc_json_string(volume, "dataVolume.name", ""));
-        if (strcmp(claim, u->claim) == 0) {
-            u->other = vmc_strdup(vmc_json_string(*item, "metadata.name", ""));
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* --disks: claims that others made, too, unless another VM uses them. */
 static int remove_claim(kubevirt_conn *conn, const kubevirt_vm *vm, const char *claim,
                         const vmctl_delete_options *options, const vmc_deadline *deadline, vmctl_error **err) {
-    users u = {.vm = vm, .claim = claim};
-    VMC_AUTO_FREE char *collection = kubevirt_collection("virtualmachines", vm->namespace_name);
+    kubevirt_claim_user user = {.except = vm->name, .claim = claim};
     VMC_AUTO_FREE char *shown = vmc_printf("%s/%s", vm->namespace_name, claim);
-    int code = kube_list(conn->client, collection, NULL, deadline, find_user, &u, err);
-    VMC_AUTO_FREE char *other = u.other;
+    int code = kubevirt_find_claim_user(conn, vm->namespace_name, &user, deadline, err);
+    VMC_AUTO_FREE char *other = user.name;
     if (code < 0)
         return code;
     if (other) {

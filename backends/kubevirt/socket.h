@@ -12,6 +12,8 @@ int kubevirt_socket_open(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub, 
 
 /* INVALID_STATE: it does not run, and nobody asked for it to. Only looks. */
 int kubevirt_stream_check(const kubevirt_vm *vm, vmctl_state state, vmctl_error **err);
+/* The same for a port of the guest, which a VM without a NIC has none of; vmi NULL: there is none. */
+int kubevirt_forward_check(const kubevirt_vm *vm, vmctl_state state, const cJSON *vmi, vmctl_error **err);
 
 /* A local TCP port; each connection to it gets a stream of its own. It serves, in threads, until it is closed or the connection is. Where the
  * stream is refused, so is the connection. */

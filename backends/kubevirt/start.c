@@ -174,7 +174,7 @@ static int refused(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, vmctl_erro
 
 /* Whether what lookup saw a moment ago says that a run strategy has to be set: that starts it, in one request. */
 static int start_by_strategy(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_JSON *seen = kubevirt_vm_take_seen(vm);
+    VMC_AUTO_JSON *seen = kubevirt_vm_take_seen(conn, vm);
     const char *planned = seen && is_idle(seen) ? planned_strategy(seen) : NULL;
     if (!planned || kubevirt_state(seen, NULL, NULL) != VMCTL_STATE_STOPPED)
         return 0;

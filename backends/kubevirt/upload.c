@@ -42,6 +42,13 @@ int kubevirt_file_bytes(const char *path, const vmc_deadline *deadline, uint64_t
     return code;
 }
 
+int kubevirt_making_bytes(const char *path, void *user, int64_t *bytes, vmctl_error **err) {
+    uint64_t found = 0;
+    int code = kubevirt_file_bytes(path, user, &found, err);
+    *bytes = (int64_t)found;
+    return code;
+}
+
 /* --- waiting ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct awaiting {

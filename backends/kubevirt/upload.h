@@ -23,5 +23,7 @@ int kubevirt_volume_wait(kubevirt_conn *conn, const kubevirt_volume *volume, con
 /* What an image takes as a disk: bytes that the guest will see. NOT_FOUND, INVALID_ARGUMENT (no image). qemu-img is run for formats other
  * than qcow2 and raw. */
 int kubevirt_file_bytes(const char *path, const vmc_deadline *deadline, uint64_t *bytes, vmctl_error **err);
+/* The same as what a kubevirt_making wants; user: its deadline. */
+int kubevirt_making_bytes(const char *path, void *user, int64_t *bytes, vmctl_error **err);
 
 #endif

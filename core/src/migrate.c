@@ -74,7 +74,11 @@ int vmctl_vm_migrate(vmctl_vm *vm, vmctl_connection *target, const char *host, c
         rc = move_to(&op, target, &o);
     else if (rc == 0)
         rc = op.ops->migrate(op.conn, op.handle, NULL, host, &o, NULL, NULL, &op.why);
-    return vmc_op_end(&op, rc, "migrate %s to %s", op.name, target ? target->uri : host ? host : "nowhere");
+    return vmc_op_end(&op, rc, "migrate %s to %s", op.name,
+                      target          ? target->uri
+                      : host && *host ? host
+                      : host          ? "another host"
+                                      : "nowhere");
 }
 
 int vmctl_vm_migrate_abort(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err) {

@@ -49,6 +49,10 @@ void kube_client_free(kube_client *c) {
     free(c);
 }
 
+unsigned kube_client_writes(const kube_client *client) {
+    return client->writes;
+}
+
 const char *kube_client_namespace(const kube_client *client) {
     return client->config->name_space;
 }

@@ -23,6 +23,7 @@ struct kube_client {
     int turn;              /* eventfd, a semaphore: whose turn it is to get credentials */
     vmc_strv warned;
     kube_discovery *discovery; /* the latest, with its predecessors behind it */
+    _Atomic unsigned writes;   /* without the lock */
 };
 
 /* What one request goes out with. */

@@ -63,6 +63,9 @@ static inline void kube_client_free_ptr(kube_client **client) {
 }
 #define KUBE_AUTO_CLIENT vmc_cleanup(kube_client_free_ptr) kube_client
 
+/* Counts what was sent that may change something: what was read at another count may be old. */
+unsigned kube_client_writes(const kube_client *client);
+
 const char *kube_client_namespace(const kube_client *client);
 const char *kube_client_server(const kube_client *client);
 const char *kube_client_context(const kube_client *client);

@@ -93,7 +93,10 @@ static int try_once(attempt *a, kube_grant *grant, http_failure *failure, http_r
                             .identity = a->client->config->no_compression,
                             .idle_ms = a->exchange->idle_ms,
                             .failure = failure};
-    return http_perform(grant->link->http, &request, a->deadline, response, err);
+    int code = http_perform(grant->link->http, &request, a->deadline, response, err);
+    if (!is_read(method))
+        a->client->writes++;
+    return code;
 }
 
 bool kube_is_empty_refusal(const http_response *response) {

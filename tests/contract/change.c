@@ -52,7 +52,7 @@ static void live_refuses_what_needs_a_restart(void **state) {
 
 static void a_link_goes_down_and_up_at_once(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("ch-d", "%s", "networks: [{name: lan, type: user}]");
+    vmctl_vm *vm = make_started("ch-d", "%s", "networks: [{name: lan, type: nat}]");
     effects seen_effects = {0};
     MUST(change(vm, "nic.lan.link", "down", true, false, &seen_effects));
     assert_int_equal(seen_effects.now, 1);

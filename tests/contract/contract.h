@@ -56,6 +56,7 @@ typedef struct contract_profile {
     const char *const *folders; /* of this machine, watched for what is left behind; NULL-terminated */
     const contract_mark *marks; /* ended by what == NULL */
     const char *bad_start;      /* YAML that makes create succeed and start fail; NULL: not known */
+    const char *bad_change[2];  /* a key and a value that the hypervisor refuses, and vmctl does not know beforehand */
     const char *bad_key;        /* a line of YAML that this backend cannot honour */
     const char *bad_uri;        /* an endpoint that is not there, and how opening it fails */
     int bad_uri_code;
@@ -64,6 +65,7 @@ typedef struct contract_profile {
     const char *hot_bus;        /* a disk comes and goes on it while the VM runs, whatever the guest is; one at least */
     const char *cold_bus;       /* and on this one only at the next start */
     const char *const *formats; /* of disks, the default first; NULL-terminated */
+    const char *agent_image;    /* of the endpoint, of a guest that has an agent; NULL */
     const char *agent;          /* a line of YAML for the guest agent, "" where none is needed */
     const char *const *variants; /* YAML of VMs whose spec is taken back and applied; NULL-terminated */
     int rounds;                  /* how often threads look while others work: a look may be a program that is started */
@@ -72,6 +74,8 @@ typedef struct contract_profile {
     bool own_target;     /* an endpoint may be named as the target of its own VM, for a look */
     bool grows_running;  /* a disk of a VM that runs grows at once, else at its next start */
     bool plugs_nics;     /* a NIC comes to a VM that runs at once, else at its next start */
+    bool media_stay;     /* a medium that a VM started with stays until it stops; drives that were empty take media */
+    const char *hot_nic; /* YAML of a card that comes to a VM that runs; NULL: none does */
     bool counts_traffic; /* bytes of disks and networks are among the counters */
     bool has_bridges;    /* VMs on bridges and networks of the hypervisor start on the machines of these tests */
     const char
@@ -192,8 +196,10 @@ typedef struct effects {
 void take_change(const vmctl_change *change, vmctl_effect effect, void *user);
 /* `vmctl set`: the VM's own spec with one key changed. */
 int change(vmctl_vm *vm, const char *key, const char *value, bool live, bool dry_run, effects *seen_effects);
-/* The native document; vmctl_string_free. */
+/* The native document, without what the hypervisor notes in it by itself; vmctl_string_free. */
 char *native_of(vmctl_vm *vm);
+/* The disk or image is there, whichever way it is named here. */
+bool data_is_there(const char *source);
 
 /* Everything that could be left behind, as sorted text: VMs, images, files. Caller frees. */
 char *world(void);

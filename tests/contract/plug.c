@@ -2,8 +2,6 @@
  * for the next start, is shown as waiting, and is there then. */
 #include "contract.h"
 
-#include <sys/stat.h>
-
 static void restart(vmctl_vm *vm) {
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.force = true;
@@ -47,8 +45,7 @@ static void a_disk_comes_and_goes_while_it_runs(void **state) {
     assert_int_equal(effect, VMCTL_EFFECT_NOW);
     look(vm, &facts);
     assert_null(device_or_null(&facts, "data"));
-    struct stat info;
-    assert_int_equal(stat(source, &info), 0); /* its data stays */
+    assert_true(data_is_there(source)); /* its data stays */
     snprintf(item, sizeof item, "{name: data, volume: %s, bus: %s}", source, profile->hot_bus);
     MUST(attach(vm, "disks", item, true, &effect));
     is_there(vm, "data");
@@ -99,7 +96,7 @@ static void what_cannot_come_now_waits(void **state) {
 
 static void a_nic_comes_now_or_then(void **state) {
     (void)state;
-    vmctl_vm *vm = make_started("pl-c", "%s", "machine: pc");
+    vmctl_vm *vm = make_started("pl-c", "%s", profile->only_q35 ? "" : "machine: pc");
     const char *item = "{name: lan, type: nat, model: e1000, mac: \"52:54:00:12:34:57\"}";
     vmctl_effect effect = VMCTL_EFFECT_NOW;
     if (!profile->plugs_nics) {
@@ -123,13 +120,61 @@ static void a_nic_comes_now_or_then(void **state) {
     vmctl_vm_free(vm);
 }
 
+static void a_nic_comes_and_goes_while_it_runs(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("pl-l", "%s", "");
+    int line = wait_line(vm, 1).line;
+    vmctl_effect effect = VMCTL_EFFECT_AT_RESTART;
+    MUST(attach(vm, "networks", profile->hot_nic, true, &effect));
+    assert_int_equal(effect, VMCTL_EFFECT_NOW);
+    is_there(vm, "hot");
+    rests(vm);
+    seen facts;
+    look(vm, &facts);
+    assert_string_equal(device(&facts, "hot")->mac, "52:54:00:12:34:58");
+    assert_int_equal(facts.restart_required, 0);
+    FAILS(VMCTL_E_ALREADY_EXISTS, attach(vm, "networks", profile->hot_nic, true, NULL));
+    effects told = {0};
+    MUST(change(vm, "nic.hot.link", "down", true, false, &told));
+    assert_int_equal(told.now, 1);
+    look(vm, &facts);
+    assert_false(device(&facts, "hot")->link_up);
+    if (profile->cluster) { /* elsewhere the guest has to let it go, and this one has no OS */
+        MUST(detach(vm, "hot", true, &effect));
+        assert_int_equal(effect, VMCTL_EFFECT_NOW);
+        look(vm, &facts);
+        assert_null(device_or_null(&facts, "hot"));
+        assert_int_equal(facts.restart_required, 0);
+        rests(vm);
+        MUST(attach(vm, "networks", profile->hot_nic, true, &effect));
+    }
+    restart(vm);
+    is_there(vm, "hot");
+    assert_true(wait_line(vm, 1).line > 0 && line > 0);
+    vmctl_vm_free(vm);
+}
+
 static void media_change_while_it_runs(void **state) {
     (void)state;
     const char *first = disc("plug-1.iso"), *second = disc("plug-2.iso"), *odd = disc("plug-3.img");
-    vmctl_vm *vm = make_started("pl-d", "disks: [{name: root, image: %s}, {name: cd, cdrom: %s}]", guest_image, first);
+    vmctl_vm *vm = make_started("pl-d", "disks: [{name: root, image: %s}, {name: cd, cdrom: %s}]", guest_image,
+                                profile->media_stay ? "\"\"" : first);
     vmctl_cdrom_options options = VMCTL_CDROM_OPTIONS_INIT;
     options.live = true;
     vmctl_effect effect = VMCTL_EFFECT_AT_RESTART;
+    if (profile->media_stay) {
+        vmctl_vm *with =
+            make_started("pl-k", "disks: [{name: root, image: %s}, {name: cd, cdrom: %s}]", guest_image, first);
+        FAILS(VMCTL_E_INVALID_STATE, vmctl_cdrom_change(with, "cd", NULL, &options, &effect, &err));
+        assert_non_null(strstr(failure, "medium"));
+        MUST(vmctl_cdrom_change(with, "cd", NULL, NULL, &effect, &err));
+        assert_int_equal(effect, VMCTL_EFFECT_AT_RESTART);
+        restart(with);
+        seen after;
+        look(with, &after);
+        assert_string_equal(device(&after, "cd")->source, "");
+        vmctl_vm_free(with);
+    }
     MUST(vmctl_cdrom_change(vm, NULL, second, &options, &effect, &err));
     assert_int_equal(effect, VMCTL_EFFECT_NOW);
     is_there(vm, "cd");
@@ -163,8 +208,8 @@ static void cpus_come_up_to_the_maximum(void **state) {
     look(vm, &facts);
     assert_int_equal(facts.cpus, 2);
     assert_int_equal(facts.restart_required, 0);
-    vmctl_vm *fixed = make_started("pl-f", "%s", "cpus: 1");
-    FAILS(VMCTL_E_INVALID_STATE, change(fixed, "cpus.count", "2", true, false, &told));
+    vmctl_vm *fixed = make_started("pl-f", "%s", "cpus: 1"); /* which has room for some all the same, here and there */
+    FAILS(VMCTL_E_INVALID_STATE, change(fixed, "cpus.count", "9", true, false, &told));
     look(fixed, &facts);
     assert_int_equal(facts.cpus, 1);
     restart(vm);
@@ -172,6 +217,23 @@ static void cpus_come_up_to_the_maximum(void **state) {
     assert_int_equal(facts.cpus, 2);
     vmctl_vm_free(vm);
     vmctl_vm_free(fixed);
+}
+
+static void memory_comes_up_to_the_maximum(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("pl-m", "%s", "memory: {size: 1GiB, max: 2GiB}");
+    effects told = {0};
+    seen facts;
+    MUST(change(vm, "memory.size", "1536MiB", true, false, &told));
+    assert_int_equal(told.now, 1);
+    look(vm, &facts);
+    assert_int_equal(facts.memory_mib, 1536);
+    assert_int_equal(facts.restart_required, 0);
+    FAILS(VMCTL_E_INVALID_STATE, change(vm, "memory", "{size: 4GiB, max: 4GiB}", true, false, &told));
+    restart(vm);
+    look(vm, &facts);
+    assert_int_equal(facts.memory_mib, 1536);
+    vmctl_vm_free(vm);
 }
 
 /* Going, a CPU needs a guest that gives it back, and this one has no OS. */
@@ -198,7 +260,7 @@ static void a_cpu_that_is_used_stays(void **state) {
 static void what_is_taken_is_refused(void **state) {
     (void)state;
     vmctl_vm *owner = make("pl-owner", "disks: [{name: root, image: %s}, {name: data, size: 4MiB}]", guest_image);
-    vmctl_vm *vm = make_started("pl-h", "%s", "networks: [{name: lan, type: user}]");
+    vmctl_vm *vm = make_started("pl-h", "%s", "networks: [{name: lan, type: nat}]");
     seen facts;
     look(owner, &facts);
     char item[768], *before = native_of(vm), *world_before = world();
@@ -261,12 +323,12 @@ static void a_saved_vm_keeps_what_its_memory_knows(void **state) {
 /* The second of two changes cannot be made: the first is taken back. */
 static void a_change_that_fails_half_way_is_taken_back(void **state) {
     (void)state;
-    vmctl_vm *vm = make("pl-j", "%s", "networks: [{name: lan, type: user}]");
+    vmctl_vm *vm = make("pl-j", "%s", "networks: [{name: lan, type: nat}]");
     char *before = native_of(vm), *world_before = world();
     vmctl_spec *have = NULL, *want = NULL;
     MUST(vmctl_vm_spec(vm, NULL, &have, &err));
     want = vmctl_spec_copy(have);
-    MUST(vmctl_spec_set(want, "cpus.count", "4000", &err)); /* more than any hypervisor gives */
+    MUST(vmctl_spec_set(want, profile->bad_change[0], profile->bad_change[1], &err));
     MUST(vmctl_spec_set(want, "disks[1]", "{name: data, size: 4MiB}", &err));
     MUST(vmctl_spec_set(want, "labels.a", "b", &err));
     vmctl_diff *diff = NULL;
@@ -300,9 +362,11 @@ static const contract_test tests[] = {
     TEST("device.disk.hotplug device.detach", "device_attach device_detach", a_disk_comes_and_goes_while_it_runs),
     TEST("device.detach", "device_attach device_detach", what_cannot_come_now_waits),
     TEST("network.nat", "device_attach device_detach", a_nic_comes_now_or_then),
+    TEST("device.nic.hotplug", "device_attach device_detach change", a_nic_comes_and_goes_while_it_runs),
     TEST("device.cdrom.change", "cdrom_change", media_change_while_it_runs),
     TEST("cpu.hotplug cpu.max", "change", cpus_come_up_to_the_maximum),
     TEST("cpu.hotplug", "change", a_cpu_that_is_used_stays),
+    TEST("memory.hotplug", "change", memory_comes_up_to_the_maximum),
     TEST("device.disk.hotplug", "device_attach", what_is_taken_is_refused),
     TEST("change.apply", "change device_attach save", a_saved_vm_keeps_what_its_memory_knows),
     TEST("change.apply", "change", a_change_that_fails_half_way_is_taken_back),

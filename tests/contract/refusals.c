@@ -63,11 +63,27 @@ static int no_snapshot(const vmctl_snapshot *snapshot, void *user) {
 static const struct {
     const char *slot, *feature;
 } slots[] = {
-    {"change", "change.apply"},           {"console_open", "console.serial"}, {"image_list", "image.list"},
-    {"image_upload", "image.upload"},     {"image_delete", "image.delete"},   {"snapshot_create", "snapshot.disk"},
-    {"snapshot_list", "snapshot.list"},   {"metrics_list", "look.metrics"},   {"screenshot", "display.screenshot"},
-    {"send_keys", "display.keys"},        {"clone", "lifecycle.clone"},       {"migrate", "migrate.live"},
-    {"image_download", "image.download"}, {"save", "lifecycle.save"},         {"rename", "lifecycle.rename"},
+    {"change", "change.apply"},
+    {"console_open", "console.serial"},
+    {"image_list", "image.list"},
+    {"image_upload", "image.upload"},
+    {"image_delete", "image.delete"},
+    {"snapshot_create", "snapshot.disk"},
+    {"snapshot_list", "snapshot.list"},
+    {"metrics_list", "look.metrics"},
+    {"screenshot", "display.screenshot"},
+    {"send_keys", "display.keys"},
+    {"clone", "lifecycle.clone"},
+    {"migrate", "migrate.live"},
+    {"image_download", "image.download"},
+    {"save", "lifecycle.save"},
+    {"rename", "lifecycle.rename"},
+    {"export_ova", "image.export"},
+    {"import_ova", "image.import"},
+    {"guest_exec", "guest.exec"},
+    {"guest_copy_in", "guest.copy"},
+    {"guest_copy_out", "guest.copy.out"},
+    {"guest_set_password", "guest.password"},
 };
 
 static int call_slot(const char *slot, vmctl_vm *vm) {
@@ -98,6 +114,18 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
         return vmctl_vm_save(vm, NULL, &err);
     if (strcmp(slot, "rename") == 0)
         return vmctl_vm_rename(vm, "other", NULL, &err);
+    if (strcmp(slot, "guest_exec") == 0)
+        return vmctl_guest_exec(vm, (const char *const[]){"true", NULL}, NULL, NULL, &err);
+    if (strcmp(slot, "guest_copy_in") == 0)
+        return vmctl_guest_copy_in(vm, guest_image, "/tmp/in", NULL, &err);
+    if (strcmp(slot, "guest_copy_out") == 0)
+        return vmctl_guest_copy_out(vm, "/etc/hostname", "/nowhere/out", NULL, &err);
+    if (strcmp(slot, "guest_set_password") == 0)
+        return vmctl_guest_set_password(vm, "ci", "correct horse", NULL, &err);
+    if (strcmp(slot, "export_ova") == 0)
+        return vmctl_export(vm, "/nowhere/refused.ova", NULL, &err);
+    if (strcmp(slot, "import_ova") == 0)
+        return vmctl_import(conn, guest_image, "imported", NULL, NULL, &err);
     if (strcmp(slot, "clone") == 0)
         return vmctl_vm_clone(vm, "other", NULL, NULL, &err);
     if (strcmp(slot, "change") == 0) {
@@ -157,6 +185,18 @@ const char *lacking(const char *words, bool of_slots, char *out, size_t size) {
     return NULL;
 }
 
+/* What comes to a VM that runs, where it waits for the next start instead. */
+static bool is_asked_while_it_runs(const char *feature) {
+    return strcmp(feature, "device.nic.hotplug") == 0 || strcmp(feature, "memory.hotplug") == 0;
+}
+
+static int ask_while_it_runs(const char *feature, vmctl_vm *vm) {
+    effects told = {0};
+    if (strcmp(feature, "memory.hotplug") == 0)
+        return change(vm, "memory", "64MiB", true, false, &told);
+    return attach(vm, "networks", "{name: hot, type: nat}", true, NULL);
+}
+
 void is_refused(void **state) {
     const contract_test *test = test_of(state);
     char word[128];
@@ -172,6 +212,10 @@ void is_refused(void **state) {
         vmctl_vm *vm = make("refused", "%s", "");
         said = claim_of(word);
         FAILS(VMCTL_E_UNSUPPORTED, call_with_option(word, vm));
+        vmctl_vm_free(vm);
+    } else if (is_asked_while_it_runs(word)) {
+        vmctl_vm *vm = make_started("refused", "%s", "");
+        FAILS(VMCTL_E_INVALID_STATE, ask_while_it_runs(word, vm));
         vmctl_vm_free(vm);
     } else {
         const char *yaml = NULL;

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -348,10 +349,37 @@ int change(vmctl_vm *vm, const char *key, const char *value, bool live, bool dry
     return rc;
 }
 
+/* Of a cluster's object: what is wanted; its status and versions are written by others, some moments later. */
+static void keep_what_is_wanted(char *native) {
+    char *spec = strstr(native, "\n\t\"spec\":");
+    assert_non_null(spec);
+    char *end = strstr(spec, "\n\t\"status\":");
+    if (!end)
+        end = spec + strlen(spec);
+    while (strchr(",}\n", end[-1]))
+        end--;
+    *end = '\0';
+    memmove(native, spec, strlen(spec) + 1);
+}
+
 char *native_of(vmctl_vm *vm) {
     char *native = NULL;
     MUST(vmctl_vm_native(vm, NULL, &native, &err));
+    if (profile->cluster)
+        keep_what_is_wanted(native);
     return native;
+}
+
+/* Where disks are no files, one that is a VM's is in use under its name: so another of that name cannot be made. */
+bool data_is_there(const char *source) {
+    struct stat info;
+    if (!profile->cluster)
+        return stat(source, &info) == 0;
+    vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
+    options.name = source;
+    int rc = vmctl_image_upload(conn, guest_image, &options, &err);
+    FAILS(VMCTL_E_ALREADY_EXISTS, rc);
+    return true;
 }
 
 /* --- small helpers -------------------------------------------------------------------------------------------- */

@@ -115,11 +115,15 @@ static void a_screenshot_shows_the_guests_pixels(void **state) {
     vmctl_vm *vm = make_picture("sc-a", true);
     wait_said(vm, "picture: drawn");
     wait_shows(vm, path, quarters);
-    const char *const key[] = {"2"};
-    MUST(vmctl_send_keys(vm, key, 1, NULL, &err));
-    wait_shows(vm, path, all_green);
+    const unsigned *then = quarters;
+    if (can("display.keys")) {
+        const char *const key[] = {"2"};
+        MUST(vmctl_send_keys(vm, key, 1, NULL, &err));
+        wait_shows(vm, path, all_green);
+        then = all_green;
+    }
     MUST(vmctl_vm_pause(vm, NULL, &err)); /* a picture does not need the CPUs */
-    assert_true(shows(vm, path, all_green));
+    assert_true(shows(vm, path, then));
 
     text bytes = {.length = 0};
     MUST(vmctl_screenshot_bytes(vm, NULL, take_text, &bytes, &err));

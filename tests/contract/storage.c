@@ -25,6 +25,22 @@ static int found(const char *name, wanted *out) {
     return out->found;
 }
 
+/* "large" -> "large.img", or what the endpoint can call an image; valid until the fourth call after it. */
+static const char *called(const char *word) {
+    static char names[4][64];
+    static int next;
+    char *name = names[next++ % 4];
+    snprintf(name, sizeof names[0], "%s%s", word, profile->cluster ? "" : ".img");
+    return name;
+}
+
+/* As a spec and a person name it who say where it is. */
+static const char *placed(const char *word) {
+    static char path[96];
+    snprintf(path, sizeof path, "%s%s", profile->cluster ? "" : "default/", called(word));
+    return path;
+}
+
 typedef struct heard {
     int reports;
     uint64_t last, total;
@@ -47,16 +63,16 @@ static int hear(const vmctl_progress *progress, void *user) {
 static void upload_list_delete(void **state) {
     (void)state;
     vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
-    options.name = "uploaded.img";
+    options.name = called("uploaded");
     MUST(vmctl_image_upload(conn, guest_image, &options, &err));
     wanted image;
-    assert_int_equal(found("uploaded.img", &image), 1);
+    assert_int_equal(found(called("uploaded"), &image), 1);
     assert_int_equal(image.virtual_bytes, 1024 * 1024);
     assert_string_equal(image.format, "raw");
     FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_image_upload(conn, guest_image, &options, &err));
-    MUST(vmctl_image_delete(conn, "uploaded.img", NULL, &err));
-    assert_int_equal(found("uploaded.img", &image), 0);
-    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_delete(conn, "uploaded.img", NULL, &err));
+    MUST(vmctl_image_delete(conn, called("uploaded"), NULL, &err));
+    assert_int_equal(found(called("uploaded"), &image), 0);
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_delete(conn, called("uploaded"), NULL, &err));
 }
 
 static const char *large_file(void) {
@@ -77,13 +93,13 @@ static void upload_tells_its_progress(void **state) {
     call.user = &progress;
     vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
     options.call = &call;
-    options.name = "large.img";
+    options.name = called("large");
     MUST(vmctl_image_upload(conn, large_file(), &options, &err));
     assert_true(progress.reports > 2);
     assert_false(progress.backwards);
     assert_int_equal(progress.last, 24 * 1024 * 1024);
     assert_int_equal(progress.total, 24 * 1024 * 1024);
-    MUST(vmctl_image_delete(conn, "large.img", NULL, &err));
+    MUST(vmctl_image_delete(conn, called("large"), NULL, &err));
 }
 
 static void a_cancelled_upload_leaves_nothing(void **state) {
@@ -94,10 +110,10 @@ static void a_cancelled_upload_leaves_nothing(void **state) {
     call.user = &progress;
     vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
     options.call = &call;
-    options.name = "cancelled.img";
+    options.name = called("cancelled");
     FAILS(VMCTL_E_CANCELLED, vmctl_image_upload(conn, large_file(), &options, &err));
     wanted image;
-    assert_int_equal(found("cancelled.img", &image), 0);
+    assert_int_equal(found(called("cancelled"), &image), 0);
 }
 
 static bool same_files(const char *a, const char *b) {
@@ -115,40 +131,40 @@ static void download_is_what_was_uploaded(void **state) {
     const char *source = scratch_file("holes.img", bytes, length);
     free(bytes);
     vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
-    options.name = "holes.img";
+    options.name = called("holes");
     MUST(vmctl_image_upload(conn, source, &options, &err));
     const char *target = scratch_file("back.img", "", 0);
-    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_image_download(conn, "holes.img", target, NULL, &err));
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_image_download(conn, called("holes"), target, NULL, &err));
     unlink(target);
     heard progress = {0};
     vmctl_call call = VMCTL_CALL_INIT;
     call.progress = hear;
     call.user = &progress;
-    MUST(vmctl_image_download(conn, "default/holes.img", target, &call, &err));
+    MUST(vmctl_image_download(conn, placed("holes"), target, &call, &err));
     assert_true(same_files(source, target));
     assert_false(progress.backwards);
     assert_int_equal(progress.last, length);
     unlink(target);
     call.progress = hear;
     progress = (heard){.cancel_at = 1};
-    FAILS(VMCTL_E_CANCELLED, vmctl_image_download(conn, "holes.img", target, &call, &err));
+    FAILS(VMCTL_E_CANCELLED, vmctl_image_download(conn, called("holes"), target, &call, &err));
     assert_int_equal(access(target, F_OK), -1);
     FAILS(VMCTL_E_NOT_FOUND, vmctl_image_download(conn, "default/none.img", target, NULL, &err));
-    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_download(conn, "holes.img", "/nowhere/back.img", NULL, &err));
-    MUST(vmctl_image_delete(conn, "holes.img", NULL, &err));
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_image_download(conn, called("holes"), "/nowhere/back.img", NULL, &err));
+    MUST(vmctl_image_delete(conn, called("holes"), NULL, &err));
 }
 
 static void an_image_in_use_stays(void **state) {
     (void)state;
     vmctl_image_upload_options options = VMCTL_IMAGE_UPLOAD_OPTIONS_INIT;
-    options.name = "used.img";
+    options.name = called("used");
     MUST(vmctl_image_upload(conn, guest_image, &options, &err));
-    vmctl_vm *vm = make("im-a", "%s", "disks: [{name: root, volume: default/used.img}]");
-    FAILS(VMCTL_E_BUSY, vmctl_image_delete(conn, "used.img", NULL, &err));
+    vmctl_vm *vm = make("im-a", "disks: [{name: root, volume: %s}]", placed("used"));
+    FAILS(VMCTL_E_BUSY, vmctl_image_delete(conn, called("used"), NULL, &err));
     assert_non_null(strstr(failure, "im-a"));
     MUST(vmctl_vm_delete(vm, NULL, &err));
     vmctl_vm_free(vm);
-    MUST(vmctl_image_delete(conn, "default/used.img", NULL, &err));
+    MUST(vmctl_image_delete(conn, placed("used"), NULL, &err));
 }
 
 static const contract_test tests[] = {

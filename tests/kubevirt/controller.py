@@ -23,8 +23,10 @@ import time
 import uuid
 
 import kube
-from guest import guests
+from conditions import condition, now, set_condition
+from guest import Guest, Picture, guests
 from kube import path, quantity
+from live_update import LiveUpdate, claim_of, hotpluggable
 from objects import NODES
 
 VM, VMI, VMIM = "kubevirt.io/v1/virtualmachines", "kubevirt.io/v1/virtualmachineinstances", "kubevirt.io/v1/virtualmachineinstancemigrations"
@@ -36,10 +38,6 @@ WATCHED = (VM, VMI, VMIM, SNAPSHOT, RESTORE, CLONE, DV, PVC, KUBEVIRT, EXPORT)
 FINALIZER, VMI_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize", "kubevirt.io/foregroundDeleteVirtualMachine"
 FINAL = ("Succeeded", "Failed")
 STEP = 0.02  # between the phases of what takes time in a cluster
-
-
-def now():
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def tail(length=5):
@@ -59,28 +57,12 @@ def owner(thing, kind, group):
             "uid": thing["metadata"]["uid"]}
 
 
-def condition(conditions, kind):
-    return next((c for c in conditions if c["type"] == kind), None)
-
-
-def set_condition(conditions, kind, value, reason="", message="", drop=False):
-    """Keeps the times of one that does not change."""
-    have = condition(conditions, kind)
-    if have and (have["status"], have.get("reason", ""), have.get("message", "")) == (value, reason, message):
-        return conditions
-    rest = [c for c in conditions if c["type"] != kind]
-    if drop:
-        return rest
-    return [*rest, {"type": kind, "status": value, "lastProbeTime": now(), "lastTransitionTime": now(), **({"reason": reason} if reason else {}),
-                    **({"message": message} if message else {})}]
-
-
 def run_strategy(vm):
     spec = vm["spec"]
     return spec.get("runStrategy") or ("Always" if spec.get("running") else "Halted")
 
 
-class Controller:
+class Controller(LiveUpdate):
     def __init__(self, api, folder):
         self.api, self.folder = api, folder
         self.objects = {kind: {} for kind in WATCHED}
@@ -129,6 +111,10 @@ class Controller:
             self.queue.put(("gone", kind, key, thing))
         # What looks at it: the VM of an instance and of a disk, the instance of a migration.
         namespace, name = key
+        if kind == VMIM:
+            self.queue.put((VMI, (namespace, thing["spec"].get("vmiName"))))
+            vmi = self.objects[VMI].get((namespace, thing["spec"].get("vmiName")))
+            self.updating.discard(vmi and vmi["metadata"]["uid"])
         if kind == VMI or kind == VMIM:
             self.queue.put((VM, (namespace, thing["spec"].get("vmiName") if kind == VMIM else name)))
         if kind == VM:
@@ -233,6 +219,8 @@ class Controller:
                 "finalizers": [*metadata.get("finalizers", []), FINALIZER],
                 "annotations": {"kubevirt.io/latest-observed-api-version": "v1", "kubevirt.io/storage-observed-api-version": "v1"}}}))
             status = vm.get("status") or {}
+        vm = self.clear_cards(key, vm, vmi)
+        vmi = vmi and self.find(VMI, key)
         disks_ready = self.templates(key, vm)
         trouble = self.trouble_of(vm)
         requests = list(status.get("stateChangeRequests") or [])
@@ -512,60 +500,6 @@ class Controller:
             return "WaitingForReceiver"
         return "Stopped"
 
-    def restart_required(self, vm, vmi):
-        """Words for what of the template differs from the instance and cannot change live (vm.go, syncRestartRequired); what can is
-        given to the instance."""
-        was, want = vmi["spec"], vm["spec"]["template"]["spec"]
-        if vm["spec"].get("instancetype") or vmi["metadata"].get("deletionTimestamp") or (vmi.get("status") or {}).get("phase") != "Running":
-            return None
-        old, new = was["domain"], want["domain"]
-        sockets, memory = (new.get("cpu") or {}).get("sockets"), (new.get("memory") or {}).get("guest")
-        patch = {}
-        if sockets and sockets != (old.get("cpu") or {}).get("sockets"):
-            if sockets > (old.get("cpu") or {}).get("maxSockets", 0):
-                return "CPU sockets updated in template spec to a value higher than what's available"
-            if sockets < (old.get("cpu") or {}).get("sockets", 1):
-                return "Reduction of CPU socket count requires a restart"
-            patch["cpu"] = {"sockets": sockets}
-        if memory and quantity(memory) != quantity((old.get("memory") or {}).get("guest", memory)):
-            most = (old.get("memory") or {}).get("maxGuest")
-            if not most or quantity(memory) > quantity(most):
-                return "memory updated in template spec to a value higher than what's available"
-            if quantity(memory) < quantity(old["memory"]["guest"]):
-                return "memory hot-unplug is not supported"
-            patch["memory"] = {"guest": memory}
-        volumes = self.hotplug(vm, vmi)
-        spec = {**({"domain": patch} if patch else {}), **volumes}
-        if spec:
-            key = vmi["metadata"]["namespace"], vmi["metadata"]["name"]
-            if "domain" in volumes:
-                spec["domain"] = {**patch, **volumes["domain"]}
-            self.store(VMI, key, self.api.patch(path(VMI, *key), {"spec": spec}))
-        if still(old) != still(new) or was.get("terminationGracePeriodSeconds") != want.get("terminationGracePeriodSeconds"):
-            return "a non-live-updatable field was changed in the template spec"
-        return None
-
-    def hotplug(self, vm, vmi):
-        """The disks and cards of the template that the instance lacks, or has too many, as a patch of its spec."""
-        was, want = vmi["spec"], vm["spec"]["template"]["spec"]
-        plugged = lambda spec: [v for v in spec.get("volumes") or [] if hotpluggable(v)]  # noqa: E731
-        patch = {}
-        if {v["name"] for v in plugged(was)} != {v["name"] for v in plugged(want)}:
-            names = {v["name"] for v in plugged(want)} | {v["name"] for v in was.get("volumes") or [] if not hotpluggable(v)}
-            patch["volumes"] = [v for v in was.get("volumes") or [] if v["name"] in names] + [
-                v for v in plugged(want) if v["name"] not in {w["name"] for w in was.get("volumes") or []}]
-            have = was["domain"]["devices"].get("disks") or []
-            disks = [d for d in have if d["name"] in names] + [d for d in want["domain"]["devices"].get("disks") or [] if d["name"] in names and
-                                                               d["name"] not in {h["name"] for h in have}]
-            patch["domain"] = {"devices": {"disks": disks}}
-        cards = lambda spec: spec["domain"]["devices"].get("interfaces") or []  # noqa: E731
-        live = [i for i in cards(want) if i.get("state") != "absent"]
-        if [i["name"] for i in cards(was)] != [i["name"] for i in live] and {"bridge", "sriov"} & {
-                k for i in [*cards(was), *live] if i["name"] not in {j["name"] for j in cards(was)} & {j["name"] for j in live} for k in i}:
-            patch["networks"] = [n for n in want.get("networks") or [] if n["name"] in {i["name"] for i in live}]
-            patch.setdefault("domain", {}).setdefault("devices", {})["interfaces"] = live
-        return patch
-
     # --- instances -----------------------------------------------------------------------------------------------------
 
     def vmi(self, key, vmi):
@@ -625,7 +559,7 @@ class Controller:
             self.boot(vmi, state)
             conditions = self.running_conditions(vmi, conditions)
             self.to_phase(state, "Running")
-            guests.start(uid, vmi["spec"].get("startStrategy") == "Paused")
+            guests.start(uid, vmi["spec"].get("startStrategy") == "Paused", Picture if self.has_on_disk(key, vmi["spec"], b"picture: drawn") else Guest)
             if vmi["spec"].get("startStrategy") == "Paused":
                 conditions = set_condition(conditions, "Paused", "True", "PausedByUser", "VMI was paused by user")
                 conditions = set_condition(conditions, "Ready", "False", "GuestNotRunning", "Guest VM is not reported as running")
@@ -639,6 +573,7 @@ class Controller:
                 guests.end(uid)
             else:
                 self.plugged(key, vmi, state)
+                conditions = self.updates(vmi, state, conditions)
         state["conditions"] = conditions
         self.write_status(VMI, key, vmi, state)
 
@@ -656,9 +591,10 @@ class Controller:
                   "launcherContainerImageVersion": "none", "migrationTransport": "Unix", "qosClass": "Burstable", "runtimeUser": 107, "selinuxContext": "none",
                   "virtualMachineRevisionName": f"revision-start-vm-{vmi['metadata']['uid']}-1"}
         state["interfaces"] = [{"infoSource": "domain, guest-agent", "interfaceName": f"eth{n}", "podInterfaceName": f"eth{n}", "name": card["name"],
-                                "ipAddress": "127.0.0.1", "ipAddresses": ["127.0.0.1"], "mac": card.get("macAddress") or f"52:54:00:12:34:{0x56 + n:02x}"}
+                                "ipAddress": "127.0.0.1", "ipAddresses": ["127.0.0.1"], "linkState": card.get("state") or "up", "mac": card.get("macAddress") or f"52:54:00:12:34:{0x56 + n:02x}"}
                                for n, card in enumerate(spec["domain"]["devices"].get("interfaces") or [])]
-        state["volumeStatus"] = [{"name": name, "target": target} for name, target in targets(spec).items()]
+        state["volumeStatus"] = [{"name": v["name"], "target": targets(spec)[v["name"]], **self.claim_info(vmi["metadata"]["namespace"], v)}
+                                 for v in spec.get("volumes") or [] if not hotpluggable(v)]
         if agent(vmi):
             state["guestOSInfo"] = {"id": "debian", "kernelRelease": "6.1.0", "name": "Debian GNU/Linux",
                                     "prettyName": "Debian GNU/Linux 12 (bookworm)", "version": "12"}
@@ -753,24 +689,27 @@ class Controller:
     def plugged(self, key, vmi, state):
         """What was plugged into or taken from a running instance."""
         have = {v["name"]: v for v in state.get("volumeStatus") or []}
-        names = [v["name"] for v in vmi["spec"].get("volumes") or []]
-        targets = iter(t for t in ("sd" + c for c in string.ascii_lowercase) if t not in {v.get("target") for v in have.values()})
+        free = iter(t for t in ("sd" + c for c in string.ascii_lowercase) if t not in {v.get("target") for v in have.values()})
         volumes = []
         for volume in vmi["spec"].get("volumes") or []:
-            status = have.get(volume["name"])
-            if not status and hotpluggable(volume):
-                status = {"name": volume["name"], "target": next(targets), "phase": "Ready", "reason": "VolumeReady",
-                          "message": "Successfully attach hotplugged volume " + volume["name"] + " to VM",
-                          "hotplugVolume": {"attachPodName": f"hp-volume-{tail()}", "attachPodUID": str(uuid.uuid4())}}
-            volumes.append(status or {"name": volume["name"], "target": ""})
-        if set(have) != set(names):
-            state["volumeStatus"] = volumes
-        cards = vmi["spec"]["domain"]["devices"].get("interfaces") or []
+            name, info = volume["name"], self.claim_info(key[0], volume)
+            status = have.get(name)
+            if hotpluggable(volume) and (not status or status.get("phase") != "Ready" or
+                                         (status.get("persistentVolumeClaimInfo") or {}).get("claimName") != claim_of(volume)):
+                # The node attaches it once there is something on it.
+                disk = self.find(DV, (key[0], claim_of(volume)))
+                ready = bool(info) and (not disk or (disk.get("status") or {}).get("phase") == "Succeeded")
+                status = {"name": name, "target": next(free), "phase": "Ready", "reason": "VolumeReady",
+                          "message": f"Successfully attach hotplugged volume {name} to VM",
+                          "hotplugVolume": {"attachPodName": f"hp-volume-{tail()}", "attachPodUID": str(uuid.uuid4())}} if ready else \
+                    {"name": name, "target": "", "phase": "Pending", "reason": "PVCNotReady", "message": "PVC is in phase Pending", "hotplugVolume": {}}
+            volumes.append({**(status or {"name": name, "target": ""}), **info})
+        state["volumeStatus"] = volumes
+        cards = [c for c in vmi["spec"]["domain"]["devices"].get("interfaces") or [] if c.get("state") != "absent"]
         shown = {i["name"]: i for i in state.get("interfaces") or []}
-        if set(shown) != {c["name"] for c in cards}:
-            state["interfaces"] = [shown.get(c["name"]) or {"name": c["name"], "mac": c.get("macAddress") or f"52:54:00:77:{random.randrange(256):02x}:01",
-                                                            "infoSource": "domain", "interfaceName": f"eth{n}", "podInterfaceName": f"pod{n}"}
-                                   for n, c in enumerate(cards)]
+        state["interfaces"] = [{**(shown.get(c["name"]) or {"name": c["name"], "mac": c.get("macAddress") or f"52:54:00:77:{random.randrange(256):02x}:01",
+                                                            "infoSource": "domain", "interfaceName": f"eth{n}", "podInterfaceName": f"pod{n}"}),
+                                "linkState": c.get("state") or "up"} for n, c in enumerate(cards)]
         wanted = (vmi["spec"]["domain"].get("memory") or {}).get("guest")
         if wanted and quantity(wanted) > quantity(state["memory"]["guestCurrent"]):
             state["memory"] = {**state["memory"], "guestRequested": wanted}
@@ -811,13 +750,14 @@ class Controller:
 
     ending, shorter = {}, {}
 
+    def has_on_disk(self, key, spec, words):
+        """Whether a boot sector of the tests that says this was uploaded to a disk."""
+        disks = (self.folder / "uploads" / key[0] / claim for claim in claims(spec))
+        return any(disk.exists() and words in disk.read_bytes()[:512] for disk in disks)
+
     def deaf(self, key, spec):
         """The boot sector of the tests (guest.py), by what was uploaded or by its image's name: no agent, and no power button."""
-        for claim in claims(spec):
-            disk = self.folder / "uploads" / key[0] / claim
-            if disk.exists() and b"vmctl guest: " in disk.read_bytes()[:512]:
-                return True
-        return any("/counter" in (v.get("containerDisk") or {}).get("image", "") for v in spec.get("volumes") or [])
+        return self.has_on_disk(key, spec, b"vmctl guest: ") or self.has_on_disk(key, spec, b"picture: drawn") or any("/counter" in (v.get("containerDisk") or {}).get("image", "") for v in spec.get("volumes") or [])
 
     def shorten(self, key, uid, seconds):
         """Of an instance that ends, or will: no longer than so many seconds from now."""
@@ -897,7 +837,7 @@ class Controller:
             state["migrationState"] = moving
             return to("Failed")
         moving = {**moving, "completed": True, "endTimestamp": now()}
-        status = {**vmi["status"], "migrationState": moving, "nodeName": target}
+        status = {**vmi["status"], "migrationState": moving, "nodeName": target, "migratedVolumes": []}
         cpu, memory = vmi["spec"]["domain"].get("cpu") or {}, (vmi["spec"]["domain"].get("memory") or {}).get("guest")
         # What was plugged in is there after a migration only.
         status["currentCPUTopology"] = {k: v for k, v in cpu.items() if k in ("cores", "sockets", "threads")}
@@ -1102,7 +1042,12 @@ class Controller:
         return to("Succeeded", "100.0%")
 
     def claim(self, key, claim):
-        """kube-controller-manager keeps a claim that is in use; the others may go."""
+        """The storage's driver makes a bound claim as large as it is asked to; kube-controller-manager keeps one that is in use, the others
+        may go."""
+        state = claim.get("status") or {}
+        wanted = claim["spec"]["resources"].get("requests") or {}
+        if state.get("phase") == "Bound" and quantity(wanted["storage"]) > quantity((state.get("capacity") or {}).get("storage", "0")):
+            self.api.patch(path(PVC, *key, "status"), {"status": {"capacity": wanted}})
         guard = "kubernetes.io/pvc-protection"
         if claim["metadata"].get("deletionTimestamp") and guard in claim["metadata"].get("finalizers", []) and \
                 not any(key[1] in claims(vmi["spec"]) for vmi in self.all(VMI, key[0])):
@@ -1140,14 +1085,6 @@ def targets(spec):
     return {v["name"]: next(letters["vd" if buses.get(v["name"]) in (None, "virtio") else "sd"]) for v in spec.get("volumes") or []}
 
 
-def hotpluggable(volume):
-    return any((volume.get(k) or {}).get("hotpluggable") for k in ("persistentVolumeClaim", "dataVolume"))
-
-
-def claim_of(volume):
-    return (volume.get("persistentVolumeClaim") or {}).get("claimName") or (volume.get("dataVolume") or {}).get("name")
-
-
 def claims(spec):
     return [c for c in map(claim_of, spec.get("volumes") or []) if c]
 
@@ -1159,22 +1096,3 @@ def crashes(vm):
 def agent(vmi):
     """Whether the guest has QEMU's agent: all have but those that a test says."""
     return annotation(vmi, "vmctl.test/agent") != "no"
-
-
-def still(domain):
-    """What of a domain is not live-updatable, comparable between a template and its instance."""
-    domain = json.loads(json.dumps(domain))
-    for name in ("cpu", "memory"):
-        part = domain.get(name) or {}
-        for live in ("sockets", "maxSockets", "guest", "maxGuest"):
-            part.pop(live, None)
-        if part.get("model") == "host-model":
-            part.pop("model")
-        domain[name] = part
-    for name in ("features", "resources", "firmware"):
-        domain.pop(name, None)
-    devices = domain.get("devices") or {}
-    for name in ("disks", "interfaces"):
-        devices.pop(name, None)
-    domain["devices"] = devices
-    return domain

@@ -61,10 +61,11 @@ class Guest:
                 self.log += b"".join(b"<%c>\r\n" % byte for byte in data)
                 self.change.notify_all()
 
-    def shown(self):
+    def colours(self):
+        """Of the four quarters of its screen: one for each line that the guest has come to."""
         with self.change:
             self.advance()
-            return self.line
+            return [bytes(((self.line * 37) & 255, (self.line * 91) & 255, (self.line * 151) & 255))] * 4
 
     def text(self):
         with self.change:
@@ -86,6 +87,22 @@ class Guest:
                 yield piece
 
 
+class Picture(Guest):
+    """What tests/guests/picture.S does without a keyboard: four quarters of the VGA's standard palette, and one line when they are drawn."""
+
+    def boot(self):
+        with self.change:
+            self.log += b"picture: drawn\r\n"
+            self.change.notify_all()
+
+    def advance(self):
+        if not self.log and self.paused_at is None:
+            self.boot()
+
+    def colours(self):
+        return [bytes.fromhex(c) for c in ("aa0000", "00aa00", "0000aa", "ffffff")]
+
+
 class Guests:
     def __init__(self):
         self.lock, self.by_uid = threading.Lock(), {}
@@ -94,10 +111,10 @@ class Guests:
         with self.lock:
             return self.by_uid.get(uid)
 
-    def start(self, uid, paused=False):
+    def start(self, uid, paused=False, kind=Guest):
         with self.lock:
             if uid not in self.by_uid:
-                self.by_uid[uid] = Guest(paused)
+                self.by_uid[uid] = kind(paused)
 
     def pause(self, uid, on):
         guest = self.of(uid)

@@ -89,7 +89,8 @@ def hook(ca, name, path, group, resources, operations="CREATE UPDATE"):
 
 
 def webhooks(ca):
-    mutators = [hook(ca, "virtualmachines-mutator.kubevirt.io", "/virtualmachines-mutate", "kubevirt.io", "virtualmachines"),
+    mutators = [hook(ca, "migrations-mutator.kubevirt.io", "/migrations-mutate", "kubevirt.io", "virtualmachineinstancemigrations", "CREATE"),
+                hook(ca, "virtualmachines-mutator.kubevirt.io", "/virtualmachines-mutate", "kubevirt.io", "virtualmachines"),
                 hook(ca, "virtualmachineinstances-mutator.kubevirt.io", "/virtualmachineinstances-mutate", "kubevirt.io", "virtualmachineinstances", "CREATE")]
     validators = [hook(ca, "virtualmachine-validator.kubevirt.io", "/virtualmachines-validate", "kubevirt.io", "virtualmachines"),
                   hook(ca, "virtualmachineinstances-update-validator.kubevirt.io", "/virtualmachineinstances-validate-update", "kubevirt.io",
@@ -108,7 +109,7 @@ def webhooks(ca):
 def configuration():
     yield "kubevirt.io/v1/kubevirts", {
         "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "metadata": {"name": "kubevirt", "namespace": "kubevirt"},
-        "spec": {"configuration": {
+        "spec": {"workloadUpdateStrategy": {"workloadUpdateMethods": ["LiveMigrate"]}, "configuration": {
             "developerConfiguration": {"featureGates": ["Snapshot", "HostDevices"], "useEmulation": True}, "evictionStrategy": "LiveMigrate",
             "permittedHostDevices": {"mediatedDevices": [{"mdevNameSelector": "GRID T4-1Q", "resourceName": "nvidia.com/GRID_T4-1Q"}],
                                      "pciHostDevices": [{"pciVendorSelector": "10DE:1EB8", "resourceName": "nvidia.com/TU104GL_Tesla_T4"}]}}},

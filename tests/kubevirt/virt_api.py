@@ -11,9 +11,10 @@ import zlib
 import kube
 import web
 import webhooks
-from controller import DV, FINAL, PVC, VM, VMI, agent, annotation, condition, hotpluggable, run_strategy, set_condition
+from controller import DV, FINAL, PVC, VM, VMI, agent, annotation, condition, run_strategy, set_condition
 from guest import guests
 from kube import path
+from live_update import hotpluggable
 from web import Answer, text
 
 GROUPS = {"subresources.kubevirt.io": ("v1", "v1alpha3"), "upload.cdi.kubevirt.io": ("v1beta1",)}
@@ -415,7 +416,7 @@ class Handler(web.Handler):
 
     def vmi_vnc_screenshot(self):
         vmi = self.with_display()
-        raise Answer(200, picture(self.guest(vmi).shown()), "image/png")
+        raise Answer(200, picture(self.guest(vmi).colours()), "image/png")
 
     # --- streams -----------------------------------------------------------------------------------------------------
 
@@ -580,10 +581,10 @@ class Kubelet(web.Handler):
         self.wfile.write(b"0\r\n\r\n")
 
 
-def picture(line, width=320, height=200):
-    """A PNG: one colour for each line that the guest has come to."""
-    colour = bytes(((line * 37) & 255, (line * 91) & 255, (line * 151) & 255))
-    rows = b"".join(b"\0" + colour * width for _ in range(height))
+def picture(colours, width=320, height=200):
+    """A PNG of four quarters."""
+    upper, lower = (b"\0" + left * (width // 2) + right * (width // 2) for left, right in (colours[:2], colours[2:]))
+    rows = upper * (height // 2) + lower * (height // 2)
 
     def chunk(kind, data):
         return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))

@@ -8,6 +8,7 @@ import uuid
 import kube
 from controller import SNAPSHOT, VMI, condition
 from kube import path
+from live_update import hotpluggable
 
 
 def refuse(message, causes=None, code=422):
@@ -76,6 +77,12 @@ def vm_check(request, controller, api):
     for i, volume in enumerate(volumes):
         if volume["name"] not in disks and not any(k in volume for k in ("serviceAccount", "memoryDump")):
             causes.append(cause(f"spec.template.spec.domain.volumes[{i}].name '{volume['name']}' not found.", f"spec.template.spec.domain.volumes[{i}].name"))
+    buses = {d["name"]: (("cdrom" if "cdrom" in d else "lun" if "lun" in d else "disk"), (d.get("cdrom") or d.get("lun") or d.get("disk") or {}).get("bus"))
+             for d in domain["devices"].get("disks") or []}
+    for volume in volumes:
+        kind, bus = buses.get(volume["name"], ("disk", None))
+        if hotpluggable(volume) and bus and bus not in {"cdrom": ("sata",), "disk": ("virtio", "scsi"), "lun": ("scsi",)}[kind]:
+            causes.append(cause(f"hotplugged {kind} {volume['name']} does not use a supported bus: {bus}", f"{where}.disks"))
     networks = {n["name"] for n in template.get("networks") or []}
     for i, card in enumerate(domain["devices"].get("interfaces") or []):
         if card["name"] not in networks:
@@ -97,6 +104,9 @@ def vm_check(request, controller, api):
     memory = (domain.get("memory") or {}).get("guest")
     if memory and kube.quantity(memory) < 1 << 20:
         causes.append(cause(f"spec.template.spec.domain.memory.guest '{memory}': must be greater than or equal to 1M.", "spec.template.spec.domain.memory.guest"))
+    most = (domain.get("memory") or {}).get("maxGuest")
+    if most and kube.quantity(memory or "0") < 1 << 30:
+        causes.append(cause("Memory hotplug is only available for VMs with at least 1Gi of guest memory", "spec.template.spec.domain.memory.guest"))
     if (domain.get("firmware") or {}).get("bootloader", {}).get("efi", {}).get("secureBoot", True) and \
             (domain.get("firmware") or {}).get("bootloader", {}).get("efi") is not None and not (domain.get("features") or {}).get("smm", {}).get("enabled", "smm" in (domain.get("features") or {})):
         causes.append(cause("spec.template.spec.domain.firmware.bootloader.efi has EFI SecureBoot enabled. SecureBoot requires SMM, which is currently disabled.",
@@ -108,6 +118,15 @@ def instance_update(request, controller, api):
     if request["userInfo"].get("username") == "virt-controller":
         return None
     return refuse("update of VMI object is restricted", [{"reason": "FieldValueNotSupported", "message": "update of VMI object is restricted"}])
+
+
+def migration_defaults(request, controller, api):
+    """The label by which migrations of a VM are found, and the finalizer (recording 259)."""
+    metadata = request["object"]["metadata"]
+    labels = {**(metadata.get("labels") or {}), "kubevirt.io/vmi-name": request["object"]["spec"].get("vmiName", "")}
+    patch = [{"op": "add", "path": "/metadata/labels", "value": labels},
+             {"op": "add", "path": "/metadata/finalizers", "value": [*(metadata.get("finalizers") or []), "kubevirt.io/migrationJobFinalize"]}]
+    return {"patchType": "JSONPatch", "patch": kube.b64(json.dumps(patch).encode())}
 
 
 def migration(request, controller, api):
@@ -158,6 +177,6 @@ def eviction(request, controller, api):
     return refuse("Eviction request for target Pod", code=429)
 
 
-HOOKS = {"virtualmachines-mutate": vm_defaults, "virtualmachineinstances-mutate": lambda *_: None, "virtualmachines-validate": vm_check,
+HOOKS = {"virtualmachines-mutate": vm_defaults, "migrations-mutate": migration_defaults, "virtualmachineinstances-mutate": lambda *_: None, "virtualmachines-validate": vm_check,
          "virtualmachineinstances-validate-update": instance_update, "migration-validate-create": migration, "virtualmachinesnapshots-validate": snapshot,
          "virtualmachinerestores-validate": restore, "launcher-eviction-interceptor": eviction}

@@ -49,7 +49,7 @@ typedef struct vmctl_migrate_options {
             NULL, NULL                                                                                                 \
     }
 
-/* To another connection of the same backend, or (target NULL) to `host` of this one. First all obstacles are looked for; a fatal one fails with
+/* To another connection of the same backend, or (target NULL) to `host` of this one (KubeVirt: a node; "": whichever the platform chooses). First all obstacles are looked for; a fatal one fails with
  * its own code (dry_run too) and nothing is touched. The source is untouched until the target has the VM: a failure, a cancel or the deadline leaves it
  * as it was, running when it ran. Afterwards the definition is the target's alone, with marker and autostart as they were, and `vm` names nothing
  * any more: look it up on the target. A VM that runs keeps running; one that is stopped moves with its definition.
