@@ -138,26 +138,89 @@ static int work_postcopy(libvirt_rpc *rpc) {
     return virDomainMigrateStartPostCopy(rpc->domain, 0);
 }
 
-/* One short question on the domain, whatever became of the caller's deadline. */
-static int ask(libvirt_conn *conn, virDomainPtr domain, const char *doing, int (*work)(libvirt_rpc *rpc),
-               vmctl_error **err) {
-    vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
-    virDomainRef(domain);
-    rpc->domain = domain;
-    return libvirt_rpc_run(conn, &patient, doing, work, rpc, err);
-}
-
-/* --- watching ------------------------------------------------------------------------------------------------------ */
-
 typedef struct watch {
     const libvirt_migrate_job *job;
     const vmc_deadline *deadline;
     int done;
-    bool switched; /* to post-copy */
+    /* Its own, so that a question that is not answered costs neither the call nor the next question; NULL: not open. */
+    libvirt_conn *conn;
+    virDomainPtr domain; /* of conn */
+    bool switched;       /* to post-copy */
     unsigned long long last_processed, last_remaining;
     int64_t moved_ms; /* when something last moved */
 } watch;
+
+/* --- asking meanwhile ---------------------------------------------------------------------------------------------- */
+
+/* Whatever became of the caller's deadline; NULL: whatever became of the caller. */
+static vmc_deadline soon(const vmc_deadline *caller) {
+    return (vmc_deadline){.at_ms = vmc_now_ms() + ASK_MS, .cancel = caller ? caller->cancel : NULL};
+}
+
+static int release_domain(void *domain) {
+    return virDomainFree(domain);
+}
+
+static void hang_up(watch *w) {
+    if (w->domain)
+        libvirt_conn_release(w->conn, release_domain, w->domain);
+    libvirt_conn_free(w->conn);
+    w->conn = NULL;
+    w->domain = NULL;
+}
+
+static int work_lookup(libvirt_rpc *rpc) {
+    rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
+    return rpc->domain ? 0 : -1;
+}
+
+static int dial(watch *w, const vmc_deadline *deadline) {
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    if (w->conn)
+        return 0;
+    virDomainGetUUIDString(w->job->domain, uuid);
+    int code = libvirt_conn_sibling(w->job->source, false, deadline, &w->conn, NULL);
+    if (code < 0)
+        return code;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(w->conn);
+    rpc->name = vmc_strdup(uuid);
+    code = libvirt_rpc_run(w->conn, deadline, "looking for the VM that moves", work_lookup, rpc, NULL);
+    if (code == 0) {
+        w->domain = rpc->domain;
+        rpc->domain = NULL;
+    } else {
+        hang_up(w);
+    }
+    return code;
+}
+
+/* A connection that did not answer is not asked again. */
+static int answered(watch *w, int code) {
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
+        hang_up(w);
+    return code;
+}
+
+static int ask_how_far(watch *w, const vmc_deadline *deadline, libvirt_job *out) {
+    int code = dial(w, deadline);
+    return code < 0 ? code : answered(w, stats_get(w->conn, w->domain, deadline, out, NULL));
+}
+
+static int ask_for_postcopy(watch *w, const vmc_deadline *deadline) {
+    if (dial(w, deadline) < 0)
+        return VMCTL_E_UNAVAILABLE;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(w->conn);
+    virDomainRef(w->domain);
+    rpc->domain = w->domain;
+    return answered(w, libvirt_rpc_run(w->conn, deadline, "switching to post-copy", work_postcopy, rpc, NULL));
+}
+
+static int ask_to_stop(watch *w, libvirt_stopping *stopping, const vmc_deadline *deadline) {
+    int code = dial(w, deadline);
+    return code < 0 ? code : answered(w, libvirt_migrate_stop(w->conn, w->domain, stopping, deadline, NULL));
+}
+
+/* --- watching ------------------------------------------------------------------------------------------------------ */
 
 static int tell(const watch *w, const libvirt_job *s, vmctl_error **err) {
     const vmctl_call *call = w->deadline->call;
@@ -185,20 +248,27 @@ static int tell(const watch *w, const libvirt_job *s, vmctl_error **err) {
     return 0;
 }
 
+/* s NULL: it cannot be asked. */
+static bool stands_still(watch *w, const libvirt_job *s) {
+    int64_t now = vmc_now_ms();
+    if (w->moved_ms == 0 || (s && (s->processed != w->last_processed || s->remaining != w->last_remaining)))
+        w->moved_ms = now;
+    if (s) {
+        w->last_processed = s->processed;
+        w->last_remaining = s->remaining;
+    }
+    return now - w->moved_ms >= STALLED_MS;
+}
+
 /* Where it is. Negative: it shall be given up. A question that fails is no reason: the call itself tells the end. */
 static int look(watch *w, vmctl_error **err) {
     libvirt_job s = {0};
-    vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
-    if (stats_get(w->job->source, w->job->domain, &patient, &s, NULL) < 0 || !libvirt_job_moves_out(&s))
+    vmc_deadline patient = soon(w->deadline);
+    if (ask_how_far(w, &patient, &s) < 0 || !libvirt_job_moves_out(&s))
         return 0;
     if (w->job->postcopy && !w->switched && s.iteration > 1)
-        w->switched = ask(w->job->source, w->job->domain, "switching to post-copy", work_postcopy, NULL) == 0;
-    int64_t now = vmc_now_ms();
-    if (s.processed != w->last_processed || s.remaining != w->last_remaining || w->moved_ms == 0)
-        w->moved_ms = now;
-    w->last_processed = s.processed;
-    w->last_remaining = s.remaining;
-    if (now - w->moved_ms >= STALLED_MS) {
+        w->switched = ask_for_postcopy(w, &patient) == 0;
+    if (stands_still(w, &s)) {
         vmc_error(err, VMCTL_E_UNAVAILABLE, "nothing arrived at the target for %d s", STALLED_MS / 1000);
         vmc_error_retryable(err);
         return vmc_error_next(err, "see that the target's QEMU can be reached from the source, then try again");
@@ -221,14 +291,18 @@ static int watch_it(watch *w, vmctl_error **err) {
 }
 
 /* Asks until the call returns: early in a migration there is no job yet to be aborted, late in it there is none any more, and one that is just
- * switching over is let through. false: it did not return. */
+ * switching over is let through. Post-copy cannot be stopped: as long as its memory arrives, its end is waited for. false: it did not
+ * return. */
 static bool give_up(watch *w) {
     int64_t until = vmc_now_ms() + ABORT_WAIT_MS;
     libvirt_stopping stopping = {0};
     vmc_note(w->deadline, VMCTL_NOTE_INFO, "stopping the migration of %s; it goes on where it was", w->job->name);
-    while (vmc_now_ms() < until || w->switched) {
-        vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
-        libvirt_migrate_stop(w->job->source, w->job->domain, &stopping, &patient, NULL);
+    for (bool still = false; vmc_now_ms() < until || (w->switched && !still);) {
+        vmc_deadline patient = soon(NULL);
+        libvirt_job s = {0};
+        if (w->switched)
+            still = stands_still(w, ask_how_far(w, &patient, &s) == 0 ? &s : NULL);
+        ask_to_stop(w, &stopping, &patient);
         struct pollfd fd = {.fd = w->done, .events = POLLIN};
         if (poll(&fd, 1, ABORT_AGAIN_MS) > 0)
             return true;
@@ -239,16 +313,16 @@ static bool give_up(watch *w) {
 /* The call's own failure, in words for a person. */
 static int failed(const libvirt_migrate_job *job, int code, vmctl_error **err) {
     const char *number = vmctl_error_hypervisor_code(*err);
-    if (vmc_str_eq(number, "VIR_ERR_OPERATION_ABORTED")) {
+    const char *words = vmctl_error_hypervisor_message(*err);
+    if (vmc_str_eq(number, "VIR_ERR_OPERATION_ABORTED") || (words && strstr(words, "expected state: cancel"))) {
         vmctl_error *better = NULL;
         vmc_error(&better, VMCTL_E_CANCELLED, "the migration was stopped by another command");
-        vmc_error_hypervisor(&better, number, vmctl_error_hypervisor_message(*err));
+        vmc_error_hypervisor(&better, number, words);
         vmc_error_move(err, &better);
         return VMCTL_E_CANCELLED;
     }
     if (vmc_str_eq(number, "VIR_ERR_MIGRATE_UNSAFE"))
         return vmc_error_next(err, "copy the disks too (--storage); where both hosts do have them, --unsafe says so");
-    const char *words = vmctl_error_hypervisor_message(*err);
     if (words && strstr(words, "closed the monitor")) {
         vmc_error_recode(err, VMCTL_E_UNAVAILABLE);
         vmc_error_retryable(err);
@@ -315,9 +389,13 @@ int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *
         if (lost)
             vmctl_cancel_trigger(m.given_up);
         pthread_join(thread, NULL);
+        hang_up(&w);
         code = finish(&w, &m, asked, &why, err);
         if (lost && code < 0)
-            vmc_error_append(err, "; the hypervisor did not confirm that it has stopped");
+            vmc_error_append(err, w.switched
+                                      ? "; post-copy cannot be stopped: it runs on the target, where nothing of the "
+                                        "rest of its memory arrives"
+                                      : "; the hypervisor did not confirm that it has stopped");
     }
     vmctl_error_free(why);
     vmctl_error_free(m.why);
@@ -351,7 +429,7 @@ int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vm
     libvirt_stopping stopping = {0};
     int64_t again_ms = 0;
     while (code == 0 && !refused && libvirt_job_moves_out(&stats)) {
-        vmc_deadline patient = {.at_ms = vmc_now_ms() + ASK_MS};
+        vmc_deadline patient = soon(NULL);
         if (vmc_now_ms() >= again_ms) {
             libvirt_migrate_stop(conn, vm->domain, &stopping, &patient, &refused);
             again_ms = vmc_now_ms() + ABORT_AGAIN_MS;

@@ -173,6 +173,20 @@ class Migrate(harness.Case):
         self.ok(vmctl("start", "m-g"))
         self.assertEqual(self.journals(), [])
 
+    def test_a_question_that_is_not_answered(self):
+        """The source's daemon answers one question meanwhile not at all: ^C still ends the migration, which itself is not lost."""
+        self.make("m-j")
+        source = Proxy("/run/libvirt/libvirt-sock")
+        process = self.begin("m-j", "--connect", source.uri())
+        # A call's header: the program, its version, the procedure (298: virDomainGetJobStats).
+        source.swallow = b"\x20\x00\x80\x86" + (1).to_bytes(4, "big") + (298).to_bytes(4, "big")
+        self.wait_for("the question", lambda: source.swallow is None)
+        process.send_signal(signal.SIGINT)
+        result = self.end(process, 130, "cancelled", "m-j goes on at the source")
+        self.assertNotIn("did not confirm", result.err)
+        self.goes_on_here("m-j")
+        self.assertEqual((self.trace(), self.journals()), ([], []))
+
     def test_over_a_unix_socket(self):
         """facts: two daemons on one machine; the disks need a socket of their own."""
         self.make("m-h", image=harness.GUEST)
