@@ -24,6 +24,48 @@ enum {
     ABORT_LOOK_MS = 50
 };
 
+/* --- connections of its own ------------------------------------------------------------------------------------- */
+
+static int release_domain(void *domain) {
+    return virDomainFree(domain);
+}
+
+static void hang_up(libvirt_conn **conn, virDomainPtr *domain) {
+    if (*domain)
+        libvirt_conn_release(*conn, release_domain, *domain);
+    libvirt_conn_free(*conn);
+    *conn = NULL;
+    *domain = NULL;
+}
+
+static int work_lookup(libvirt_rpc *rpc) {
+    rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
+    return rpc->domain ? 0 : -1;
+}
+
+/* libvirt before 10.3 can lose a call that is made while another thread waits for a long one on the same connection: it is sent when that one
+ * ends. So the migration has one connection, the questions meanwhile have another, and the caller's stays free. */
+static int dial(const libvirt_migrate_job *job, const vmc_deadline *deadline, libvirt_conn **conn, virDomainPtr *domain,
+                vmctl_error **err) {
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    if (*conn)
+        return 0;
+    virDomainGetUUIDString(job->domain, uuid);
+    int code = libvirt_conn_sibling(job->source, false, deadline, conn, err);
+    if (code < 0)
+        return code;
+    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(*conn);
+    rpc->name = vmc_strdup(uuid);
+    code = libvirt_rpc_run(*conn, deadline, "looking for the VM that moves", work_lookup, rpc, err);
+    if (code < 0) {
+        hang_up(conn, domain);
+        return code;
+    }
+    *domain = rpc->domain;
+    rpc->domain = NULL;
+    return 0;
+}
+
 /* --- the call ------------------------------------------------------------------------------------------------- */
 
 typedef struct move_args {
@@ -59,11 +101,11 @@ static int add_text(move_args *args, int *room, const char *name, const char *va
     return value ? virTypedParamsAddString(&args->params, &args->count, room, name, value) : 0;
 }
 
-static move_args *args_of(const libvirt_migrate_job *job, vmctl_error **err) {
+static move_args *args_of(const libvirt_migrate_job *job, virDomainPtr domain, vmctl_error **err) {
     move_args *args = vmc_alloc(sizeof *args);
     int room = 0;
-    virDomainRef(job->domain);
-    args->domain = job->domain;
+    virDomainRef(domain);
+    args->domain = domain;
     args->target = job->target ? job->target->virt : NULL;
     args->uri = vmc_strdup(job->uri);
     args->flags = job->flags;
@@ -85,7 +127,8 @@ static move_args *args_of(const libvirt_migrate_job *job, vmctl_error **err) {
 
 /* The thread that waits for the call, so that the caller's can watch it. */
 typedef struct mover {
-    const libvirt_migrate_job *job;
+    libvirt_conn *conn;
+    virDomainPtr domain; /* of conn */
     move_args *args;
     vmctl_cancel *given_up; /* triggered: the call is abandoned */
     int done;               /* eventfd */
@@ -96,7 +139,7 @@ typedef struct mover {
 static void *mover_main(void *opaque) {
     mover *m = opaque;
     vmc_deadline deadline = {.at_ms = -1, .cancel = m->given_up};
-    m->code = libvirt_call(m->job->source, &deadline, "migrating the domain", move_work, m->args, move_drop, &m->why);
+    m->code = libvirt_call(m->conn, &deadline, "migrating the domain", move_work, m->args, move_drop, &m->why);
     if (m->code != VMCTL_E_TIMEOUT && m->code != VMCTL_E_CANCELLED)
         move_drop(m->args);
     eventfd_write(m->done, 1);
@@ -157,57 +200,20 @@ static vmc_deadline soon(const vmc_deadline *caller) {
     return (vmc_deadline){.at_ms = vmc_now_ms() + ASK_MS, .cancel = caller ? caller->cancel : NULL};
 }
 
-static int release_domain(void *domain) {
-    return virDomainFree(domain);
-}
-
-static void hang_up(watch *w) {
-    if (w->domain)
-        libvirt_conn_release(w->conn, release_domain, w->domain);
-    libvirt_conn_free(w->conn);
-    w->conn = NULL;
-    w->domain = NULL;
-}
-
-static int work_lookup(libvirt_rpc *rpc) {
-    rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
-    return rpc->domain ? 0 : -1;
-}
-
-static int dial(watch *w, const vmc_deadline *deadline) {
-    char uuid[VIR_UUID_STRING_BUFLEN] = "";
-    if (w->conn)
-        return 0;
-    virDomainGetUUIDString(w->job->domain, uuid);
-    int code = libvirt_conn_sibling(w->job->source, false, deadline, &w->conn, NULL);
-    if (code < 0)
-        return code;
-    LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(w->conn);
-    rpc->name = vmc_strdup(uuid);
-    code = libvirt_rpc_run(w->conn, deadline, "looking for the VM that moves", work_lookup, rpc, NULL);
-    if (code == 0) {
-        w->domain = rpc->domain;
-        rpc->domain = NULL;
-    } else {
-        hang_up(w);
-    }
-    return code;
-}
-
 /* A connection that did not answer is not asked again. */
 static int answered(watch *w, int code) {
     if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
-        hang_up(w);
+        hang_up(&w->conn, &w->domain);
     return code;
 }
 
 static int ask_how_far(watch *w, const vmc_deadline *deadline, libvirt_job *out) {
-    int code = dial(w, deadline);
+    int code = dial(w->job, deadline, &w->conn, &w->domain, NULL);
     return code < 0 ? code : answered(w, stats_get(w->conn, w->domain, deadline, out, NULL));
 }
 
 static int ask_for_postcopy(watch *w, const vmc_deadline *deadline) {
-    if (dial(w, deadline) < 0)
+    if (dial(w->job, deadline, &w->conn, &w->domain, NULL) < 0)
         return VMCTL_E_UNAVAILABLE;
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(w->conn);
     virDomainRef(w->domain);
@@ -216,7 +222,7 @@ static int ask_for_postcopy(watch *w, const vmc_deadline *deadline) {
 }
 
 static int ask_to_stop(watch *w, libvirt_stopping *stopping, const vmc_deadline *deadline) {
-    int code = dial(w, deadline);
+    int code = dial(w->job, deadline, &w->conn, &w->domain, NULL);
     return code < 0 ? code : answered(w, libvirt_migrate_stop(w->conn, w->domain, stopping, deadline, NULL));
 }
 
@@ -371,9 +377,13 @@ static int thread_start(pthread_t *thread, mover *m) {
 }
 
 int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *deadline, vmctl_error **err) {
-    mover m = {.job = job, .done = -1, .given_up = vmctl_cancel_new()};
+    mover m = {.done = -1};
     vmctl_error *why = NULL;
-    m.args = args_of(job, err);
+    int dialled = dial(job, deadline, &m.conn, &m.domain, err);
+    if (dialled < 0)
+        return dialled;
+    m.given_up = vmctl_cancel_new();
+    m.args = args_of(job, m.domain, err);
     m.done = eventfd(0, EFD_CLOEXEC);
     pthread_t thread;
     int failure = !m.args ? 0 : m.done < 0 || !m.given_up ? EMFILE : thread_start(&thread, &m);
@@ -389,7 +399,7 @@ int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *
         if (lost)
             vmctl_cancel_trigger(m.given_up);
         pthread_join(thread, NULL);
-        hang_up(&w);
+        hang_up(&w.conn, &w.domain);
         code = finish(&w, &m, asked, &why, err);
         if (lost && code < 0)
             vmc_error_append(err, w.switched
@@ -400,6 +410,7 @@ int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *
     vmctl_error_free(why);
     vmctl_error_free(m.why);
     vmctl_cancel_free(m.given_up);
+    hang_up(&m.conn, &m.domain);
     if (m.done >= 0)
         close(m.done);
     return code;

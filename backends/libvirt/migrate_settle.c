@@ -49,6 +49,13 @@ static int side_work(void *opaque) {
         s->active = s->persistent = false;
         return 0;
     }
+    /* The state was asked later, and is what counts: what its daemon is just removing is not at work. */
+    s->active &= s->state != VIR_DOMAIN_SHUTOFF;
+    if (!s->active && !s->persistent) {
+        virDomainFree(s->domain);
+        s->domain = NULL;
+        return 0;
+    }
     if (s->persistent && virDomainGetAutostart(s->domain, &autostart) == 0)
         s->autostart = autostart == 1;
     if (s->active)
@@ -131,8 +138,10 @@ static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline
 /* Still being received, or, where the other side gave up, about to be removed by its daemon. */
 static bool is_arriving(const side *t) {
     return has_job(t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) ||
+           (t && t->domain && t->active && t->state == VIR_DOMAIN_SHUTDOWN) ||
            (t && t->domain && t->active && t->state == VIR_DOMAIN_PAUSED &&
-            (t->reason == VIR_DOMAIN_PAUSED_MIGRATION || t->reason == VIR_DOMAIN_PAUSED_STARTING_UP));
+            (t->reason == VIR_DOMAIN_PAUSED_MIGRATION || t->reason == VIR_DOMAIN_PAUSED_STARTING_UP ||
+             t->reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN));
 }
 
 static int wait_arrived(libvirt_conn *target, side **t, const vmc_deadline *deadline, vmctl_error **err) {
