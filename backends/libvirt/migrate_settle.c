@@ -137,11 +137,14 @@ static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline
 
 /* Still being received, or, where the other side gave up, about to be removed by its daemon. */
 static bool is_arriving(const side *t) {
-    return has_job(t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) ||
-           (t && t->domain && t->active && t->state == VIR_DOMAIN_SHUTDOWN) ||
-           (t && t->domain && t->active && t->state == VIR_DOMAIN_PAUSED &&
-            (t->reason == VIR_DOMAIN_PAUSED_MIGRATION || t->reason == VIR_DOMAIN_PAUSED_STARTING_UP ||
-             t->reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN));
+    if (!t || !t->domain)
+        return false;
+    if (has_job(t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN))
+        return true;
+    return t->active && (t->state == VIR_DOMAIN_SHUTDOWN ||
+                         (t->state == VIR_DOMAIN_PAUSED &&
+                          (t->reason == VIR_DOMAIN_PAUSED_MIGRATION || t->reason == VIR_DOMAIN_PAUSED_STARTING_UP ||
+                           t->reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN)));
 }
 
 static int wait_arrived(libvirt_conn *target, side **t, const vmc_deadline *deadline, vmctl_error **err) {
