@@ -48,7 +48,8 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
                                        &deadline, &text, err);
         if (code < 0)
             return code;
-        sscanf(text, "%255s %64s", name, machine);
+        if (text)
+            sscanf(text, "%255s %64s", name, machine);
     } else {
         gethostname(name, sizeof name - 1);
         if (uname(&system) == 0)
@@ -85,7 +86,7 @@ static void room_there(const virtualbox_conn *conn, const char *folder, const vm
     if (vboxmanage_files_script(
             conn->manage, "d=$1; [ -d \"$d\" ] || d=$(dirname -- \"$d\"); df -Pk -- \"$d\" | tail -n 1",
             (const char *const[]){folder, NULL}, "asking for the room of the host", deadline, &text, NULL) == 0 &&
-        sscanf(text, "%*s %llu %*u %llu", &size, &available) == 2) {
+        text && sscanf(text, "%*s %llu %*u %llu", &size, &available) == 2) {
         pool->capacity_bytes = size * 1024;
         pool->available_bytes = available * 1024;
     }

@@ -66,7 +66,7 @@ static int keep_there(const vboxmanage_machine *machine, int64_t *kept, const vm
     int code = vboxmanage_files_script(machine->manage, script,
                                        (const char *const[]){machine->serial_path, earlier, limit, NULL},
                                        "keeping the serial log", deadline, &text, err);
-    *kept = code == 0 ? strtoll(text, NULL, 10) : 0;
+    *kept = code == 0 && text ? strtoll(text, NULL, 10) : 0;
     return code;
 }
 

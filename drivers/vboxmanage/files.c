@@ -105,7 +105,7 @@ int vboxmanage_files_read(const vboxmanage *manage, const char *const *paths, si
     vmc_str list = {0};
     for (size_t i = 0; i < count; i++)
         vmc_str_printf(&list, "%s\n", strchr(paths[i], '\n') ? "/" : paths[i]);
-    char mark[VMC_UUID_BYTES + 1] = "";
+    char mark[VMC_UUID_BYTES] = "";
     vmc_uuid_new(mark);
     process_options io = {.doing = "reading the VMs' settings",
                           .input = list.text ? list.text : "",
@@ -114,8 +114,8 @@ int vboxmanage_files_read(const vboxmanage *manage, const char *const *paths, si
     PROCESS_AUTO_RESULT result = {0};
     int code = run_script(manage, script, (const char *const[]){mark, NULL}, &io, deadline, &result, err);
     if (code == 0) {
-        strcat(mark, "\n");
-        code = split_files(result.output, count, mark, outs, lengths, err);
+        VMC_AUTO_FREE char *line = vmc_printf("%s\n", mark);
+        code = split_files(result.output, count, line, outs, lengths, err);
     }
     vmc_str_free(&list);
     return code;
@@ -231,7 +231,7 @@ static int write_on(const char *bytes, size_t length, void *user) {
 
 int vboxmanage_file_fetch(const vboxmanage *manage, const char *path, const char *local, const vmc_deadline *deadline,
                           vmctl_error **err) {
-    vboxmanage_file file;
+    vboxmanage_file file = {0};
     struct stat st;
     int code = vboxmanage_file_look(manage, path, true, deadline, &file, err);
     if (code < 0)
@@ -271,7 +271,7 @@ int vboxmanage_file_look(const vboxmanage *manage, const char *path, bool follow
             err);
         if (code < 0)
             return code;
-        if (sscanf(text, "%x %llu %llu", &mode, &bytes, &blocks) != 3)
+        if (!text || sscanf(text, "%x %llu %llu", &mode, &bytes, &blocks) != 3)
             return vmc_error(err, VMCTL_E_INTERNAL, "the host does not tell what %s is", path);
     }
     *out = (vboxmanage_file){bytes, blocks * 512, S_ISREG(mode), S_ISLNK(mode)};
@@ -287,7 +287,8 @@ char *vboxmanage_file_link(const vboxmanage *manage, const char *path, const vmc
     char *text = NULL;
     if (vboxmanage_files_script(manage, "[ -L \"$1\" ] || exit 44; exec readlink -- \"$1\"",
                                 (const char *const[]){path, NULL}, "looking at a file of the host", deadline, &text,
-                                NULL) < 0)
+                                NULL) < 0 ||
+        !text)
         return NULL;
     text[strcspn(text, "\n")] = 0;
     return text;
