@@ -82,7 +82,7 @@ static int look(libvirt_conn *conn, const char *uuid, const vmc_deadline *deadli
 }
 
 static bool has_job(const side *s, int operation) {
-    return s && s->domain && s->job.type != VIR_DOMAIN_JOB_NONE && s->job.operation == operation;
+    return s->domain && s->job.type != VIR_DOMAIN_JOB_NONE && s->job.operation == operation;
 }
 
 static bool runs(const side *s) {
@@ -137,7 +137,7 @@ static int stop_job(libvirt_conn *source, side **s, const vmc_deadline *deadline
 
 /* Still being received, or, where the other side gave up, about to be removed by its daemon. */
 static bool is_arriving(const side *t) {
-    if (!t || !t->domain)
+    if (!t->domain)
         return false;
     if (has_job(t, VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN))
         return true;
@@ -209,8 +209,8 @@ static bool read_note(const char *detail, char uuid[VIR_UUID_STRING_BUFLEN], boo
 
 static int settle_both(libvirt_conn *source, side **s, libvirt_conn *target, side **t, bool ran,
                        const vmc_deadline *deadline, vmctl_error **err) {
-    int code = stop_job(source, s, deadline, err);
-    if (code == 0)
+    int code = *s ? stop_job(source, s, deadline, err) : 0;
+    if (code == 0 && *t)
         code = wait_arrived(target, t, deadline, err);
     return code < 0 || !*s || !*t ? code : decide(source, *s, target, *t, ran, deadline, err);
 }
