@@ -209,6 +209,7 @@ const cli_verb cli_verb_resume = {
 const cli_verb cli_verb_save = {
     .name = "save",
     .summary = "write the memory of VMs to disk and stop them; start goes on from there",
+    .lazy = true, /* where nothing is saved, nobody has to be there to be told so */
     .run = save,
     ON_VMS,
 };

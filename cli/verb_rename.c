@@ -19,6 +19,7 @@ const cli_verb cli_verb_rename = {
     .group = "life",
     .operands = "VM NEW",
     .summary = "give a VM another name",
+    .lazy = true,
     .min = 2,
     .max = 2,
     .hint = CLI_HINT_VM,

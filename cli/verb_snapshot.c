@@ -104,6 +104,8 @@ static int do_revert(cli *c, vmctl_vm *vm, vmctl_error **err) {
 
     options.call = &call;
     options.start = cli_flag(&c->args, "start");
+    options.only_stopped = cli_flag(&c->args, "only-stopped");
+    options.in_place = cli_flag(&c->args, "in-place");
     int rc = vmctl_snapshot_revert(vm, c->args.operands[1], &options, err);
     if (rc == 0)
         show_outcome(c, vm, c->args.operands[1], "reverted");
@@ -192,7 +194,10 @@ static const cli_option create_options[] = {
     {"quiesce", 0, CLI_FLAG, NULL, "freeze the file systems through the guest agent; fails without one"},
     {NULL}};
 static const cli_option revert_options[] = {
-    {"start", 0, CLI_FLAG, NULL, "running afterwards, also from a snapshot without memory"}, {NULL}};
+    {"start", 0, CLI_FLAG, NULL, "running afterwards, also from a snapshot without memory"},
+    {"only-stopped", 0, CLI_FLAG, NULL, "refuse where the VM runs, which would be ended for it"},
+    {"in-place", 0, CLI_FLAG, NULL, "disks keep their names (KubeVirt, which else makes new claims)"},
+    {NULL}};
 static const cli_option delete_options[] = {{"children", 0, CLI_FLAG, NULL, "those that came from it too"}, {NULL}};
 
 static const cli_verb verb_create = {

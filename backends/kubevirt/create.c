@@ -251,6 +251,8 @@ int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmct
         return kubevirt_image_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "snapshot") == 0)
         return kubevirt_snapshot_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "revert") == 0)
+        return kubevirt_revert_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "clone") == 0)
         return kubevirt_clone_undo(conn, detail, &deadline, err);
     size_t namespace_length = strcspn(detail, "/");

@@ -24,6 +24,7 @@ typedef struct lister {
     unsigned facts;
     vmctl_vm_info_fn each;
     void *user;
+    cJSON *snapshots;     /* how many, by uid; NULL: not asked for */
     instance **instances; /* BUCKETS of them; NULL: not asked for */
     cJSON **waiting;      /* VMs of which only the instance tells whether the guest crashed */
     size_t waiting_count;
@@ -98,7 +99,8 @@ static int fetch_instances(lister *l, vmctl_error **err) {
 }
 
 static int deliver(lister *l, const cJSON *vm, const cJSON *vmi) {
-    if (kubevirt_facts_deliver(vm, vmi, NULL, -1, l->facts, l->options, l->each, l->user))
+    if (kubevirt_facts_deliver(vm, vmi, NULL, kubevirt_snapshots_of(l->snapshots, vm), l->facts, l->options, l->each,
+                               l->user))
         l->stopped = true;
     return l->stopped ? 1 : 0;
 }
@@ -176,6 +178,9 @@ int kubevirt_list(void *opaque, const vmctl_list_options *options, vmctl_vm_info
     }
     const kube_list_options page = {.query = labels || field ? query : NULL};
     int code = l.facts & (VMCTL_FACT_ADDRESSES | VMCTL_FACT_DEVICES) ? fetch_instances(&l, err) : 0;
+    if (code == 0 && l.facts & VMCTL_FACT_SNAPSHOTS)
+        code = kubevirt_snapshots_count(conn, strcmp(namespace_name, "*") == 0 ? NULL : namespace_name, &deadline,
+                                        &l.snapshots, err);
     if (code == 0)
         code = kube_list(conn->client, path, &page, &deadline, on_vm, &l, err);
     if (code >= 0 && !l.stopped && l.waiting_count)
@@ -183,6 +188,7 @@ int kubevirt_list(void *opaque, const vmctl_list_options *options, vmctl_vm_info
     for (size_t i = 0; i < l.waiting_count; i++)
         cJSON_Delete(l.waiting[i]);
     free(l.waiting);
+    cJSON_Delete(l.snapshots);
     free_instances(&l);
     return code < 0 ? code : 0;
 }
@@ -319,14 +325,21 @@ int kubevirt_get(void *opaque, void *handle, const vmctl_get_options *options, v
     vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ASK_MS);
     VMC_AUTO_JSON *vm = NULL;
     VMC_AUTO_JSON *vmi = NULL;
+    VMC_AUTO_JSON *snapshots = NULL;
+    /* Who asks for everything is not made to wait for one request more. */
+    bool everything = (options->facts | VMCTL_FACT_GUEST) == VMCTL_FACTS_ALL;
+    bool counted = !everything && options->facts & VMCTL_FACT_SNAPSHOTS;
     int code = kubevirt_vm_get(conn, handle, &deadline, &vm, err);
     if (code == 0 && vmc_json_boolean(vm, "status.created", false))
         code = kubevirt_vmi_get(conn, handle, &deadline, &vmi, err);
     unsigned facts = options->facts ? options->facts : VMCTL_FACTS_ALL;
     VMC_AUTO_JSON *guest =
         code == 0 && facts & VMCTL_FACT_GUEST ? kubevirt_guest_info(conn, handle, vmi, &deadline) : NULL;
+    if (code == 0 && counted)
+        code =
+            kubevirt_snapshots_count(conn, vmc_json_string(vm, "metadata.namespace", ""), &deadline, &snapshots, err);
     if (code == 0)
-        kubevirt_facts_deliver(vm, vmi, guest, -1, facts, NULL, each, user);
+        kubevirt_facts_deliver(vm, vmi, guest, kubevirt_snapshots_of(snapshots, vm), facts, NULL, each, user);
     return code;
 }
 

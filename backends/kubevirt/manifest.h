@@ -24,6 +24,8 @@
 #define KUBEVIRT_LABELS      "vmctl.dev/labels" /* JSON: labels of vm.yaml that Kubernetes' syntax does not allow */
 #define KUBEVIRT_KEPT                                                                                                  \
     "vmctl.dev/kept" /* JSON: what vm.yaml says and a VirtualMachine does not (shared/json.h, vmc_kept_of) */
+#define KUBEVIRT_LEFT                                                                                                  \
+    "vmctl.dev/left-disks" /* JSON: data volume templates of disks that a revert took off; they go with the VM */
 #define KUBEVIRT_STRATEGY "vmctl.dev/run-strategy" /* what start sets instead of Manual: "RerunOnFailure" */
 
 /* --- names ----------------------------------------------------------------------------------------------------------- */

@@ -156,10 +156,16 @@ int kubevirt_references_check(kubevirt_conn *conn, const vmctl_spec *spec, const
 int kubevirt_references_check_disk(kubevirt_conn *conn, const char *namespace_name, const vmctl_node *disk,
                                    const vmc_deadline *deadline, vmctl_error **err);
 
-/* snapshot.c: the name of the object that is this snapshot of the VM (free); whether one can be taken (only looks). */
-int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
-                             char **object, vmctl_error **err);
+/* snapshot.c: whether one can be taken; only looks. */
 int kubevirt_snapshot_check(const kubevirt_vm *vm, const cJSON *object, bool memory, bool quiesce, vmctl_error **err);
+/* How many each VM of the namespace (NULL: of all) has, in one list: *counts by uid (cJSON_Delete), NULL where nobody says. */
+int kubevirt_snapshots_count(kubevirt_conn *conn, const char *namespace_name, const vmc_deadline *deadline,
+                             cJSON **counts, vmctl_error **err);
+/* Of that VM; -1: counts is NULL. */
+int kubevirt_snapshots_of(const cJSON *counts, const cJSON *vm);
+#define KUBEVIRT_SNAPSHOT_REMEDY "put its disks on a storage class that has a VolumeSnapshotClass"
+/* Warns of each disk that is not in the snapshot. what: "is not in the snapshot". */
+void kubevirt_snapshot_warn(const cJSON *vm, const cJSON *snapshot, const char *what, const vmc_deadline *deadline);
 int kubevirt_snapshot_remove(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
                              vmctl_error **err);
 /* migrate.c: what the VM has against a migration to another node (host NULL: to any), by the instance (NULL: it does not run); whether there is
@@ -171,6 +177,7 @@ int kubevirt_migrate_check_abort(const kubevirt_vm *vm, bool migrating, vmctl_er
 int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *options, vmctl_error **err);
 /* Of the journal. */
 int kubevirt_snapshot_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+int kubevirt_revert_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 int kubevirt_clone_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 
 /* claim_users.c: who uses a claim. */

@@ -1,5 +1,5 @@
 /* Deleting a VM: what its data volume templates made goes with it, unless it shall stay. */
-#include "ops.h"
+#include "snapshot.h"
 
 #include "backends/shared/removal.h"
 
@@ -34,6 +34,20 @@ static int disown(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, 
     cJSON_AddNullToObject(vmc_json_map(patch, "metadata"), "ownerReferences");
     vmctl_error *why = NULL;
     return ignore_missing(kube_patch(conn->client, path, patch, NULL, deadline, NULL, &why), &why, err);
+}
+
+/* What the VM's templates made, and what of it a revert took off. cJSON_Delete */
+static cJSON *own_disks(const cJSON *object) {
+    cJSON *all = cJSON_CreateArray();
+    VMC_AUTO_JSON *left = kubevirt_left_disks(object);
+    const cJSON *template;
+    cJSON_ArrayForEach(template, vmc_json_at(object, "spec.dataVolumeTemplates")) {
+        cJSON_AddItemToArray(all, cJSON_Duplicate(template, true));
+    }
+    cJSON_ArrayForEach(template, left) {
+        cJSON_AddItemToArray(all, cJSON_Duplicate(template, true));
+    }
+    return all;
 }
 
 /* Templates of the VM and who uses what they made besides it: others[i] NULL for nobody. */
@@ -254,7 +268,8 @@ int kubevirt_remove(void *opaque, void *handle, const vmctl_delete_options *opti
         code = kubevirt_power_off(conn, vm, &deadline, err);
     bool own = is_managed(object) || options->disks == VMCTL_DELETE_ALL_DISKS;
     bool keep = options->disks == VMCTL_DELETE_KEEP_DISKS || !own;
-    AUTO_SHARED shared = {.vm = vm, .templates = vmc_json_at(object, "spec.dataVolumeTemplates")};
+    VMC_AUTO_JSON *disks = own_disks(object);
+    AUTO_SHARED shared = {.vm = vm, .templates = disks};
     if (code == 0)
         code = find_shared(conn, &shared, &deadline, err);
     if (code == 0)

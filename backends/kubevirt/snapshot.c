@@ -1,5 +1,5 @@
-/* Snapshots: VirtualMachineSnapshot and VirtualMachineRestore. They hold the disks that their storage can snapshot, and no memory. */
-#include "ops.h"
+/* Snapshots: VirtualMachineSnapshot. They hold the disks that their storage can snapshot, and no memory. */
+#include "snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,25 +11,28 @@ enum { NAME_LIMIT = 63, SNAPSHOT_MS = 600000 };
 
 static const char *const versions[] = {"v1", "v1beta1", "v1alpha1", NULL};
 
-static char *collection(const kubevirt_vm *vm, const char *version, const char *plural, const char *name) {
-    return kube_path(GROUP, version, vm->namespace_name, plural, name, NULL);
+int kubevirt_snapshot_version(kubevirt_conn *conn, const vmc_deadline *deadline, const char **version,
+                              vmctl_error **err) {
+    return kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, deadline, version, err);
 }
 
-static cJSON *new_object(const char *version, const char *kind, const char *name, const char *namespace_name) {
+char *kubevirt_snapshot_path(const char *version, const char *namespace_name, const char *plural, const char *name) {
+    return kube_path(GROUP, version, namespace_name, plural, name, NULL);
+}
+
+cJSON *kubevirt_snapshot_new(const char *version, const char *kind, const char *name, const kubevirt_vm *vm,
+                             const char *path) {
     cJSON *object = cJSON_CreateObject();
     VMC_AUTO_FREE char *api = vmc_printf("%s/%s", GROUP, version);
     cJSON_AddStringToObject(object, "apiVersion", api);
     cJSON_AddStringToObject(object, "kind", kind);
     cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "name", name);
-    cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "namespace", namespace_name);
-    return object;
-}
-
-static void put_vm(cJSON *object, const char *path, const kubevirt_vm *vm) {
+    cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "namespace", vm->namespace_name);
     cJSON *to = vmc_json_map(object, path);
     cJSON_AddStringToObject(to, "apiGroup", KUBEVIRT_GROUP);
     cJSON_AddStringToObject(to, "kind", "VirtualMachine");
     cJSON_AddStringToObject(to, "name", vm->name);
+    return object;
 }
 
 static const char *shown_name(const cJSON *snapshot) {
@@ -101,7 +104,7 @@ static int by_time(const void *a, const void *b) {
 static int all_of(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const vmc_deadline *deadline,
                   cJSON **out, vmctl_error **err) {
     gathering g = {.vm = vm, .all = cJSON_CreateArray()};
-    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
+    VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, vm->namespace_name, "virtualmachinesnapshots", NULL);
     int code = kube_list(conn->client, path, NULL, deadline, keep_own, &g, err);
     int count = cJSON_GetArraySize(g.all);
     VMC_AUTO_FREE cJSON **sorted = vmc_alloc(((size_t)count + 1) * sizeof(void *));
@@ -118,8 +121,8 @@ static int all_of(kubevirt_conn *conn, const kubevirt_vm *vm, const char *versio
     return 0;
 }
 
-static int find(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const char *version,
-                const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
+int kubevirt_snapshot_find(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const char *version,
+                           const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
     VMC_AUTO_JSON *all = NULL;
     int code = all_of(conn, vm, version, deadline, &all, err);
     if (code < 0)
@@ -145,7 +148,7 @@ int kubevirt_snapshot_list(void *opaque, void *vm, const vmctl_call *call, vmctl
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
     const char *version = NULL;
     VMC_AUTO_JSON *all = NULL;
-    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, &deadline, &version, err);
+    int code = kubevirt_snapshot_version(conn, &deadline, &version, err);
     if (code == 0)
         code = all_of(conn, vm, version, &deadline, &all, err);
     const cJSON *snapshot;
@@ -156,19 +159,75 @@ int kubevirt_snapshot_list(void *opaque, void *vm, const vmctl_call *call, vmctl
     return code;
 }
 
-int kubevirt_snapshot_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
-                             char **object, vmctl_error **err) {
+int kubevirt_snapshot_then(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *snapshot, const char *version,
+                           const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
+    VMC_AUTO_FREE char *path =
+        kubevirt_snapshot_path(version, vm->namespace_name, "virtualmachinesnapshotcontents",
+                               vmc_json_string(snapshot, "status.virtualMachineSnapshotContentName", "none"));
+    VMC_AUTO_JSON *content = NULL;
+    int code = kube_get(conn->client, path, deadline, &content, err);
+    if (code == VMCTL_E_NOT_FOUND)
+        return vmc_error(err, code, "what the snapshot %s held is gone from the cluster", shown_name(snapshot));
+    if (code == 0)
+        *out = cJSON_Duplicate(vmc_json_at(content, "spec.source.virtualMachine"), true);
+    return code == 0 && !*out ? vmc_error(err, VMCTL_E_INTERNAL, "the snapshot holds no VM") : code;
+}
+
+/* --- counting ---------------------------------------------------------------------------------------------------------- */
+
+static int count_one(cJSON **item, void *user) {
+    const char *uid = vmc_json_string(*item, "status.sourceUID", NULL);
+    if (uid)
+        vmc_json_put(user, uid, cJSON_CreateNumber((double)vmc_json_integer(user, uid, 0) + 1));
+    return 0;
+}
+
+int kubevirt_snapshots_count(kubevirt_conn *conn, const char *namespace_name, const vmc_deadline *deadline,
+                             cJSON **counts, vmctl_error **err) {
     const char *version = NULL;
-    VMC_AUTO_JSON *snapshot = NULL;
-    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, deadline, &version, err);
+    vmctl_error *why = NULL;
+    VMC_AUTO_JSON *found = cJSON_CreateObject();
+    int code = kubevirt_snapshot_version(conn, deadline, &version, &why);
+    if (code == 0) {
+        VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, namespace_name, "virtualmachinesnapshots", NULL);
+        code = kube_list(conn->client, path, NULL, deadline, count_one, found, &why);
+    }
+    if (code == VMCTL_E_UNSUPPORTED || code == VMCTL_E_PERMISSION_DENIED) { /* a fact that is not given */
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
     if (code == 0)
-        code = find(conn, vm, name, version, deadline, &snapshot, err);
-    if (code == 0)
-        *object = vmc_strdup(vmc_json_string(snapshot, "metadata.name", ""));
+        *counts = cJSON_Duplicate(found, true);
     return code;
 }
 
+int kubevirt_snapshots_of(const cJSON *counts, const cJSON *vm) {
+    return counts ? (int)vmc_json_integer(counts, vmc_json_string(vm, "metadata.uid", ""), 0) : -1;
+}
+
 /* --- create ------------------------------------------------------------------------------------------------------------ */
+
+bool kubevirt_names_have(const cJSON *names, const char *name) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, names) {
+        if (cJSON_IsString(item) && strcmp(item->valuestring, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of the VM's own status, which lags: a claim that is not there yet will be. */
+static const char *final_reason(const cJSON *status) {
+    const char *why = vmc_json_string(status, "reason", "");
+    bool final = vmc_starts_with(why, "No VolumeSnapshotClass") || vmc_starts_with(why, "Snapshot is not supported");
+    return !vmc_json_boolean(status, "enabled", false) && final ? why : NULL;
+}
+
+const char *kubevirt_no_snapshot(const cJSON *vm, const char *volume) {
+    const cJSON *status = vmc_json_item(vmc_json_at(vm, "status.volumeSnapshotStatuses"), volume);
+    return status ? final_reason(status) : NULL;
+}
 
 int kubevirt_snapshot_check(const kubevirt_vm *vm, const cJSON *object, bool memory, bool quiesce, vmctl_error **err) {
     if (memory) {
@@ -201,16 +260,29 @@ static int is_taken(const cJSON *object, void *user, vmctl_error **err) {
     return 1;
 }
 
-/* What is not in it would be missed only when it is needed. */
-static void warn_excluded(const cJSON *snapshot, const vmc_deadline *deadline) {
+/* What stands in the definition and is made anew from it. */
+static bool is_seed(const char *volume) {
+    return strcmp(volume, "cloudinit") == 0 || strcmp(volume, "sysprep") == 0;
+}
+
+void kubevirt_snapshot_warn(const cJSON *vm, const cJSON *snapshot, const char *what, const vmc_deadline *deadline) {
     const cJSON *volume;
     cJSON_ArrayForEach(volume, vmc_json_at(snapshot, "status.snapshotVolumes.excludedVolumes")) {
-        bool seed = cJSON_IsString(volume) &&
-                    (strcmp(volume->valuestring, "cloudinit") == 0 || strcmp(volume->valuestring, "sysprep") == 0);
-        if (cJSON_IsString(volume) && !seed) /* those stand in the definition */
-            vmc_note(deadline, VMCTL_NOTE_WARNING, "disk %s is not in the snapshot: its storage has no snapshots",
-                     volume->valuestring);
+        if (!cJSON_IsString(volume) || is_seed(volume->valuestring))
+            continue;
+        const char *why = kubevirt_no_snapshot(vm, volume->valuestring);
+        vmc_note(deadline, VMCTL_NOTE_WARNING, "disk %s %s: %s", volume->valuestring, what,
+                 why ? why : "its storage has no snapshots");
     }
+}
+
+/* What is not in it would be missed only when it is needed. */
+static void warn(const cJSON *vm, const cJSON *snapshot, const vmc_deadline *deadline) {
+    kubevirt_snapshot_warn(vm, snapshot, "is not in the snapshot", deadline);
+    bool none = cJSON_GetArraySize(vmc_json_at(snapshot, "status.snapshotVolumes.excludedVolumes")) > 0 &&
+                cJSON_GetArraySize(vmc_json_at(snapshot, "status.snapshotVolumes.includedVolumes")) == 0;
+    if (none)
+        vmc_note(deadline, VMCTL_NOTE_WARNING, "the snapshot holds no disk at all, only how the VM is defined");
     if (has_indication(snapshot, "QuiesceTimeout"))
         vmc_note(deadline, VMCTL_NOTE_WARNING, "the guest did not freeze its file systems in time");
 }
@@ -218,7 +290,7 @@ static void warn_excluded(const cJSON *snapshot, const vmc_deadline *deadline) {
 /* The name is the VM's owner's; where another VM has an object of that name, this one's gets the VM's name before it. */
 static int post(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *name, cJSON *object,
                 const vmc_deadline *deadline, cJSON **made, vmctl_error **err) {
-    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
+    VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, vm->namespace_name, "virtualmachinesnapshots", NULL);
     vmctl_error *why = NULL;
     int code = kubevirt_is_label_name(name) ? kube_create(conn->client, path, object, NULL, deadline, made, &why)
                                             : VMCTL_E_ALREADY_EXISTS;
@@ -238,11 +310,22 @@ static int post(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version,
     return code;
 }
 
+/* It goes with the VM: nobody could find it any more, and its volumes would stay. */
+static void put_owner(cJSON *object, const kubevirt_vm *vm) {
+    cJSON *owner = cJSON_CreateObject();
+    cJSON_AddStringToObject(owner, "apiVersion", KUBEVIRT_API);
+    cJSON_AddStringToObject(owner, "kind", "VirtualMachine");
+    cJSON_AddStringToObject(owner, "name", vm->name);
+    cJSON_AddStringToObject(owner, "uid", vm->uid);
+    cJSON_AddItemToArray(vmc_json_list(vmc_json_map(object, "metadata"), "ownerReferences"), owner);
+    vmc_json_put(vmc_json_map(object, "metadata.labels"), KUBEVIRT_LABEL_MANAGED, cJSON_CreateString("vmctl"));
+}
+
 static int check_free(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const char *version,
                       const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_JSON *there = NULL;
     vmctl_error *why = NULL;
-    int code = find(conn, vm, name, version, deadline, &there, &why);
+    int code = kubevirt_snapshot_find(conn, vm, name, version, deadline, &there, &why);
     if (code == 0) {
         vmc_error(err, VMCTL_E_ALREADY_EXISTS, "%s has a snapshot %s already", vm->name, name);
         return vmc_error_next(err, "choose another name, or vmctl snapshot delete %s %s", vm->name, name);
@@ -253,6 +336,27 @@ static int check_free(kubevirt_conn *conn, const kubevirt_vm *vm, const char *na
     }
     vmc_error_move(err, &why);
     return code;
+}
+
+static int is_unlocked(const cJSON *object, void *user, vmctl_error **err) {
+    (void)err;
+    return !object || !vmc_str_eq(vmc_json_string(object, "status.snapshotInProgress", NULL), user);
+}
+
+/* KubeVirt lets go of the VM some moments after the snapshot is there; until then it takes no change of its disks and no start. */
+static int wait_unlocked(kubevirt_conn *conn, kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                         vmctl_error **err) {
+    VMC_AUTO_JSON *now = NULL;
+    int code = kubevirt_vm_get(conn, vm, deadline, &now, err);
+    if (code < 0 || is_unlocked(now, (void *)name, err))
+        return code;
+    const kubevirt_waiting waiting = {.plural = "virtualmachines",
+                                      .name = vm->name,
+                                      .resource_version = vmc_json_string(now, "metadata.resourceVersion", NULL),
+                                      .doing = "waiting for KubeVirt to let go of the VM",
+                                      .settled = is_unlocked,
+                                      .user = (void *)name};
+    return kubevirt_wait(conn, vm, &waiting, deadline, err);
 }
 
 int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const vmctl_snapshot_create_options *options,
@@ -266,13 +370,13 @@ int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const
     if (code == 0)
         code = kubevirt_snapshot_check(vm, now, options->memory == VMCTL_MEMORY_WITH, options->quiesce, err);
     if (code == 0)
-        code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, &deadline, &version, err);
+        code = kubevirt_snapshot_version(conn, &deadline, &version, err);
     if (code == 0)
         code = check_free(conn, vm, name, version, &deadline, err);
     if (code < 0)
         return code;
-    VMC_AUTO_JSON *object = new_object(version, "VirtualMachineSnapshot", name, vm->namespace_name);
-    put_vm(object, "spec.source", vm);
+    VMC_AUTO_JSON *object = kubevirt_snapshot_new(version, "VirtualMachineSnapshot", name, vm, "spec.source");
+    put_owner(object, vm);
     if (options->description)
         vmc_json_put(vmc_json_map(object, "metadata.annotations"), KUBEVIRT_DESCRIPTION,
                      cJSON_CreateString(options->description));
@@ -288,16 +392,18 @@ int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const
     if (code < 0)
         return code;
     VMC_AUTO_JSON *taken = NULL;
-    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinesnapshots", NULL);
+    VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, vm->namespace_name, "virtualmachinesnapshots", NULL);
     const kubevirt_waiting waiting = {.name = vmc_json_string(made, "metadata.name", ""),
                                       .resource_version = vmc_json_string(made, "metadata.resourceVersion", NULL),
                                       .doing = "waiting for the snapshot",
                                       .settled = is_taken,
                                       .user = &taken};
     code = kubevirt_wait_in(conn, vm, path, &waiting, &deadline, err);
+    if (code == 0)
+        code = wait_unlocked(conn, vm, waiting.name, &deadline, err);
     if (code < 0)
         return code;
-    warn_excluded(taken, &deadline);
+    warn(now, taken, &deadline);
     tell_snapshot(taken, options->made, options->user);
     return 0;
 }
@@ -312,8 +418,8 @@ static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
 
 static int delete_and_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *plural,
                            const char *name, const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_FREE char *path = collection(vm, version, plural, name);
-    VMC_AUTO_FREE char *all = collection(vm, version, plural, NULL);
+    VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, vm->namespace_name, plural, name);
+    VMC_AUTO_FREE char *all = kubevirt_snapshot_path(version, vm->namespace_name, plural, NULL);
     VMC_AUTO_JSON *leaving = NULL;
     int code = kube_delete(conn->client, path, NULL, deadline, &leaving, err);
     if (code < 0 || cJSON_GetArraySize(vmc_json_at(leaving, "metadata.finalizers")) == 0)
@@ -347,9 +453,9 @@ int kubevirt_snapshot_remove(kubevirt_conn *conn, const kubevirt_vm *vm, const c
                              vmctl_error **err) {
     const char *version = NULL;
     VMC_AUTO_JSON *snapshot = NULL;
-    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, deadline, &version, err);
+    int code = kubevirt_snapshot_version(conn, deadline, &version, err);
     if (code == 0)
-        code = find(conn, vm, name, version, deadline, &snapshot, err);
+        code = kubevirt_snapshot_find(conn, vm, name, version, deadline, &snapshot, err);
     if (code == 0)
         code = delete_and_wait(conn, vm, version, "virtualmachinesnapshots",
                                vmc_json_string(snapshot, "metadata.name", ""), deadline, err);
@@ -361,78 +467,4 @@ int kubevirt_snapshot_delete(void *conn, void *vm, const char *name, const vmctl
                              vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, KUBEVIRT_ACT_MS);
     return kubevirt_snapshot_remove(conn, vm, name, &deadline, err);
-}
-
-/* --- revert ------------------------------------------------------------------------------------------------------------ */
-
-static int is_restored(const cJSON *object, void *user, vmctl_error **err) {
-    (void)user;
-    if (!object)
-        return vmc_error(err, VMCTL_E_NOT_FOUND, "the restore was deleted meanwhile");
-    const cJSON *failed = kubevirt_condition(object, "Failure", "True");
-    if (failed)
-        return vmc_error(err, VMCTL_E_UNAVAILABLE, "the restore failed: %s",
-                         vmc_json_string(failed, "message", vmc_json_string(failed, "reason", "no reason is given")));
-    return vmc_json_boolean(object, "status.complete", false);
-}
-
-static int restore(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *snapshot, bool running,
-                   const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_FREE char *name = vmc_printf("vmctl-%.8s-%llx", vm->uid, (unsigned long long)vmc_now_ms());
-    VMC_AUTO_FREE char *path = collection(vm, version, "virtualmachinerestores", NULL);
-    VMC_AUTO_JSON *object = new_object(version, "VirtualMachineRestore", name, vm->namespace_name);
-    put_vm(object, "spec.target", vm);
-    cJSON_AddStringToObject(vmc_json_map(object, "spec"), "virtualMachineSnapshotName", snapshot);
-    if (running)
-        cJSON_AddStringToObject(vmc_json_map(object, "spec"), "targetReadinessPolicy", "StopTarget");
-    VMC_AUTO_JSON *made = NULL;
-    int code = kube_create(conn->client, path, object, NULL, deadline, &made, err);
-    if (code < 0)
-        return code;
-    const kubevirt_waiting waiting = {.name = name,
-                                      .resource_version = vmc_json_string(made, "metadata.resourceVersion", NULL),
-                                      .doing = "waiting for the restore",
-                                      .settled = is_restored};
-    code = kubevirt_wait_in(conn, vm, path, &waiting, deadline, err);
-    /* Done or not, it is no use to anybody any more; one that has not begun is called off by this. */
-    VMC_AUTO_FREE char *own = collection(vm, version, "virtualmachinerestores", name);
-    vmc_deadline within = {.at_ms = vmc_now_ms() + KUBEVIRT_ASK_MS};
-    vmctl_error *ignored = NULL;
-    kube_delete(conn->client, own, NULL, &within, NULL, &ignored);
-    vmctl_error_free(ignored);
-    return code;
-}
-
-int kubevirt_snapshot_revert(void *opaque, void *handle, const char *name, const vmctl_snapshot_revert_options *options,
-                             vmc_journal *journal, vmctl_error **err) {
-    (void)journal; /* a restore is not taken back half way: KubeVirt finishes what it began */
-    kubevirt_conn *conn = opaque;
-    kubevirt_vm *vm = handle;
-    vmc_deadline deadline = vmc_deadline_start(options->call, SNAPSHOT_MS);
-    const char *version = NULL;
-    VMC_AUTO_JSON *snapshot = NULL;
-    vmctl_state state = VMCTL_STATE_UNKNOWN;
-    int code = kubevirt_version_of(conn, GROUP, versions, NO_SNAPSHOTS, &deadline, &version, err);
-    if (code == 0)
-        code = find(conn, vm, name, version, &deadline, &snapshot, err);
-    if (code == 0 && !vmc_json_boolean(snapshot, "status.readyToUse", false))
-        code = vmc_error(err, VMCTL_E_INVALID_STATE, "the snapshot %s is not ready to use", name);
-    if (code == 0)
-        code = kubevirt_vm_state(conn, vm, &deadline, &state, NULL, err);
-    if (code < 0)
-        return code;
-    bool running = state != VMCTL_STATE_STOPPED && state != VMCTL_STATE_CRASHED;
-    warn_excluded(snapshot, &deadline);
-    if (running) {
-        vmc_note(&deadline, VMCTL_NOTE_INFO, "%s is stopped for it", vm->name);
-        code = kubevirt_power_off(conn, vm, &deadline, err);
-    }
-    if (code == 0)
-        code = restore(conn, vm, version, vmc_json_string(snapshot, "metadata.name", ""), running, &deadline, err);
-    if (code < 0 || !options->start)
-        return code;
-    vmctl_call rest = vmc_deadline_call(&deadline);
-    vmctl_start_options start = VMCTL_START_OPTIONS_INIT;
-    start.call = &rest;
-    return kubevirt_start(conn, vm, &start, err);
 }

@@ -82,13 +82,16 @@ typedef struct contract_profile {
         *nics; /* YAML of cards a (with 52:54:00:12:34:56), b (an e1000) and c (link down); NULL: of nat and user */
     bool only_q35;
     const char *image_name; /* what an uploaded image may be called; NULL: existing.img */
-    bool seed_in_native;    /* the native document has cloud-init's texts; else it names an ISO image */
-    bool collects_later;    /* what belonged to a VM goes some moments after it */
-    bool cluster;           /* the endpoint is many hosts: it has no CPUs or room of its own */
-    bool console_is_taken;  /* a second console cuts the first one off, and nobody can know beforehand */
-    bool log_goes;          /* the serial log goes with the run that wrote it: each start has its own */
-    bool state_lags;        /* what a VM says of itself comes some moments after what was done to it */
-    bool stop_stays;        /* a stop that was asked for is not taken back when the wait for it ends */
+    bool
+        bare_snapshots; /* of disks alone, side by side, by a cluster: no memory, no tree, no file that tells of them */
+    bool clones_running;   /* a VM that runs is cloned, with a warning */
+    bool seed_in_native;   /* the native document has cloud-init's texts; else it names an ISO image */
+    bool collects_later;   /* what belonged to a VM goes some moments after it */
+    bool cluster;          /* the endpoint is many hosts: it has no CPUs or room of its own */
+    bool console_is_taken; /* a second console cuts the first one off, and nobody can know beforehand */
+    bool log_goes;         /* the serial log goes with the run that wrote it: each start has its own */
+    bool state_lags;       /* what a VM says of itself comes some moments after what was done to it */
+    bool stop_stays;       /* a stop that was asked for is not taken back when the wait for it ends */
     const char *const
         *untried; /* features whose tests run and show only part of them here; NULL-terminated. NULL: none */
     const contract_mark

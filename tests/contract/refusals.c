@@ -84,6 +84,7 @@ static const struct {
     {"guest_copy_in", "guest.copy"},
     {"guest_copy_out", "guest.copy.out"},
     {"guest_set_password", "guest.password"},
+    {"snapshot_rename", "snapshot.rename"},
 };
 
 static int call_slot(const char *slot, vmctl_vm *vm) {
@@ -112,6 +113,8 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
         return vmctl_send_keys(vm, keys, 1, NULL, &err);
     if (strcmp(slot, "save") == 0)
         return vmctl_vm_save(vm, NULL, &err);
+    if (strcmp(slot, "snapshot_rename") == 0)
+        return vmctl_snapshot_rename(vm, "one", "other", NULL, &err);
     if (strcmp(slot, "rename") == 0)
         return vmctl_vm_rename(vm, "other", NULL, &err);
     if (strcmp(slot, "guest_exec") == 0)
@@ -147,8 +150,9 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
 
 /* Features that a call asks for by an option. */
 static bool is_asked_by_option(const char *feature) {
-    static const char *const features[] = {"snapshot.quiesce",  "migrate.storage",  "migrate.offline",
-                                           "migrate.tunnelled", "migrate.postcopy", "migrate.abort"};
+    static const char *const features[] = {"snapshot.quiesce", "snapshot.memory", "lifecycle.clone.linked",
+                                           "migrate.storage",  "migrate.offline", "migrate.tunnelled",
+                                           "migrate.postcopy", "migrate.abort"};
     for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
         if (strcmp(features[i], feature) == 0)
             return true;
@@ -160,6 +164,18 @@ static int call_with_option(const char *feature, vmctl_vm *vm) {
         vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
         options.quiesce = true;
         return vmctl_snapshot_create(vm, "one", &options, &err);
+    }
+    if (strcmp(feature, "snapshot.memory") == 0) {
+        vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
+        options.memory = VMCTL_MEMORY_WITH;
+        int rc = vmctl_snapshot_create(vm, "one", &options, &err);
+        assert_non_null(strstr(vmctl_error_text(err), "leave --memory out")); /* what can be done instead */
+        return rc;
+    }
+    if (strcmp(feature, "lifecycle.clone.linked") == 0) {
+        vmctl_clone_options options = VMCTL_CLONE_OPTIONS_INIT;
+        options.linked = true;
+        return vmctl_vm_clone(vm, "other", &options, NULL, &err);
     }
     if (strcmp(feature, "migrate.abort") == 0)
         return vmctl_vm_migrate_abort(vm, NULL, &err);

@@ -82,6 +82,11 @@ def mark(request):
             metadata[key] = kept
 
 
+def owned(request):
+    """A snapshot belongs to its VM, so that it goes with it."""
+    request["body"].get("metadata", {}).pop("ownerReferences", None)
+
+
 def named(request):
     """The name that the object gets, and of what it is about."""
     body = request["body"]
@@ -404,7 +409,8 @@ SENT = [
     ("140", [writer, mark, guarded]),
     ("129 355 358", [writer, guarded]),
     ("143", [uid]),
-    ("189 193 194 196", [writer, named]),
+    ("189", [writer, named, mark, owned]),
+    ("193 194 196", [writer, named]),
     ("224", [writer, named, node]),
     ("259", [writer, node]),
     ("65", [dry]),

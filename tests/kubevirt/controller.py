@@ -11,6 +11,7 @@ An annotation of the instance, vmctl.test/guest, is what the guest does of itsel
 button stops it either.
 """
 
+import calendar
 import copy
 import heapq
 import itertools
@@ -28,6 +29,7 @@ from guest import Guest, Picture, guests
 from kube import path, quantity
 from live_update import LiveUpdate, claim_of, hotpluggable
 from objects import NODES
+from snapshots import PREPOPULATED, Snapshots
 
 VM, VMI, VMIM = "kubevirt.io/v1/virtualmachines", "kubevirt.io/v1/virtualmachineinstances", "kubevirt.io/v1/virtualmachineinstancemigrations"
 SNAPSHOT, CONTENT, RESTORE = (f"snapshot.kubevirt.io/v1beta1/virtualmachine{x}" for x in ("snapshots", "snapshotcontents", "restores"))
@@ -62,7 +64,10 @@ def run_strategy(vm):
     return spec.get("runStrategy") or ("Always" if spec.get("running") else "Halted")
 
 
-class Controller(LiveUpdate):
+class Controller(LiveUpdate, Snapshots):
+    STEP = STEP
+    now, owner = staticmethod(now), staticmethod(owner)
+
     def __init__(self, api, folder):
         self.api, self.folder = api, folder
         self.objects = {kind: {} for kind in WATCHED}
@@ -136,6 +141,10 @@ class Controller(LiveUpdate):
             return [copy.deepcopy(o) for (n, _), o in self.objects[kind].items() if namespace in (None, n)]
 
     # --- the worker --------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def age(thing):
+        return time.time() - calendar.timegm(time.strptime(thing["metadata"]["creationTimestamp"], "%Y-%m-%dT%H:%M:%SZ"))
 
     def again(self, kind, key, seconds):
         heapq.heappush(self.later, (time.monotonic() + seconds, next(self.numbers), (kind, key)))
@@ -293,6 +302,9 @@ class Controller(LiveUpdate):
                     if refused.code != 409:
                         raise
                 ready = False
+            elif not (disk := self.find(DV, (key[0], name)))["metadata"].get("ownerReferences") and not disk["metadata"].get("deletionTimestamp"):
+                self.store(DV, (key[0], name), self.api.patch(path(DV, key[0], name), {"metadata": {
+                    "ownerReferences": [owner(vm, "VirtualMachine", "kubevirt.io/v1")], "labels": {"kubevirt.io/created-by": vm["metadata"]["uid"]}}}))
         for volume in vm["spec"]["template"]["spec"].get("volumes") or []:
             name = (volume.get("dataVolume") or {}).get("name")
             disk = self.find(DV, (key[0], name)) if name else None
@@ -429,10 +441,7 @@ class Controller(LiveUpdate):
             status["memoryDumpRequest"] = {**dump, "phase": "Completed", "endTimestamp": now(),
                                            "fileName": f"{key[1]}-{dump['claimName']}-{now().replace(':', '')}.memory.dump"}
         status["printableStatus"] = self.printable(key, vm, vmi, status, trouble, disks_ready, want)
-        volumes = [{"name": v["name"], "enabled": bool(v.get("dataVolume") or v.get("persistentVolumeClaim")),
-                    **({} if v.get("dataVolume") or v.get("persistentVolumeClaim") else
-                       {"reason": f"Snapshot is not supported for this volumeSource type [{v['name']}]"})}
-                   for v in vm["spec"]["template"]["spec"].get("volumes") or []]
+        volumes = [self.snapshot_status(key[0], v) for v in vm["spec"]["template"]["spec"].get("volumes") or []]
         if volumes:
             status["volumeSnapshotStatuses"] = volumes
         else:
@@ -849,151 +858,6 @@ class Controller(LiveUpdate):
 
     targets = {}
 
-    # --- snapshots, restores, clones -------------------------------------------------------------------------------------
-
-    def snapshot(self, key, snap):
-        finalizer = "snapshot.kubevirt.io/vmsnapshot-protection"
-        if snap["metadata"].get("deletionTimestamp"):
-            if finalizer in snap["metadata"].get("finalizers", []):
-                content = (snap.get("status") or {}).get("virtualMachineSnapshotContentName")
-                if content and snap["spec"].get("deletionPolicy", "Delete") == "Delete" and self.api.find(path(CONTENT, key[0], content)):
-                    self.api.delete(path(CONTENT, key[0], content))
-                self.api.patch(path(SNAPSHOT, *key), {"metadata": {"finalizers": None}})
-            return
-        state = snap.get("status") or {}
-        if state.get("phase") in FINAL:
-            return
-        if finalizer not in snap["metadata"].get("finalizers", []):
-            snap = self.store(SNAPSHOT, key, self.api.patch(path(SNAPSHOT, *key), {"metadata": {"finalizers": [finalizer]}}))
-        vm_key = key[0], snap["spec"]["source"]["name"]
-        vm, vmi = self.find(VM, vm_key), self.find(VMI, vm_key)
-        waiting = [{"type": "Progressing", "status": "False", "reason": "Source does not exist", "lastProbeTime": None, "lastTransitionTime": now()},
-                   {"type": "Ready", "status": "False", "reason": "Not ready", "lastProbeTime": None, "lastTransitionTime": now()}]
-        if not vm:
-            if not state:
-                self.write_status(SNAPSHOT, key, snap, {"phase": "InProgress", "readyToUse": False, "conditions": waiting})
-            return self.again(SNAPSHOT, key, 0.3)
-        if annotation(vm, "vmctl.test/snapshot") == "fails":
-            return self.write_status(SNAPSHOT, key, snap, {
-                "phase": "Failed", "readyToUse": False, "sourceUID": vm["metadata"]["uid"], "error": {"message": "VolumeSnapshot local failed: no space left in the pool", "time": now()},
-                "conditions": [{"type": "Ready", "status": "False", "reason": "Not ready", "lastProbeTime": None, "lastTransitionTime": now()},
-                               {"type": "Failure", "status": "True", "reason": "VolumeSnapshot local failed: no space left in the pool", "lastProbeTime": None,
-                                "lastTransitionTime": now()}]})
-        if not state:
-            waiting[0] |= {"status": "True", "reason": "Source locked and operation in progress"}
-            self.write_status(SNAPSHOT, key, snap, {"phase": "InProgress", "readyToUse": False, "sourceUID": vm["metadata"]["uid"], "conditions": waiting})
-            return self.again(SNAPSHOT, key, 2 * STEP)
-        volumes = vm["spec"]["template"]["spec"].get("volumes") or []
-        included = [v["name"] for v in volumes if v.get("dataVolume") or v.get("persistentVolumeClaim")]
-        excluded = [v["name"] for v in volumes if v["name"] not in included]
-        content = f"vmsnapshot-content-{snap['metadata']['uid']}"
-        if not self.api.find(path(CONTENT, key[0], content)):
-            keep = {"metadata": {k: v for k, v in vm["metadata"].items() if k in ("name", "namespace", "uid", "labels", "annotations")}, "spec": vm["spec"]}
-            self.api.post(path(CONTENT, key[0]), {
-                "apiVersion": "snapshot.kubevirt.io/v1beta1", "kind": "VirtualMachineSnapshotContent", "metadata": {"name": content, "namespace": key[0]},
-                "spec": {"source": {"virtualMachine": keep}, "virtualMachineSnapshotName": key[1],
-                         "volumeBackups": [{"volumeName": n, "persistentVolumeClaim": {"metadata": {"name": claim_of(v)}, "spec": {}}}
-                                           for v in volumes for n in [v["name"]] if n in included]}})
-        online = vmi and (vmi.get("status") or {}).get("phase") == "Running"
-        indications = (["Online"] + (["GuestAgent"] if agent(vmi) else ["NoGuestAgent"]) + (["Paused"] if condition(vmi["status"].get("conditions") or [], "Paused") else [])) \
-            if online else []
-        self.write_status(SNAPSHOT, key, snap, {
-            "conditions": [{"lastProbeTime": None, "lastTransitionTime": now(), "reason": "Operation complete", "status": "False", "type": "Progressing"},
-                           {"lastProbeTime": None, "lastTransitionTime": now(), "reason": "Ready", "status": "True", "type": "Ready"}],
-            "creationTime": now(), "phase": "Succeeded", "readyToUse": True, **({"indications": indications} if indications else {}),
-            "snapshotVolumes": {**({"includedVolumes": included} if included else {}), **({"excludedVolumes": excluded} if excluded else {})},
-            "sourceUID": vm["metadata"]["uid"], "virtualMachineSnapshotContentName": content})
-
-    def restore(self, key, restore):
-        state = restore.get("status") or {}
-        if restore["metadata"].get("deletionTimestamp"):
-            if restore["metadata"].get("finalizers"):
-                self.api.patch(path(RESTORE, *key), {"metadata": {"finalizers": None}})
-            return
-        if state.get("complete") or any(c["type"] == "Failure" for c in state.get("conditions") or []):
-            return
-        vm_key = key[0], restore["spec"]["target"]["name"]
-        vm, vmi = self.find(VM, vm_key), self.find(VMI, vm_key)
-
-        def conditions(progressing, ready, words):
-            return [{"type": "Progressing", "status": progressing, "reason": words, "lastProbeTime": None, "lastTransitionTime": now()},
-                    {"type": "Ready", "status": ready, "reason": words, "lastProbeTime": None, "lastTransitionTime": now()}]
-
-        policy = restore["spec"].get("targetReadinessPolicy", "WaitGracePeriod")
-        if vmi:
-            if policy == "StopTarget" and not vmi["metadata"].get("deletionTimestamp"):
-                self.api.put(f"/apis/subresources.kubevirt.io/v1/namespaces/{key[0]}/virtualmachines/{vm_key[1]}/stop", {})
-            if policy == "FailImmediate":
-                return self.write_status(RESTORE, key, restore, {"complete": False, "conditions": [
-                    *conditions("False", "False", "Restore target failed to be ready"),
-                    {"type": "Failure", "status": "True", "reason": "Restore target failed to be ready", "lastProbeTime": None, "lastTransitionTime": now()}]})
-            if not state:
-                self.write_status(RESTORE, key, restore, {"complete": False, "conditions": conditions("False", "False", "Waiting for target to be ready")})
-            return self.again(RESTORE, key, 0.1)
-        snap = self.find(SNAPSHOT, (key[0], restore["spec"]["virtualMachineSnapshotName"]))
-        content = self.api.get(path(CONTENT, key[0], snap["status"]["virtualMachineSnapshotContentName"]))
-        spec = content["spec"]["source"]["virtualMachine"]["spec"]
-        if not state.get("conditions") or condition(state["conditions"], "Progressing")["status"] != "True":
-            self.write_status(RESTORE, key, restore, {"complete": False, "conditions": conditions("True", "False", "Creating new PVCs")})
-            return self.again(RESTORE, key, 2 * STEP)
-        if vm:
-            # The strategy of today stays: restoring starts nothing.
-            self.api.patch(path(VM, *vm_key), [{"op": "replace", "path": "/spec", "value": {**spec, "runStrategy": run_strategy(vm)}}], "json-patch+json")
-        else:
-            metadata = content["spec"]["source"]["virtualMachine"]["metadata"]
-            self.api.post(path(VM, key[0]), {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "spec": {**spec, "runStrategy": "Halted"},
-                                             "metadata": {"name": vm_key[1], "namespace": key[0], "labels": metadata.get("labels") or {}}})
-        self.write_status(RESTORE, key, restore, {
-            "complete": True, "restoreTime": now(), "conditions": conditions("False", "True", "Operation complete"),
-            "restores": [{"volumeName": b["volumeName"], "persistentVolumeClaim": b["persistentVolumeClaim"]["metadata"]["name"], "volumeSnapshotName": f"vmsnapshot-{b['volumeName']}"}
-                         for b in content["spec"].get("volumeBackups") or []]})
-
-    def clone(self, key, clone):
-        state = clone.get("status") or {}
-        if clone["metadata"].get("deletionTimestamp") or state.get("phase") in FINAL:
-            return
-        source, target = clone["spec"]["source"], clone["spec"].get("target") or {}
-        name = target.get("name") or state.get("targetName") or f"clone-{clone['metadata']['name']}-{tail()}"
-        phases = [None, "SnapshotInProgress", "CreatingTargetVM", "RestoreInProgress", "Succeeded"]
-        vm = self.find(VM, (key[0], source["name"])) if source["kind"] == "VirtualMachine" else None
-        if source["kind"] == "VirtualMachine":
-            spec = vm and vm["spec"]
-        else:
-            snap = self.find(SNAPSHOT, (key[0], source["name"]))
-            content = snap and self.api.find(path(CONTENT, key[0], (snap.get("status") or {}).get("virtualMachineSnapshotContentName", "none")))
-            spec = content and content["spec"]["source"]["virtualMachine"]["spec"]
-        if not spec:
-            return self.write_status(CLONE, key, clone, {"phase": "SnapshotInProgress", "conditions": [
-                {"type": "Progressing", "status": "False", "reason": "Source does not exist", "lastProbeTime": None, "lastTransitionTime": now()}]}) and \
-                self.again(CLONE, key, 0.3)
-        following = phases[phases.index(state.get("phase")) + 1]
-        if following == "RestoreInProgress" and not self.api.find(path(VM, key[0], name)):
-            spec = copy.deepcopy(spec)
-            spec["runStrategy"] = "Halted"
-            spec.pop("running", None)
-            renamed = {t["metadata"]["name"]: f"{t['metadata']['name']}-{tail()}" for t in spec.get("dataVolumeTemplates") or []}
-            for template in spec.get("dataVolumeTemplates") or []:
-                template["metadata"]["name"] = renamed[template["metadata"]["name"]]
-            for volume in spec["template"]["spec"].get("volumes") or []:
-                if (volume.get("dataVolume") or {}).get("name") in renamed:
-                    volume["dataVolume"]["name"] = renamed[volume["dataVolume"]["name"]]
-            macs = clone["spec"].get("newMacAddresses") or {}
-            for card in spec["template"]["spec"]["domain"]["devices"].get("interfaces") or []:
-                card.pop("macAddress", None)
-                if card["name"] in macs:
-                    card["macAddress"] = macs[card["name"]]
-            spec["template"]["spec"]["domain"].pop("firmware", None)
-            self.api.post(path(VM, key[0]), {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "spec": spec, "metadata": {
-                "name": name, "namespace": key[0], "labels": (vm or {"metadata": {}})["metadata"].get("labels") or {},
-                "annotations": {"restore.kubevirt.io/lastRestoreUID": f"{name}-{uuid.uuid4()}"}}})
-        done = following == "Succeeded"
-        self.write_status(CLONE, key, clone, {
-            "phase": following, "targetName": name, **({"creationTime": now()} if done else {}),
-            "conditions": [{"type": "Progressing", "status": "False" if done else "True", "reason": "Ready" if done else following, "lastProbeTime": None, "lastTransitionTime": now()},
-                           {"type": "Ready", "status": "True" if done else "False", "reason": "Ready" if done else following, "lastProbeTime": None, "lastTransitionTime": now()}]})
-        if not done:
-            self.again(CLONE, key, STEP)
-
     # --- disks -----------------------------------------------------------------------------------------------------------
 
     def disk(self, key, disk):
@@ -1001,6 +865,13 @@ class Controller(LiveUpdate):
             return
         state, spec = disk.get("status") or {}, disk["spec"]
         phase = state.get("phase")
+        if annotation(disk, PREPOPULATED):  # a restore makes its claim, perhaps once more
+            claim = self.find(PVC, key)
+            if claim and (claim.get("status") or {}).get("phase") == "Bound" and not claim["metadata"].get("deletionTimestamp"):
+                if not claim["metadata"].get("ownerReferences"):
+                    self.api.patch(path(PVC, *key), {"metadata": {"ownerReferences": [owner(disk, "DataVolume", "cdi.kubevirt.io/v1beta1")]}})
+                self.write_status(DV, key, disk, {"claimName": key[1], "phase": "Succeeded", "progress": "100.0%"})
+            return
         if phase in ("Succeeded", "Failed", "UploadReady"):
             return
         source = spec.get("source") or {}
@@ -1062,7 +933,8 @@ class Controller(LiveUpdate):
     def collect(self, kind, thing):
         """kube-controller-manager's garbage collector: what belonged to what is gone goes too."""
         uid, namespace = thing["metadata"]["uid"], thing["metadata"].get("namespace")
-        kinds = {VM: (DV, VMI, "v1/secrets", PVC, SNAPSHOT, "v1/configmaps"), DV: (PVC,), VMI: (), EXPORT: ("v1/secrets",)}.get(kind, ())
+        kinds = {VM: (DV, VMI, "v1/secrets", PVC, SNAPSHOT, RESTORE, "v1/configmaps"), DV: (PVC,), CLONE: (SNAPSHOT, RESTORE),
+                 EXPORT: ("v1/secrets",)}.get(kind, ())
         for other in kinds:
             for item in self.api.get(path(other, namespace))["items"]:
                 if any(o["uid"] == uid for o in item["metadata"].get("ownerReferences", [])):

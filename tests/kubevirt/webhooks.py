@@ -54,6 +54,21 @@ def vm_defaults(request, controller, api):
     return {"patchType": "JSONPatch", "patch": kube.b64(json.dumps(patch).encode())}
 
 
+def locked(request, vm):
+    """Why a VM that is being snapshotted or restored is not changed, or None; the restore's own change is no exception."""
+    if request["operation"] != "UPDATE":
+        return None
+    old, new, status = request["oldObject"]["spec"], vm["spec"], vm.get("status") or {}
+    snapshot, restore = status.get("snapshotInProgress"), status.get("restoreInProgress")
+    if snapshot and old["template"]["spec"].get("volumes") != new["template"]["spec"].get("volumes"):
+        return f'Cannot update vm disks or volumes until snapshot "{snapshot}" completes'
+    if snapshot and (old.get("runStrategy"), old.get("running")) != (new.get("runStrategy"), new.get("running")):
+        return f'Cannot update vm running state until snapshot "{snapshot}" completes'
+    if restore and old != new and new.get("runStrategy") != "Halted":
+        return f'Cannot start VM until restore "{restore}" completes'
+    return None
+
+
 def vm_check(request, controller, api):
     vm = request["object"]
     if vm["metadata"].get("deletionTimestamp"):
@@ -66,6 +81,8 @@ def vm_check(request, controller, api):
     strategies = ("Halted", "Manual", "Always", "RerunOnFailure", "Once", "WaitAsReceiver")
     if spec.get("runStrategy") and spec["runStrategy"] not in strategies:
         return all_of([cause(f"Invalid RunStrategy ({spec['runStrategy']})", "spec.runStrategy")])
+    if busy := locked(request, vm):
+        return all_of([cause(busy, "spec", "FieldValueNotSupported")])
     template = spec["template"]["spec"]
     domain, volumes = template["domain"], template.get("volumes") or []
     named = {v["name"] for v in volumes}

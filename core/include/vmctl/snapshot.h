@@ -55,11 +55,15 @@ VMCTL_API int vmctl_snapshot_rename(vmctl_vm *vm, const char *name, const char *
 typedef struct vmctl_snapshot_revert_options {
     size_t size;
     const vmctl_call *call;
-    bool start; /* running afterwards, also from a snapshot without memory */
+    bool start;        /* running afterwards, also from a snapshot without memory */
+    bool only_stopped; /* a VM that runs is refused (INVALID_STATE), not ended */
+    bool
+        in_place; /* disks keep their names where a hypervisor would give them new ones (KubeVirt): what is on them now goes before
+                      what was on them is there */
 } vmctl_snapshot_revert_options;
 
 #define VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT                                                                             \
-    { sizeof(vmctl_snapshot_revert_options), NULL, false }
+    { sizeof(vmctl_snapshot_revert_options), NULL, false, false, false }
 
 VMCTL_API int vmctl_snapshot_revert(vmctl_vm *vm, const char *name, const vmctl_snapshot_revert_options *options,
                                     vmctl_error **err);
