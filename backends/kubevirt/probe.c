@@ -310,6 +310,7 @@ static const struct {
     {"snapshot.revert", ask_snapshots, "create", SNAPSHOTS, "virtualmachinerestores", NULL},
     {"snapshot.quiesce", ask_quiesce, NULL, NULL, NULL, NULL},
     {"guest.addresses", ask_addresses, NULL, NULL, NULL, NULL},
+    {"guest.info", ask_agent, "get", INSTANCE, "guestosinfo"},
     {"guest.freeze", ask_agent, "update", INSTANCE, "freeze"},
     {"guest.thaw", ask_agent, "update", INSTANCE, "unfreeze"},
     {"guest.forward", ask_forward, "get", INSTANCE, "portforward"},

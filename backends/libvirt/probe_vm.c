@@ -517,6 +517,7 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"share.virtiofs", ask_virtiofs},
     {"guest.channel", ask_channel},
     {"guest.addresses", ask_addresses},
+    {"guest.info", ask_agent},
     {"guest.exec", ask_agent},
     {"guest.copy", ask_agent},
     {"guest.copy.out", ask_agent},

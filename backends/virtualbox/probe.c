@@ -417,6 +417,7 @@ static const probe_entry vm_probes[] = {
     {"display.keys", ask_keys},
     {"console.serial", ask_console},
     {"guest.addresses", ask_guest},
+    {"guest.info", ask_guest},
     {"guest.exec", ask_guest},
     {"guest.copy", ask_guest},
     {"guest.copy.out", ask_guest},
