@@ -46,7 +46,7 @@ class Enforced(harness.Case):
         create("running", "--start")
         create("stopped")
         create("paused", "--start")
-        create("bare", "--start", more="display: none", agent="no")
+        create("bare", "--start", more="display: none\ncpus: {count: 1, max: 1}", agent="no")  # no room for a second CPU
         create("crashed", "--start")
         done = vmctl("pause", "paused")
         assert done.status == 0, str(done)
