@@ -134,9 +134,11 @@ static int after_test(void **state) {
     return rc;
 }
 
+enum { TESTS = 1024 }; /* of all groups at once */
+
 /* Decides for every test, once it is known which backend this is. */
 static void choose(struct CMUnitTest *tests, const contract_test *const *sources, size_t count) {
-    static char titles[256][160];
+    static char titles[TESTS][160];
     for (size_t i = 0; i < count; i++) {
         char word[128];
         if (!lacking(sources[i]->slots, true, word, sizeof word) &&
@@ -158,8 +160,8 @@ static void choose(struct CMUnitTest *tests, const contract_test *const *sources
 int main(int argc, char **argv) {
     bool list = argc > 1 && strcmp(argv[1], "--list") == 0;
     const char *group = list ? argv[2] : argv[1];
-    static struct CMUnitTest tests[256];
-    static const contract_test *sources[256];
+    static struct CMUnitTest tests[TESTS];
+    static const contract_test *sources[TESTS];
     size_t count = 0;
     for (size_t g = 0; g < GROUPS; g++) {
         if (group && strcmp(group, groups[g]->name) != 0)
@@ -167,7 +169,7 @@ int main(int argc, char **argv) {
         chosen = group ? groups[g] : NULL;
         for (size_t i = 0; i < groups[g]->count; i++) {
             const contract_test *test = &groups[g]->tests[i];
-            static char titles[256][128];
+            static char titles[TESTS][128];
             snprintf(titles[count], sizeof titles[0], "%s %s", test->feature, test->name);
             if (list)
                 printf("%s\t%s\t%s\t%s\n", groups[g]->name, test->feature, test->slots, test->name);
