@@ -207,7 +207,7 @@ class Case(unittest.TestCase):
 
     def counts(self, name, line=2, env=None):
         """The guest prints: its console comes to that line."""
-        result = self.ok(vmctl("console", name, "--until", f"line {line}[0-9]*", "--timeout", "120s", env=env))
+        result = self.ok(vmctl("console", name, "--until", f"vmctl guest: line {line}[0-9]*", "--timeout", "120s", env=env))
         self.assertIn("vmctl guest: line", result.out)
 
 
