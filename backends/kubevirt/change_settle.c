@@ -183,7 +183,7 @@ int kubevirt_change_settle(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_
     code = kubevirt_wait(ch->conn, ch->vm, &waiting, &within, err);
     if (moves)
         return kubevirt_change_moved(ch, diff, code, err);
-    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
+    if (vmc_outcome_unknown(code))
         vmc_error_append(err, "; the change stands, and KubeVirt goes on trying");
     return code;
 }

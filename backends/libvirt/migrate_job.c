@@ -202,7 +202,7 @@ static vmc_deadline soon(const vmc_deadline *caller) {
 
 /* A connection that did not answer is not asked again. */
 static int answered(watch *w, int code) {
-    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
+    if (vmc_outcome_unknown(code))
         hang_up(&w->conn, &w->domain);
     return code;
 }

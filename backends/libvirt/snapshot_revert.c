@@ -167,7 +167,7 @@ static int drop_save(const reverting *r, const vmc_deadline *deadline, vmctl_err
 /* A failed revert may have ended QEMU and exchanged the definition: the one comes back, the other is said. */
 static int failed(const reverting *r, bool save_dropped, int code, vmctl_error **err) {
     const libvirt_snapshot_scene *scene = &r->scene;
-    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE)
+    if (vmc_outcome_unknown(code))
         return vmc_error_append(err, "; %s may still be reverted", scene->vm->name);
     vmc_deadline patient = {.at_ms = vmc_now_ms() + REPAIR_MS};
     vmctl_error *why = NULL;

@@ -1,6 +1,7 @@
 /* What a probe says of one feature here. */
 #include "answer.h"
 
+#include "base/error.h"
 #include "base/str.h"
 #include <stdarg.h>
 #include <stdlib.h>
@@ -25,8 +26,7 @@ void vmc_answer_remedy(vmc_answer *out, const char *format, ...) {
 
 /* The hypervisor did not answer: this says nothing about the feature. */
 static bool is_no_answer(int code) {
-    return code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED || code == VMCTL_E_UNAVAILABLE ||
-           code == VMCTL_E_INTERNAL || code == VMCTL_E_UNAUTHENTICATED;
+    return vmc_outcome_unknown(code) || code == VMCTL_E_INTERNAL || code == VMCTL_E_UNAUTHENTICATED;
 }
 
 void vmc_answer_check(vmc_answer *out, int code, vmctl_error *why) {

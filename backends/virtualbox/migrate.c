@@ -2,6 +2,7 @@
  * source's process ends before it has asked for the end. */
 #include "migrate.h"
 
+#include "base/random.h"
 #include "drivers/qemu_img/qemu_img.h"
 #include "drivers/vboxmanage/settings_move.h"
 #include "facts.h"
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -150,8 +150,7 @@ static int write_settings(moving *m, vmctl_error **err) {
 static int write_password(moving *m, vmctl_error **err) {
     unsigned char bytes[PASSWORD_BYTES];
     char text[2 * PASSWORD_BYTES + 1];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        return vmc_error_errno(err, errno, "cannot make a password");
+    vmc_random_fill(bytes, sizeof bytes);
     for (size_t i = 0; i < sizeof bytes; i++)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
     m->password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, m->folder);

@@ -1,6 +1,7 @@
 /* drivers/websocket/connect.c - the connection by libcurl, and the upgrade. Source: libcurl's CURLOPT_CONNECT_ONLY; RFC 6455, 4.1. */
 #include "base/base64.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "drivers/http/client.h"
 #include "drivers/http/url.h"
 #include "drivers/websocket/engine.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 enum { KEY_BYTES = 16, MOST_HEAD = 1 << 16, MOST_BODY = 1 << 16, BODY_MS = 10000 };
 
@@ -320,7 +320,8 @@ int websocket_connect(websocket *ws, const websocket_options *options, const vmc
     ws->multi = curl_multi_init();
     ws->easy = curl_easy_init();
     unsigned char random[KEY_BYTES];
-    if (!ws->multi || !ws->easy || getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+    vmc_random_fill(random, sizeof random);
+    if (!ws->multi || !ws->easy)
         rc = vmc_error_no_memory(err);
     if (rc == 0)
         rc = set_up(ws, options, &url, err);

@@ -1,9 +1,10 @@
 /* drivers/websocket/engine.c - frames by libwslay between two buffers, and one turn of the whole. Source: wslay(3), RFC 6455. */
 #include "drivers/websocket/engine.h"
+
+#include "base/random.h"
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum { PONGS_WAITING = 64, SILENT_PINGS = 3 };
 
@@ -102,8 +103,7 @@ static int on_want_mask(wslay_event_context_ptr frames, uint8_t *bytes, size_t l
     (void)frames;
     websocket *ws = user;
     if (ws->masks_left < length) {
-        if (getrandom(ws->masks, sizeof ws->masks, 0) != (ssize_t)sizeof ws->masks)
-            return -1;
+        vmc_random_fill(ws->masks, sizeof ws->masks);
         ws->masks_left = sizeof ws->masks;
     }
     ws->masks_left -= length;
