@@ -40,10 +40,6 @@ static int check_free(kubevirt_conn *conn, const kubevirt_vm *vm, const char *na
     return vmc_error_next(err, "choose another name");
 }
 
-static bool is_on_claim(const cJSON *volume) {
-    return vmc_json_at(volume, "persistentVolumeClaim.claimName") || vmc_json_at(volume, "dataVolume.name");
-}
-
 /* A disk on a claim that no snapshot holds would be the original's own in the clone. excluded: of the snapshot; NULL: of today. */
 static int check_disks(const cJSON *now, const cJSON *excluded, vmctl_error **err) {
     const cJSON *volume;
@@ -51,7 +47,7 @@ static int check_disks(const cJSON *now, const cJSON *excluded, vmctl_error **er
         const char *name = vmc_json_string(volume, "name", "");
         const char *why = kubevirt_no_snapshot(now, name);
         bool out = excluded ? kubevirt_names_have(excluded, name) : why != NULL;
-        if (!out || !is_on_claim(volume))
+        if (!out || !kubevirt_claim_of(volume))
             continue;
         vmc_error(err, VMCTL_E_UNSUPPORTED, "disk %s cannot be cloned: %s", name,
                   why ? why : "it is not in the snapshot");

@@ -89,32 +89,22 @@ static int make_export(downloading *d, vmc_journal *journal, vmctl_error **err) 
 /* export NAMESPACE/NAME MARK. The secret of its token, its service and its pod are its own, and go with it. */
 int kubevirt_export_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
     static const char *const wanted[] = {"v1", "v1beta1", "v1alpha1", NULL};
-    size_t namespace_length = strcspn(detail, "/");
-    const char *name = detail + namespace_length + (detail[namespace_length] == '/');
-    size_t name_length = strcspn(name, " ");
-    if (!namespace_length || !name_length || !name[name_length])
-        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"export %s\" cannot be read", detail);
-    VMC_AUTO_FREE char *namespace_name = vmc_strndup(detail, namespace_length);
-    VMC_AUTO_FREE char *export = vmc_strndup(name, name_length);
+    KUBEVIRT_AUTO_MARKED made = {0};
     const char *version = NULL;
+    int code = kubevirt_marked_read("export", detail, &made, err);
+    if (code < 0)
+        return code;
     vmctl_error *why = NULL;
-    VMC_AUTO_JSON *now = NULL;
-    int code = kubevirt_version_of(conn, GROUP, wanted, "", deadline, &version, &why);
-    VMC_AUTO_FREE char *path =
-        code == 0 ? kube_path(GROUP, version, namespace_name, "virtualmachineexports", export, NULL) : NULL;
-    if (code == 0)
-        code = kube_get(conn->client, path, deadline, &now, &why);
-    if (code == 0 &&
-        vmc_str_eq(vmc_json_key_string(vmc_json_at(now, "metadata.annotations"), MARK), name + name_length + 1)) {
-        const kube_write_options same = {.uid = vmc_json_string(now, "metadata.uid", NULL)};
-        code = kube_delete(conn->client, path, &same, deadline, NULL, &why);
-    }
-    if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_UNSUPPORTED) {
+    code = kubevirt_version_of(conn, GROUP, wanted, "", deadline, &version, &why);
+    if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_UNSUPPORTED) { /* no exports are served any more */
         vmctl_error_free(why);
         return 0;
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
-    return code;
+    if (code < 0)
+        return code;
+    VMC_AUTO_FREE char *path = kube_path(GROUP, version, made.namespace_name, "virtualmachineexports", made.name, NULL);
+    return kubevirt_marked_drop(conn, path, MARK, &made, deadline, err);
 }
 
 /* --- until it serves --------------------------------------------------------------------------------------------------- */

@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { LIST_MS = 60000, HEAD_BYTES = 512, HEAD_MS = 30000, GONE_MS = 30000, OVERHEAD = 1 << 20 };
 
@@ -304,28 +303,12 @@ int kubevirt_image_upload(void *opaque, const char *path, const vmctl_image_uplo
 }
 
 int kubevirt_image_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
-    size_t namespace_length = strcspn(detail, "/");
-    const char *name = detail + namespace_length + 1;
-    size_t name_length = detail[namespace_length] ? strcspn(name, " ") : 0;
-    if (!name_length || !name[name_length])
-        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"datavolume %s\" cannot be read", detail);
-    VMC_AUTO_FREE char *namespace_name = vmc_strndup(detail, namespace_length);
-    VMC_AUTO_FREE char *volume = vmc_strndup(name, name_length);
-    VMC_AUTO_FREE char *path = volume_path(namespace_name, volume);
-    VMC_AUTO_JSON *now = NULL;
-    vmctl_error *why = NULL;
-    int code = kube_get(conn->client, path, deadline, &now, &why);
-    const char *mark = vmc_json_key_string(vmc_json_at(now, "metadata.annotations"), KUBEVIRT_MARK);
-    if (code == 0 && vmc_str_eq(mark, name + name_length + 1)) {
-        const kube_write_options same = {.uid = vmc_json_string(now, "metadata.uid", NULL)};
-        code = kube_delete(conn->client, path, &same, deadline, NULL, &why);
-    }
-    if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_UNSUPPORTED) {
-        vmctl_error_free(why);
-        return 0;
-    }
-    vmc_error_move(code < 0 ? err : NULL, &why);
-    return code;
+    KUBEVIRT_AUTO_MARKED made = {0};
+    int code = kubevirt_marked_read("datavolume", detail, &made, err);
+    if (code < 0)
+        return code;
+    VMC_AUTO_FREE char *path = volume_path(made.namespace_name, made.name);
+    return kubevirt_marked_drop(conn, path, KUBEVIRT_MARK, &made, deadline, err);
 }
 
 /* --- delete ------------------------------------------------------------------------------------------------------------ */
@@ -341,12 +324,6 @@ static int check_unused(kubevirt_conn *conn, const char *namespace_name, const c
     vmc_error(err, VMCTL_E_BUSY, "%s is a disk of the VM %s", name, user);
     vmc_error_next(err, "vmctl delete %s, or take the disk from it", user);
     return VMCTL_E_BUSY;
-}
-
-static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
-    (void)user;
-    (void)err;
-    return object == NULL;
 }
 
 /* The claim goes after its data volume, by the cluster's own collector. */
@@ -366,7 +343,7 @@ static int wait_gone(kubevirt_conn *conn, const char *namespace_name, const char
     const kubevirt_waiting waiting = {.name = name,
                                       .resource_version = vmc_json_string(now, "metadata.resourceVersion", NULL),
                                       .doing = doing,
-                                      .settled = is_gone};
+                                      .settled = kubevirt_is_gone};
     vmc_deadline soon = vmc_deadline_within(deadline, GONE_MS);
     if (code == 0)
         code = kubevirt_wait_in(conn, &named, claims, &waiting, &soon, &why);

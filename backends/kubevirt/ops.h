@@ -119,6 +119,8 @@ typedef struct kubevirt_waiting {
 /* Watches one object until it is settled. TIMEOUT tells where it stood. */
 int kubevirt_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const kubevirt_waiting *waiting,
                   const vmc_deadline *deadline, vmctl_error **err);
+/* A `settled` that waits until it is gone. */
+int kubevirt_is_gone(const cJSON *object, void *user, vmctl_error **err);
 /* The same for an object of another API: path of the collection. */
 int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *collection,
                      const kubevirt_waiting *waiting, const vmc_deadline *deadline, vmctl_error **err);
@@ -197,6 +199,18 @@ int kubevirt_claim_exists(kubevirt_conn *conn, const char *namespace_name, const
                           const vmc_deadline *deadline, bool *there, vmctl_error **err);
 /* An annotation of data volumes: which call made it, as the journal's entry "datavolume" says. */
 #define KUBEVIRT_MARK "vmctl.dev/upload"
+
+/* marked.c: the journal's entry KIND "NAMESPACE/NAME MARK" of what one call has made. INTERNAL: it cannot be read. */
+typedef struct kubevirt_marked {
+    char *namespace_name, *name, *mark;
+} kubevirt_marked;
+int kubevirt_marked_read(const char *kind, const char *detail, kubevirt_marked *out, vmctl_error **err);
+void kubevirt_marked_free(kubevirt_marked *marked);
+#define KUBEVIRT_AUTO_MARKED vmc_cleanup(kubevirt_marked_free) kubevirt_marked
+/* Deletes the object at `path` where its annotation has that mark: of the same name, it may be somebody else's by now. What is not there is no
+ * failure. */
+int kubevirt_marked_drop(kubevirt_conn *conn, const char *path, const char *annotation, const kubevirt_marked *marked,
+                         const vmc_deadline *deadline, vmctl_error **err);
 
 /* --- the table --------------------------------------------------------------------------------------------------------- */
 

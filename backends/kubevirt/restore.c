@@ -337,12 +337,6 @@ int kubevirt_snapshot_revert(void *opaque, void *handle, const char *name, const
 
 /* --- undo -------------------------------------------------------------------------------------------------------------- */
 
-static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
-    (void)user;
-    (void)err;
-    return object == NULL;
-}
-
 static int drop(kubevirt_conn *conn, const char *path, const vmc_deadline *deadline, vmctl_error **err) {
     vmctl_error *why = NULL;
     int code = kube_delete(conn->client, path, NULL, deadline, NULL, &why);
@@ -412,7 +406,7 @@ int kubevirt_restore_cancel(kubevirt_conn *conn, const char *namespace_name, con
     const kubevirt_waiting waiting = {.name = name,
                                       .resource_version = vmc_json_string(object, "metadata.resourceVersion", NULL),
                                       .doing = "waiting for the restore to be called off",
-                                      .settled = is_gone};
+                                      .settled = kubevirt_is_gone};
     const kubevirt_vm named = {.namespace_name = (char *)namespace_name, .name = (char *)name};
     if (code == 0)
         code = drop(conn, path, deadline, &why);

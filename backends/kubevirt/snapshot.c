@@ -410,12 +410,6 @@ int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const
 
 /* --- delete ------------------------------------------------------------------------------------------------------------ */
 
-static int is_gone(const cJSON *object, void *user, vmctl_error **err) {
-    (void)user;
-    (void)err;
-    return object == NULL;
-}
-
 static int delete_and_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *plural,
                            const char *name, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, vm->namespace_name, plural, name);
@@ -427,7 +421,7 @@ static int delete_and_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const cha
     const kubevirt_waiting waiting = {.name = name,
                                       .resource_version = vmc_json_string(leaving, "metadata.resourceVersion", NULL),
                                       .doing = "waiting for the snapshot to be gone",
-                                      .settled = is_gone};
+                                      .settled = kubevirt_is_gone};
     return kubevirt_wait_in(conn, vm, all, &waiting, deadline, err);
 }
 

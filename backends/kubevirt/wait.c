@@ -154,6 +154,12 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
     return code;
 }
 
+int kubevirt_is_gone(const cJSON *object, void *user, vmctl_error **err) {
+    (void)user;
+    (void)err;
+    return object == NULL;
+}
+
 int kubevirt_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const kubevirt_waiting *waiting,
                   const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *collection = kubevirt_collection(waiting->plural, vm->namespace_name);
