@@ -18,9 +18,7 @@ static void freeze_and_thaw(void **state) {
     (void)state;
     vmctl_vm *vm = with_agent("ag-a"), *without = make_started("ag-b", "%s", ""), *off = make("ag-c", "%s", "");
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     int count = -1;
     MUST(vmctl_guest_freeze(vm, &count, &call, &err));
     assert_int_equal(heard.count, 0);

@@ -160,11 +160,9 @@ static void a_clone_of_a_snapshot(void **state) {
 /* The copy is of the disks, and one is told what that means. */
 static void what_runs_is_copied_with_a_warning(vmctl_vm *vm) {
     vmctl_clone_options options = VMCTL_CLONE_OPTIONS_INIT;
-    vmctl_call call = VMCTL_CALL_INIT;
-    vmctl_vm *twin = NULL;
     notes told = {0};
-    call.note = take_note;
-    call.user = &told;
+    vmctl_call call = call_noting(&told);
+    vmctl_vm *twin = NULL;
     options.call = &call;
     int line = wait_line(vm, 1).line;
     MUST(vmctl_vm_clone(vm, "cl-g-2", &options, &twin, &err));
@@ -202,11 +200,9 @@ static void forwards_are_not_taken_over(void **state) {
     (void)state;
     vmctl_vm *vm = make("cl-i", "%s", "networks: [{name: lan, type: user, forward: [\"20222:22\"]}]");
     vmctl_clone_options options = VMCTL_CLONE_OPTIONS_INIT;
-    vmctl_call call = VMCTL_CALL_INIT;
-    vmctl_vm *twin = NULL;
     notes told = {0};
-    call.note = take_note;
-    call.user = &told;
+    vmctl_call call = call_noting(&told);
+    vmctl_vm *twin = NULL;
     options.call = &call;
     MUST(vmctl_vm_clone(vm, "cl-i-2", &options, &twin, &err));
     assert_true(told.count > 0);

@@ -217,11 +217,12 @@ int run_program(const char *const *argv);
 int64_t now_ms(void);
 void sleep_ms(int ms);
 
-/* A counter of notes: vmctl_call.note with user = &notes. */
+/* A counter of notes. */
 typedef struct notes {
     int count;
     char last[512];
 } notes;
-void take_note(vmctl_note_level level, const char *text, void *user);
+/* A call whose notes are counted there; with all else as usual. */
+vmctl_call call_noting(notes *heard);
 
 #endif

@@ -363,9 +363,7 @@ static void a_copy_that_fails_leaves_all_as_it_was(void **state) {
 static void freeze_holds_the_file_systems_and_thaw_lets_go(void **state) {
     (void)state;
     notes heard_notes = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard_notes;
+    vmctl_call call = call_noting(&heard_notes);
     int count = -1;
     MUST(vmctl_guest_freeze(debian, &count, &call, &err));
     assert_int_equal(count, 1); /* the root is its only one on a disk */

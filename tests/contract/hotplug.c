@@ -159,9 +159,7 @@ static void what_needs_no_guest_goes_at_once(void **state) {
     snprintf(source, sizeof source, "%s", device(&facts, "data")->source);
     vmctl_effect effect = VMCTL_EFFECT_AT_RESTART;
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
     options.live = true;
     options.call = &call;

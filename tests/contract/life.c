@@ -39,9 +39,7 @@ static void start_of_a_running_vm_is_a_note(void **state) {
     vmctl_vm *vm = make_started("life-d", "%s", "");
     wait_line(vm, 1);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_start_options options = VMCTL_START_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_vm_start(vm, &options, &err));
@@ -90,9 +88,7 @@ static void stop_powers_off_after_the_grace(void **state) {
     vmctl_vm *vm = make_started("life-g", "%s", "");
     wait_line(vm, 1);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.call = &call;
     options.grace_ms = 1500;
@@ -125,9 +121,7 @@ static void stop_of_a_stopped_vm_is_a_note(void **state) {
     (void)state;
     vmctl_vm *vm = make("life-i", "%s", "");
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_stop_options options = VMCTL_STOP_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_vm_stop(vm, &options, &err));

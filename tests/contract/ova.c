@@ -259,9 +259,7 @@ static void cancelled_leaves_no_file(void **state) {
 static void of_virtualbox(void **state) {
     (void)state;
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_vm *vm = NULL;
     MUST(vmctl_import(conn, made_by("virtualbox", "box-disk001.vmdk"), NULL, &call, &vm, &err));
     assert_true(heard.count > 0); /* its sound card, its bridge */

@@ -395,11 +395,18 @@ void sleep_ms(int ms) {
     nanosleep(&wait, NULL);
 }
 
-void take_note(vmctl_note_level level, const char *note, void *user) {
+static void take_note(vmctl_note_level level, const char *note, void *user) {
     (void)level;
     notes *to = user;
     to->count++;
     COPY(to->last, note);
+}
+
+vmctl_call call_noting(notes *heard) {
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.note = take_note;
+    call.user = heard;
+    return call;
 }
 
 const char *scratch_file(const char *name, const void *bytes, size_t length) {

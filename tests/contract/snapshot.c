@@ -283,9 +283,7 @@ static void revert_ends_what_runs(void) {
     vmctl_vm *vm = make_started("snap-c", DISK, ON_DISK);
     wait_line(vm, 1);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_snapshot_create(vm, "live", &options, &err));
@@ -499,9 +497,7 @@ static void memory_and_disks_belong_together(vmctl_vm *vm) {
     wait_line(shares, line + 1);
     force_off(shares);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_snapshot_create(shares, "cold", &options, &err));
@@ -514,9 +510,7 @@ static void what_is_left_out_is_said(const char *name, const char *rest, const c
     /* It has run by then, and KubeVirt has looked at its disks. */
     vmctl_vm *vm = make_started(name, "disks: [{name: root, image: %s%s]", guest_image, rest);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     taken made = {0};
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     options.call = &call;
@@ -709,9 +703,7 @@ static void a_disk_that_came_later_is_taken_off_and_not_forgotten(void **state) 
     char data[512];
     snprintf(data, sizeof data, "%s", device(&facts, "data")->source);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_snapshot_revert_options options = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_snapshot_revert(vm, "base", &options, &err));
@@ -765,9 +757,7 @@ static void a_grown_disk_goes_back_and_forth(void **state) {
     look(vm, &facts);
     assert_int_equal(device(&facts, "root")->capacity, 8 << 20);
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_snapshot_revert_options options = VMCTL_SNAPSHOT_REVERT_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_snapshot_revert(vm, "small", &options, &err));
@@ -842,9 +832,7 @@ static void a_uefi_vm_is_taken_stopped_and_told_what_is_left_out(void **state) {
         return;
     }
     notes heard = {0};
-    vmctl_call call = VMCTL_CALL_INIT;
-    call.note = take_note;
-    call.user = &heard;
+    vmctl_call call = call_noting(&heard);
     vmctl_snapshot_create_options options = VMCTL_SNAPSHOT_CREATE_OPTIONS_INIT;
     options.call = &call;
     MUST(vmctl_snapshot_create(vm, "cold", &options, &err));

@@ -205,6 +205,16 @@ class Case(unittest.TestCase):
             time.sleep(0.1)
         self.fail(f"{what}: not within {seconds} s")
 
+    def beside(self, child):
+        """A process beside the test, ended with it."""
+        def end():
+            if child.poll() is None:
+                child.kill()
+            child.communicate()
+
+        self.addCleanup(end)
+        return child
+
     def counts(self, name, line=2, env=None):
         """The guest prints: its console comes to that line."""
         result = self.ok(vmctl("console", name, "--until", f"vmctl guest: line {line}[0-9]*", "--timeout", "120s", env=env))

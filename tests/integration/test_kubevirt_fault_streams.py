@@ -111,14 +111,7 @@ class Streams(Faulty):
         """vmctl beside the test; its last operand comes first."""
         child = subprocess.Popen([harness.VMCTL, "--backend", "kubevirt", verb, *arguments, name], env={**os.environ, **self.env}, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True)
-
-        def end():
-            if child.poll() is None:
-                child.kill()
-            child.communicate()
-
-        self.addCleanup(end)
-        return child
+        return self.beside(child)
 
     def test_port_forward(self):
         """A connection of a forwarded port that fails takes nothing with it: who dialled sees it end, the next one works, and so does the end of all."""

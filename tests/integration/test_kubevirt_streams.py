@@ -47,14 +47,7 @@ class Streams(harness.Case):
         """vmctl beside the test; ended with it."""
         # Unbuffered: a line in a buffer is one that select() does not see.
         child = subprocess.Popen([VMCTL, *arguments], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
-        def end():
-            if child.poll() is None:
-                child.kill()
-            child.communicate()
-
-        self.addCleanup(end)
-        return child
+        return self.beside(child)
 
     def line(self, child):
         """The next line that it prints."""
