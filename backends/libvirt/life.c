@@ -1,4 +1,5 @@
 /* The life of a domain: each verb asks for the state and acts in one go, so that what already is costs no error. */
+#include "job.h"
 #include "listener.h"
 #include "nvram.h"
 #include "rpc.h"
@@ -502,17 +503,14 @@ static int work_stop_saving(libvirt_rpc *rpc) {
     if (!rpc->domain)
         return -1;
     for (int round = 0, quiet = 0; round < ROUNDS && quiet < QUIET_ROUNDS; round++, usleep(PAUSE_MS * 1000)) {
-        int type = VIR_DOMAIN_JOB_NONE, count = 0, operation = VIR_DOMAIN_JOB_OPERATION_UNKNOWN;
-        virTypedParameterPtr params = NULL;
+        libvirt_job job;
         if (virDomainIsActive(rpc->domain) == 0) {
             rpc->number = virDomainHasManagedSaveImage(rpc->domain, 0) == 1 ? 2 : 0;
             return 0;
         }
-        if (virDomainGetJobStats(rpc->domain, &type, &params, &count, 0) < 0)
+        if (libvirt_job_read(rpc->domain, &job) < 0)
             return -1;
-        virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
-        virTypedParamsFree(params, count);
-        bool saving = type != VIR_DOMAIN_JOB_NONE && operation == VIR_DOMAIN_JOB_OPERATION_SAVE;
+        bool saving = libvirt_job_is(&job, VIR_DOMAIN_JOB_OPERATION_SAVE);
         if (saving)
             virDomainAbortJob(rpc->domain);
         quiet = saving ? 0 : quiet + 1;

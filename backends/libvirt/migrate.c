@@ -42,8 +42,6 @@ static int read_work(void *opaque) {
     read_args *args = opaque;
     libvirt_migrate_vm *vm = &args->vm;
     virDomainPtr domain = args->domain;
-    virTypedParameterPtr params = NULL;
-    int count = 0;
     int autostart = 0;
     int active = virDomainIsActive(domain);
     int persistent = virDomainIsPersistent(domain);
@@ -65,10 +63,8 @@ static int read_work(void *opaque) {
         return -1;
     vm->snapshots = number_of(virDomainSnapshotNum(domain, 0));
     vm->checkpoints = number_of(virDomainListAllCheckpoints(domain, NULL, 0));
-    if (vm->active && number_of(virDomainGetJobStats(domain, &vm->job, &params, &count, 0)) == 0) {
-        virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &vm->job_operation);
-        virTypedParamsFree(params, count);
-    }
+    if (vm->active && libvirt_job_read(domain, &vm->job) < 0)
+        virResetLastError();
     return 0;
 }
 
@@ -138,7 +134,7 @@ static void choose_way(moving *m) {
 
 int libvirt_migrate_check_mode(const char *name, const libvirt_migrate_vm *facts, const vmctl_migrate_options *o,
                                vmctl_error **err) {
-    if (facts->job && facts->job_operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT) {
+    if (libvirt_job_is(&facts->job, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)) {
         vmc_error(err, VMCTL_E_BUSY, "%s is being migrated already", name);
         vmc_error_retryable(err);
         return vmc_error_next(err, "wait for its end, or stop it with vmctl migrate --abort %s", name);

@@ -3,6 +3,7 @@
 #ifndef VMC_LIBVIRT_MIGRATE_H
 #define VMC_LIBVIRT_MIGRATE_H
 
+#include "job.h"
 #include "storage.h"
 #include "xml_tree.h"
 
@@ -39,7 +40,7 @@ typedef struct libvirt_migrate_vm {
     bool active, persistent, autostart, saved;
     int snapshots, checkpoints;
     unsigned long libvirt_version; /* of the source's daemon: major * 1,000,000 + minor * 1,000 + release */
-    int job, job_operation;        /* virDomainJobType, virDomainJobOperation; 0: none */
+    libvirt_job job;
     char *xml;    /* the definition that it runs with, migratable; the persistent one when it does not run */
     char *config; /* the persistent one; NULL: transient */
     xmlDoc *doc;  /* xml, read */
@@ -133,15 +134,6 @@ int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vm
                               vmctl_error **err);
 
 /* --- stopping (migrate_stop.c) ------------------------------------------------------------------------------ */
-
-typedef struct libvirt_job {
-    int type, operation; /* virDomainJobType, virDomainJobOperation */
-    unsigned long long total, processed, remaining, memory_total, memory_bps, disk_bps, downtime, iteration;
-} libvirt_job;
-
-/* On the connection's worker. -1: libvirt's last error says why. */
-int libvirt_job_read(virDomainPtr domain, libvirt_job *job);
-bool libvirt_job_moves_out(const libvirt_job *job);
 
 /* What the steps of one stop have done; {0} before the first. */
 typedef struct libvirt_stopping {

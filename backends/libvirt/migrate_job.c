@@ -270,7 +270,7 @@ static bool stands_still(watch *w, const libvirt_job *s) {
 static int look(watch *w, vmctl_error **err) {
     libvirt_job s = {0};
     vmc_deadline patient = soon(w->deadline);
-    if (ask_how_far(w, &patient, &s) < 0 || !libvirt_job_moves_out(&s))
+    if (ask_how_far(w, &patient, &s) < 0 || !libvirt_job_is(&s, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT))
         return 0;
     if (w->job->postcopy && !w->switched && s.iteration > 1)
         w->switched = ask_for_postcopy(w, &patient) == 0;
@@ -433,13 +433,14 @@ int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vm
         return code;
     }
     vmctl_error_free(off);
-    code = libvirt_migrate_check_abort(vm->name, code == 0 && libvirt_job_moves_out(&stats), err);
+    code = libvirt_migrate_check_abort(
+        vm->name, code == 0 && libvirt_job_is(&stats, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT), err);
     if (code < 0)
         return code;
     vmctl_error *why = NULL, *refused = NULL;
     libvirt_stopping stopping = {0};
     int64_t again_ms = 0;
-    while (code == 0 && !refused && libvirt_job_moves_out(&stats)) {
+    while (code == 0 && !refused && libvirt_job_is(&stats, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)) {
         vmc_deadline patient = soon(NULL);
         if (vmc_now_ms() >= again_ms) {
             libvirt_migrate_stop(conn, vm->domain, &stopping, &patient, &refused);
@@ -449,7 +450,7 @@ int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vm
         if (code >= 0)
             code = stats_get(conn, vm->domain, deadline, &stats, &why);
     }
-    if (code == 0 && refused && libvirt_job_moves_out(&stats)) {
+    if (code == 0 && refused && libvirt_job_is(&stats, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)) {
         code = vmctl_error_code(refused);
         vmc_error_move(&why, &refused);
     }

@@ -82,7 +82,7 @@ static int look(libvirt_conn *conn, const char *uuid, const vmc_deadline *deadli
 }
 
 static bool has_job(const side *s, int operation) {
-    return s->domain && s->job.type != VIR_DOMAIN_JOB_NONE && s->job.operation == operation;
+    return s->domain && libvirt_job_is(&s->job, operation);
 }
 
 static bool runs(const side *s) {

@@ -16,31 +16,6 @@ enum { SWITCH_MS = 15000 }; /* that long a switch-over may take before it is abo
 
 static const char go_on[] = "{\"execute\":\"migrate-continue\",\"arguments\":{\"state\":\"cancelling\"}}";
 
-/* --- the job's state --------------------------------------------------------------------------------------------- */
-
-int libvirt_job_read(virDomainPtr domain, libvirt_job *job) {
-    virTypedParameterPtr params = NULL;
-    int count = 0;
-    *job = (libvirt_job){0};
-    if (virDomainGetJobStats(domain, &job->type, &params, &count, 0) < 0)
-        return -1;
-    virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &job->operation);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_TOTAL, &job->total);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_PROCESSED, &job->processed);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_REMAINING, &job->remaining);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL, &job->memory_total);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_BPS, &job->memory_bps);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DISK_BPS, &job->disk_bps);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &job->downtime);
-    virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION, &job->iteration);
-    virTypedParamsFree(params, count);
-    return 0;
-}
-
-bool libvirt_job_moves_out(const libvirt_job *job) {
-    return job->type != VIR_DOMAIN_JOB_NONE && job->operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT;
-}
-
 /* --- one step ------------------------------------------------------------------------------------------------------ */
 
 typedef struct step_args {
@@ -69,7 +44,8 @@ static bool is_forgotten(virDomainPtr domain, int state, int reason) {
         virResetLastError();
         return false;
     }
-    return libvirt_job_moves_out(&job) && job.type == VIR_DOMAIN_JOB_UNBOUNDED && job.memory_total == 0;
+    return libvirt_job_is(&job, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT) && job.type == VIR_DOMAIN_JOB_UNBOUNDED &&
+           job.memory_total == 0;
 }
 
 static int step_work(void *opaque) {

@@ -2,6 +2,7 @@
 #include "snapshot.h"
 
 #include "domain_model.h"
+#include "job.h"
 #include "ops.h"
 #include <stdlib.h>
 #include <string.h>
@@ -277,13 +278,10 @@ static int ask_snapshots(look_args *args) {
 }
 
 static int ask_job(virDomainPtr domain) {
-    int type = VIR_DOMAIN_JOB_NONE, count = 0, operation = VIR_DOMAIN_JOB_OPERATION_UNKNOWN;
-    virTypedParameterPtr params = NULL;
-    if (virDomainGetJobStats(domain, &type, &params, &count, 0) < 0)
+    libvirt_job job;
+    if (libvirt_job_read(domain, &job) < 0)
         return -1; /* a driver without jobs */
-    virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
-    virTypedParamsFree(params, count);
-    return type == VIR_DOMAIN_JOB_BOUNDED || type == VIR_DOMAIN_JOB_UNBOUNDED ? operation : -1;
+    return job.type == VIR_DOMAIN_JOB_BOUNDED || job.type == VIR_DOMAIN_JOB_UNBOUNDED ? job.operation : -1;
 }
 
 /* What libvirt can do matters where snapshots are external. */

@@ -1,4 +1,5 @@
 /* backends/libvirt/snapshot_undo.c - what an interrupted snapshot verb left is taken back. */
+#include "job.h"
 #include "rpc.h"
 #include "snapshot.h"
 #include <stdio.h>
@@ -21,14 +22,10 @@ static int work_find(libvirt_rpc *rpc) {
 
 /* domain and name. While it is still being taken the deletion waits for that end, which is asked for first. */
 static int work_delete(libvirt_rpc *rpc) {
-    int type = VIR_DOMAIN_JOB_NONE, count = 0, operation = VIR_DOMAIN_JOB_OPERATION_UNKNOWN;
-    virTypedParameterPtr params = NULL;
-    if (virDomainIsActive(rpc->domain) == 1 && virDomainGetJobStats(rpc->domain, &type, &params, &count, 0) == 0) {
-        virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
-        virTypedParamsFree(params, count);
-        if (type != VIR_DOMAIN_JOB_NONE && operation == VIR_DOMAIN_JOB_OPERATION_SNAPSHOT)
-            virDomainAbortJob(rpc->domain);
-    }
+    libvirt_job job;
+    if (virDomainIsActive(rpc->domain) == 1 && libvirt_job_read(rpc->domain, &job) == 0 &&
+        libvirt_job_is(&job, VIR_DOMAIN_JOB_OPERATION_SNAPSHOT))
+        virDomainAbortJob(rpc->domain);
     virDomainSnapshotPtr snapshot = virDomainSnapshotLookupByName(rpc->domain, rpc->name, 0);
     if (!snapshot)
         return libvirt_rpc_absent(rpc, VIR_ERR_NO_DOMAIN_SNAPSHOT);
