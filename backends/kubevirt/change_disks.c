@@ -110,12 +110,7 @@ static cJSON *new_volume(const kubevirt_changing *ch, const cJSON *template, con
     cJSON *annotations = vmc_json_map(metadata, "annotations");
     cJSON_AddStringToObject(annotations, "cdi.kubevirt.io/allowClaimAdoption", "true");
     cJSON_AddStringToObject(annotations, KUBEVIRT_MARK, mark);
-    cJSON *owner = cJSON_CreateObject();
-    cJSON_AddItemToArray(vmc_json_list(metadata, "ownerReferences"), owner);
-    cJSON_AddStringToObject(owner, "apiVersion", KUBEVIRT_API);
-    cJSON_AddStringToObject(owner, "kind", "VirtualMachine");
-    cJSON_AddStringToObject(owner, "name", ch->vm->name);
-    cJSON_AddStringToObject(owner, "uid", ch->vm->uid);
+    cJSON *owner = kubevirt_add_owner(object, ch->vm->name, ch->vm->uid);
     cJSON_AddBoolToObject(owner, "controller", true);
     cJSON_AddBoolToObject(owner, "blockOwnerDeletion", true);
     cJSON_AddItemToObject(object, "spec", cJSON_Duplicate(vmc_json_key(template, "spec"), true));

@@ -140,12 +140,7 @@ static int copy_secret(kubevirt_conn *conn, const cJSON *clone, const char *from
     cJSON_AddStringToObject(vmc_json_map(copy, "metadata"), "name", to);
     cJSON_AddStringToObject(vmc_json_map(copy, "metadata"), "namespace", namespace_name);
     vmc_json_put(vmc_json_map(copy, "metadata.labels"), KUBEVIRT_LABEL_MANAGED, cJSON_CreateString("vmctl"));
-    cJSON *owner = cJSON_CreateObject();
-    cJSON_AddStringToObject(owner, "apiVersion", KUBEVIRT_API);
-    cJSON_AddStringToObject(owner, "kind", "VirtualMachine");
-    cJSON_AddStringToObject(owner, "name", vmc_json_string(clone, "metadata.name", ""));
-    cJSON_AddStringToObject(owner, "uid", vmc_json_string(clone, "metadata.uid", ""));
-    cJSON_AddItemToArray(vmc_json_list(vmc_json_map(copy, "metadata"), "ownerReferences"), owner);
+    kubevirt_add_owner(copy, vmc_json_string(clone, "metadata.name", ""), vmc_json_string(clone, "metadata.uid", ""));
     if (vmc_json_key(secret, "data"))
         cJSON_AddItemToObject(copy, "data", cJSON_Duplicate(vmc_json_key(secret, "data"), true));
     code = kube_create(conn->client, all, copy, NULL, deadline, NULL, err);

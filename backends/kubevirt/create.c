@@ -111,15 +111,6 @@ int kubevirt_render(void *conn, const vmctl_spec *spec, const vmctl_call *call, 
 
 /* --- making ------------------------------------------------------------------------------------------------------------ */
 
-static void add_owner(cJSON *object, const cJSON *vm) {
-    cJSON *owner = cJSON_CreateObject();
-    cJSON_AddStringToObject(owner, "apiVersion", KUBEVIRT_API);
-    cJSON_AddStringToObject(owner, "kind", "VirtualMachine");
-    cJSON_AddStringToObject(owner, "name", vmc_json_string(vm, "metadata.name", ""));
-    cJSON_AddStringToObject(owner, "uid", vmc_json_string(vm, "metadata.uid", ""));
-    cJSON_AddItemToArray(vmc_json_list(vmc_json_map(object, "metadata"), "ownerReferences"), owner);
-}
-
 /* A VM that failed to be made goes with all that it owns; a Secret of that name that is somebody else's is not touched. */
 static int make_secrets(kubevirt_conn *conn, const kubevirt_manifest *manifest, const cJSON *vm,
                         const vmc_deadline *deadline, vmctl_error **err) {
@@ -127,7 +118,7 @@ static int make_secrets(kubevirt_conn *conn, const kubevirt_manifest *manifest, 
     cJSON_ArrayForEach(secret, manifest->secrets) {
         VMC_AUTO_FREE char *path =
             kube_path("", "v1", vmc_json_string(secret, "metadata.namespace", ""), "secrets", NULL, NULL);
-        add_owner(secret, vm);
+        kubevirt_add_owner(secret, vmc_json_string(vm, "metadata.name", ""), vmc_json_string(vm, "metadata.uid", ""));
         int code = kube_create(conn->client, path, secret, NULL, deadline, NULL, err);
         if (code < 0)
             return vmc_error_prefix(err, "its Secret %s", vmc_json_string(secret, "metadata.name", ""));

@@ -31,6 +31,16 @@ void kubevirt_vm_free(kubevirt_vm *vm) {
     free(vm);
 }
 
+cJSON *kubevirt_add_owner(cJSON *object, const char *name, const char *uid) {
+    cJSON *owner = cJSON_CreateObject();
+    cJSON_AddStringToObject(owner, "apiVersion", KUBEVIRT_API);
+    cJSON_AddStringToObject(owner, "kind", "VirtualMachine");
+    cJSON_AddStringToObject(owner, "name", name);
+    cJSON_AddStringToObject(owner, "uid", uid);
+    cJSON_AddItemToArray(vmc_json_list(vmc_json_map(object, "metadata"), "ownerReferences"), owner);
+    return owner;
+}
+
 void kubevirt_vm_identity(const kubevirt_vm *vm, vmctl_identity *identity) {
     identity->name = vmc_strdup(vm->name);
     identity->id = *vm->uid ? vmc_strdup(vm->uid) : NULL;

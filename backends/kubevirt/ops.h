@@ -192,6 +192,8 @@ typedef struct kubevirt_claim_user {
 } kubevirt_claim_user;
 int kubevirt_find_claim_user(kubevirt_conn *conn, const char *namespace_name, kubevirt_claim_user *user,
                              const vmc_deadline *deadline, vmctl_error **err);
+/* The object goes with the VM of that name and uid: Kubernetes collects it. The entry in its ownerReferences. */
+cJSON *kubevirt_add_owner(cJSON *object, const char *name, const char *uid);
 /* The claim of a volume, by whichever name; NULL. */
 const char *kubevirt_claim_of(const cJSON *volume);
 /* Whether there is a claim of that name, or a data volume that will make one. */

@@ -312,12 +312,7 @@ static int post(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version,
 
 /* It goes with the VM: nobody could find it any more, and its volumes would stay. */
 static void put_owner(cJSON *object, const kubevirt_vm *vm) {
-    cJSON *owner = cJSON_CreateObject();
-    cJSON_AddStringToObject(owner, "apiVersion", KUBEVIRT_API);
-    cJSON_AddStringToObject(owner, "kind", "VirtualMachine");
-    cJSON_AddStringToObject(owner, "name", vm->name);
-    cJSON_AddStringToObject(owner, "uid", vm->uid);
-    cJSON_AddItemToArray(vmc_json_list(vmc_json_map(object, "metadata"), "ownerReferences"), owner);
+    kubevirt_add_owner(object, vm->name, vm->uid);
     vmc_json_put(vmc_json_map(object, "metadata.labels"), KUBEVIRT_LABEL_MANAGED, cJSON_CreateString("vmctl"));
 }
 
