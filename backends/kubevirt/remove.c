@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MADE_MS = 30000 };
+
 /* --- disks ------------------------------------------------------------------------------------------------------------- */
 
 static char *data_volume_path(const kubevirt_vm *vm, const char *name) {
@@ -26,14 +28,31 @@ static int ignore_missing(int code, vmctl_error **why, vmctl_error **err) {
     return code;
 }
 
-/* A data volume without an owner is collected with nobody. */
-static int disown(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
-                  vmctl_error **err) {
-    VMC_AUTO_FREE char *path = data_volume_path(vm, name);
-    VMC_AUTO_JSON *patch = cJSON_CreateObject();
-    cJSON_AddNullToObject(vmc_json_map(patch, "metadata"), "ownerReferences");
+static int is_made(const cJSON *object, void *user, vmctl_error **err) {
+    (void)user;
+    (void)err;
+    return object != NULL;
+}
+
+/* virt-controller makes what a template says some moments after the VM was made; then it would have the owner, and go with the VM. */
+static int wait_made(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name, const vmc_deadline *deadline,
+                     vmctl_error **err) {
+    bool there = false;
+    int code = kubevirt_claim_exists(conn, vm->namespace_name, name, deadline, &there, err);
+    if (code < 0 || there)
+        return code;
+    VMC_AUTO_FREE char *all = data_volume_path(vm, NULL);
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for disk %s to be made", name);
+    vmc_deadline within = vmc_deadline_within(deadline, MADE_MS);
+    const kubevirt_waiting waiting = {.name = name, .doing = doing, .settled = is_made, .awaited = true};
     vmctl_error *why = NULL;
-    return ignore_missing(kube_patch(conn->client, path, patch, NULL, deadline, NULL, &why), &why, err);
+    code = kubevirt_wait_in(conn, vm, all, &waiting, &within, &why);
+    if (code == VMCTL_E_TIMEOUT && vmc_deadline_left(deadline) != 0) { /* nobody makes it: there is nothing to keep */
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
 }
 
 /* What the VM's templates made, and what of it a revert took off. cJSON_Delete */
@@ -93,22 +112,67 @@ static int find_shared(kubevirt_conn *conn, shared_disks *s, const vmc_deadline 
     return kube_list(conn->client, collection, NULL, deadline, note_users, s, err);
 }
 
-/* all: every disk that the VM brought with it stays, else those that others use. */
-static int keep_templates(kubevirt_conn *conn, const shared_disks *s, bool all, const vmc_deadline *deadline,
+/* Whether anything of what the VM brought with it stays. */
+static bool keeps_some(const shared_disks *s, bool all) {
+    bool some = all && s->count > 0;
+    for (int i = 0; i < s->count; i++)
+        some = some || s->others[i];
+    return some;
+}
+
+/* all: every disk that the VM brought with it stays, else those that others use. Before the VM goes, and (gone) after. */
+static int keep_templates(kubevirt_conn *conn, const shared_disks *s, bool all, bool gone, const vmc_deadline *deadline,
                           vmctl_error **err) {
     int code = 0;
     for (int i = 0; code == 0 && i < s->count; i++) {
         const char *name = vmc_json_string(cJSON_GetArrayItem(s->templates, i), "metadata.name", "");
         if (!all && !s->others[i])
             continue;
-        code = disown(conn, s->vm, name, deadline, err);
-        if (code == 0 && s->others[i])
+        if (!gone)
+            code = wait_made(conn, s->vm, name, deadline, err);
+        else if (s->others[i])
             vmc_note(deadline, VMCTL_NOTE_WARNING, "disk %s/%s stays: %s uses it too", s->vm->namespace_name, name,
                      s->others[i]);
-        else if (code == 0)
+        else
             vmc_note(deadline, VMCTL_NOTE_INFO, "the disk %s/%s stays", s->vm->namespace_name, name);
     }
     return code;
+}
+
+typedef struct own_snapshots {
+    const kubevirt_vm *vm;
+    vmc_strv names;
+} own_snapshots;
+
+static int note_snapshot(cJSON **item, void *user) {
+    own_snapshots *own = user;
+    const kubevirt_vm *vm = own->vm;
+    const char *source = vmc_json_string(*item, "spec.source.name", "");
+    if (strcmp(source, vm->name) == 0 && strcmp(vmc_json_string(*item, "status.sourceUID", vm->uid), vm->uid) == 0)
+        vmc_strv_add(&own->names, vmc_json_string(*item, "metadata.name", ""));
+    return 0;
+}
+
+/* vmctl's go with the VM, also where what the VM owned was let go of. */
+static int remove_snapshots(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline,
+                            vmctl_error **err) {
+    static const char *const managed[] = {"labelSelector", KUBEVIRT_LABEL_MANAGED "=vmctl", NULL};
+    const char *version = NULL;
+    own_snapshots own = {.vm = vm};
+    vmctl_error *why = NULL;
+    int code = kubevirt_snapshot_version(conn, deadline, &version, &why);
+    VMC_AUTO_FREE char *all =
+        code == 0 ? kubevirt_snapshot_path(version, vm->namespace_name, "virtualmachinesnapshots", NULL) : NULL;
+    if (code == 0)
+        code =
+            kube_list(conn->client, all, &(kube_list_options){.query = managed}, deadline, note_snapshot, &own, &why);
+    for (size_t i = 0; code >= 0 && i < own.names.count; i++) {
+        VMC_AUTO_FREE char *path =
+            kubevirt_snapshot_path(version, vm->namespace_name, "virtualmachinesnapshots", own.names.items[i]);
+        code = ignore_missing(kube_delete(conn->client, path, NULL, deadline, NULL, &why), &why, &why);
+    }
+    vmc_strv_free(&own.names);
+    return ignore_missing(code < 0 ? code : 0, &why, err);
 }
 
 /* The garbage collector would do it some time later; then a VM of that name could not be made anew at once. */
@@ -245,10 +309,13 @@ static int wait_gone(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *le
     return vmc_error_next(err, "the node of its pod may be away: vmctl events %s", vm->name);
 }
 
-static int delete_vm(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
+/* orphan: what it owns is let go of by Kubernetes itself, while the VM is being deleted. Before that virt-controller would take a data
+ * volume without an owner for the VM again. Source: Kubernetes, "Garbage Collection"; KubeVirt's vm controller, adoption. */
+static int delete_vm(kubevirt_conn *conn, const kubevirt_vm *vm, bool orphan, const vmc_deadline *deadline,
+                     vmctl_error **err) {
     VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
     VMC_AUTO_JSON *leaving = NULL;
-    const kube_write_options options = {.uid = vm->uid};
+    const kube_write_options options = {.uid = vm->uid, .propagation = orphan ? "Orphan" : NULL};
     int code = kube_delete(conn->client, path, &options, deadline, &leaving, err);
     if (code == VMCTL_E_CONFLICT)
         return vmc_error(err, VMCTL_E_NOT_FOUND, "the VM %s is gone, and another of its name is there", vm->name);
@@ -272,10 +339,15 @@ int kubevirt_remove(void *opaque, void *handle, const vmctl_delete_options *opti
     AUTO_SHARED shared = {.vm = vm, .templates = disks};
     if (code == 0)
         code = find_shared(conn, &shared, &deadline, err);
+    bool orphan = keeps_some(&shared, keep);
     if (code == 0)
-        code = keep_templates(conn, &shared, keep, &deadline, err);
+        code = keep_templates(conn, &shared, keep, false, &deadline, err);
     if (code == 0)
-        code = delete_vm(conn, vm, &deadline, err);
+        code = delete_vm(conn, vm, orphan, &deadline, err);
+    if (code == 0)
+        code = keep_templates(conn, &shared, keep, true, &deadline, err);
+    if (code == 0 && orphan)
+        code = remove_snapshots(conn, vm, &deadline, err);
     if (code == 0 && !keep)
         code = remove_templates(conn, &shared, options, &deadline, err);
     if (code == 0 && options->disks == VMCTL_DELETE_ALL_DISKS)

@@ -1,7 +1,8 @@
 #include "internal.h"
 
-/* What a target that may have died is given for taking back what was made there; the rest is the next change's. */
-enum { TARGET_UNDO_MS = 10 * 1000 };
+/* What a target that may have died is given for taking back what was made there; the rest is the next change's. A busy one needs several times the
+ * moments that it takes: what is left would run there beside the source's. */
+enum { TARGET_UNDO_MS = 30 * 1000 };
 
 /* Undoes what an operation noted at its second endpoint. */
 static void undo_at(vmc_op *op, vmctl_connection *target, vmc_journal *journal) {

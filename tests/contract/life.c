@@ -310,7 +310,13 @@ static void delete_can_keep_the_disks(void **state) {
     MUST(vmctl_vm_delete(vm, &options, &err));
     vmctl_vm_free(vm);
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    int64_t until = now_ms() + (profile->state_lags ? PATIENCE_MS : 0); /* it may be on its way still */
     char *now = world();
+    while (!strstr(now, name) && now_ms() < until) {
+        free(now);
+        sleep_ms(50);
+        now = world();
+    }
     assert_non_null(strstr(now, name));
     free(now);
     drop_disk(path);

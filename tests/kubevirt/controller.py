@@ -39,6 +39,7 @@ EXPORT = "export.kubevirt.io/v1/virtualmachineexports"
 WATCHED = (VM, VMI, VMIM, SNAPSHOT, RESTORE, CLONE, DV, PVC, KUBEVIRT, EXPORT)
 FINALIZER, VMI_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize", "kubevirt.io/foregroundDeleteVirtualMachine"
 FINAL = ("Succeeded", "Failed")
+OWNED = (DV, VMI, "v1/secrets", PVC, SNAPSHOT, RESTORE, "v1/configmaps")  # of what may belong to a VM
 STEP = 0.02  # between the phases of what takes time in a cluster
 
 
@@ -373,7 +374,20 @@ class Controller(LiveUpdate, Snapshots):
         self.event(vm, "VirtualMachine", "SuccessfulDelete",
                    f"Stopped the virtual machine by deleting the virtual machine instance {vmi['metadata']['uid']}")
 
+    def orphan(self, key, vm):
+        """kube-controller-manager's garbage collector, for a deletion with propagationPolicy Orphan: what the VM owns is let go of first."""
+        uid = vm["metadata"]["uid"]
+        for kind in OWNED:
+            for item in self.api.get(path(kind, key[0]))["items"]:
+                owners = item["metadata"].get("ownerReferences", [])
+                if any(o["uid"] == uid for o in owners):
+                    self.api.patch(path(kind, key[0], item["metadata"]["name"]),
+                                   {"metadata": {"ownerReferences": [o for o in owners if o["uid"] != uid] or None}})
+        return self.store(VM, key, self.api.patch(path(VM, *key), {"metadata": {"finalizers": [f for f in vm["metadata"]["finalizers"] if f != "orphan"]}}))
+
     def vm_deleted(self, key, vm, vmi):
+        if "orphan" in vm["metadata"].get("finalizers", []):
+            vm = self.orphan(key, vm)
         if vmi:
             if not vmi["metadata"].get("deletionTimestamp"):
                 self.stop_instance(key, vm, vmi)
@@ -381,7 +395,9 @@ class Controller(LiveUpdate, Snapshots):
             return
         dependents = []
         if "foregroundDeletion" in vm["metadata"].get("finalizers", []):
-            dependents = [d for d in self.all(DV, key[0]) if any(o["uid"] == vm["metadata"]["uid"] for o in d["metadata"].get("ownerReferences", []))]
+            # As the garbage collector, which asks for each object anew before it deletes it: one may have lost its owner a moment ago.
+            dependents = [d for d in self.api.get(path(DV, key[0]))["items"]
+                          if any(o["uid"] == vm["metadata"]["uid"] for o in d["metadata"].get("ownerReferences", []))]
             for disk in dependents:
                 self.api.delete(path(DV, key[0], disk["metadata"]["name"]))
         if dependents:
@@ -933,7 +949,7 @@ class Controller(LiveUpdate, Snapshots):
     def collect(self, kind, thing):
         """kube-controller-manager's garbage collector: what belonged to what is gone goes too."""
         uid, namespace = thing["metadata"]["uid"], thing["metadata"].get("namespace")
-        kinds = {VM: (DV, VMI, "v1/secrets", PVC, SNAPSHOT, RESTORE, "v1/configmaps"), DV: (PVC,), CLONE: (SNAPSHOT, RESTORE),
+        kinds = {VM: OWNED, DV: (PVC,), CLONE: (SNAPSHOT, RESTORE),
                  EXPORT: ("v1/secrets",)}.get(kind, ())
         for other in kinds:
             for item in self.api.get(path(other, namespace))["items"]:
