@@ -3,6 +3,7 @@
 #define VMCTL_CLI_CLI_H
 
 #include <cjson/cJSON.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <vmctl/vmctl.h>
 
@@ -49,6 +50,8 @@ typedef struct cli {
     vmctl_config *config;   /* cli_config; NULL until it was asked for */
     struct cli_link *links; /* cli_connect: the connections of this run */
     size_t link_count;
+    pthread_t leaver; /* cli_leave */
+    bool leaving;
 } cli;
 
 /* --- telling what went wrong (report.c); safe in several threads ------------------------------------------ */
@@ -125,6 +128,8 @@ int cli_each(cli *c, char *const *targets, cli_task_fn work, void *user, bool ig
 /* The same for the verb's operands. */
 int cli_each_operand(cli *c, cli_task_fn work, void *user, const struct cli_view *view);
 
+/* Says good-bye to every endpoint while this thread writes a long result: no connection is used any more. cli_close waits for it. */
+void cli_leave(cli *c);
 void cli_close(cli *c);
 
 #endif

@@ -281,11 +281,27 @@ int cli_each_operand(cli *c, cli_task_fn work, void *user, const cli_view *view)
     return cli_each(c, (char *const *)c->args.operands, work, user, false, view);
 }
 
-void cli_close(cli *c) {
-    for (size_t i = 0; i < c->link_count; i++) {
+static void *leave(void *user) {
+    cli *c = user;
+
+    for (size_t i = 0; i < c->link_count; i++)
         vmctl_connection_free(c->links[i].connection);
+    return NULL;
+}
+
+void cli_leave(cli *c) {
+    if (!c->leaving)
+        c->leaving = pthread_create(&c->leaver, NULL, leave, c) == 0;
+}
+
+void cli_close(cli *c) {
+    if (c->leaving)
+        pthread_join(c->leaver, NULL);
+    else
+        leave(c);
+    c->leaving = false;
+    for (size_t i = 0; i < c->link_count; i++)
         free(c->links[i].key);
-    }
     free(c->links);
     vmctl_config_free(c->config);
     c->links = NULL;

@@ -152,7 +152,7 @@ static int show(const vmctl_vm_info *info, void *user) {
     return 0;
 }
 
-static int list_one(lister *l, vmctl_connection *connection) {
+static int list_one(lister *l, vmctl_connection *connection, bool last) {
     vmctl_call call = cli_call(l->c);
     vmctl_error *err = NULL;
 
@@ -161,6 +161,8 @@ static int list_one(lister *l, vmctl_connection *connection) {
     int rc = vmctl_list(connection, &l->options, show, l, &err);
     l->options.call = NULL;
     cli_progress_end();
+    if (last && rc == 0)
+        cli_leave(l->c);
     cli_output_end(l->c, rc < 0);
     return rc < 0 ? cli_report(l->c, err, vmctl_connection_context(connection)) : 0;
 }
@@ -216,7 +218,7 @@ static int list_all(lister *l) {
     if (!count) {
         cli_note(l->c, VMCTL_NOTE_INFO, "there are no contexts; this is the default endpoint alone");
         vmctl_connection *connection = cli_connect(l->c, NULL, NULL, &status);
-        return connection ? list_one(l, connection) : status;
+        return connection ? list_one(l, connection, true) : status;
     }
     if (l->c->deadline_ms < 0)
         l->c->deadline_ms = cli_now_ms() + ENDPOINT_MS;
@@ -308,7 +310,7 @@ static int on_event(const vmctl_event *event, void *user) {
 
     if (w->redraw && event->kind != VMCTL_EVENT_TICK) {
         fputs("\033[H\033[2J", stdout);
-        w->status = list_one(w->l, w->connection);
+        w->status = list_one(w->l, w->connection, false);
         fflush(stdout);
         return w->status != 0 || ferror(stdout);
     }
@@ -369,7 +371,7 @@ static int list(cli *c) {
     } else if (!status) {
         vmctl_connection *connection = cli_connect(c, NULL, NULL, &status);
         if (connection)
-            status = watching ? watch(&l, connection) : list_one(&l, connection);
+            status = watching ? watch(&l, connection) : list_one(&l, connection, true);
     }
     free(l.labels);
     cli_strings_free(&l.texts);

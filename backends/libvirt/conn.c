@@ -36,7 +36,7 @@ typedef struct call_thread {
     void (*drop)(void *args);
     int result;
     virErrorPtr error;
-    bool finished, abandoned, quit;
+    bool finished, abandoned, unattended, quit;
 } call_thread;
 
 /* What belongs to one virConnectPtr. References: the connection, and each abandoned call. */
@@ -48,6 +48,8 @@ typedef struct libvirt_worker {
     virConnectPtr virt;
     call_thread *idle;
     parked *parked;
+    int unattended; /* threads that free what a call brought */
+    pthread_cond_t attended;
 } libvirt_worker;
 
 static void conn_unref(libvirt_conn *conn) {
@@ -64,6 +66,7 @@ static void conn_unref(libvirt_conn *conn) {
 static libvirt_worker *worker_new(libvirt_conn *conn) {
     libvirt_worker *worker = vmc_alloc(sizeof *worker);
     pthread_mutex_init(&worker->mutex, NULL);
+    pthread_cond_init(&worker->attended, NULL);
     worker->references = 1;
     worker->conn = conn;
     __atomic_add_fetch(&conn->references, 1, __ATOMIC_ACQ_REL);
@@ -84,6 +87,7 @@ static void worker_unref(libvirt_worker *worker) {
         virConnectClose(worker->virt);
     conn_unref(worker->conn);
     pthread_mutex_destroy(&worker->mutex);
+    pthread_cond_destroy(&worker->attended);
     free(worker);
 }
 
@@ -93,6 +97,18 @@ static void thread_free(call_thread *thread) {
     pthread_cond_destroy(&thread->wake);
     virFreeError(thread->error);
     free(thread);
+}
+
+/* An unattended thread is done: free for the next call. */
+static void thread_return(call_thread *thread) {
+    libvirt_worker *worker = thread->worker;
+    pthread_mutex_lock(&worker->mutex);
+    thread->unattended = false;
+    thread->next = worker->idle;
+    worker->idle = thread;
+    if (--worker->unattended == 0)
+        pthread_cond_signal(&worker->attended);
+    pthread_mutex_unlock(&worker->mutex);
 }
 
 static void *thread_main(void *argument) {
@@ -114,10 +130,12 @@ static void *thread_main(void *argument) {
         thread->result = result;
         thread->error = error;
         thread->finished = true;
-        bool abandoned = thread->abandoned;
-        if (!abandoned)
+        bool abandoned = thread->abandoned, unattended = thread->unattended;
+        if (!abandoned && !unattended)
             eventfd_write(thread->done, 1);
         pthread_mutex_unlock(&thread->mutex);
+        if (unattended)
+            thread_return(thread);
         if (abandoned)
             break;
     }
@@ -275,6 +293,38 @@ int libvirt_call(libvirt_conn *conn, const vmc_deadline *deadline, const char *d
         return vmc_error_next(err, "open the connection anew");
     }
     return call_on(conn->worker, deadline, doing, work, args, drop, err);
+}
+
+typedef struct dropped {
+    void (*drop)(void *args);
+    void *args;
+} dropped;
+
+static int drop_work(void *opaque) {
+    dropped *d = opaque;
+    d->drop(d->args);
+    free(d);
+    return 0;
+}
+
+void libvirt_drop_beside(libvirt_conn *conn, void (*drop)(void *args), void *args) {
+    libvirt_worker *worker = conn->worker;
+    pthread_mutex_lock(&worker->mutex);
+    call_thread *thread = worker->idle;
+    if (thread) {
+        worker->idle = thread->next;
+        worker->unattended++;
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    if (!thread) {
+        drop(args);
+        return;
+    }
+    dropped *d = vmc_alloc(sizeof *d);
+    *d = (dropped){drop, args};
+    thread->unattended = true; /* thread_begin's lock tells it */
+    thread->worker = worker;
+    thread_begin(thread, drop_work, d, NULL);
 }
 
 void libvirt_conn_release(libvirt_conn *conn, int (*release)(void *object), void *object) {
@@ -522,6 +572,8 @@ static void close_drop(void *opaque) {
 /* Drops the connection's reference to a worker. The farewell to the daemon runs on a thread, for it can hang too. */
 static void worker_end(libvirt_worker *worker) {
     pthread_mutex_lock(&worker->mutex);
+    while (worker->unattended) /* it only frees memory */
+        pthread_cond_wait(&worker->attended, &worker->mutex);
     call_thread *idle = worker->idle;
     worker->idle = NULL;
     pthread_mutex_unlock(&worker->mutex);

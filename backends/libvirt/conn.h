@@ -57,6 +57,9 @@ int libvirt_conn_sibling(const libvirt_conn *conn, bool events, const vmc_deadli
 int libvirt_conn_renew(libvirt_conn *conn, const vmc_deadline *deadline, vmctl_error **err);
 /* Waits at most 5 s for the daemon's answer. */
 void libvirt_conn_free(libvirt_conn *conn);
+/* Frees what a call brought, which for a long list takes as long as writing it, on an idle call thread while the caller goes on. The
+ * connection's end waits for it. */
+void libvirt_drop_beside(libvirt_conn *conn, void (*drop)(void *args), void *args);
 /* Frees `object` now, or, where an abandoned call may still use it, once that call has returned. */
 void libvirt_conn_release(libvirt_conn *conn, int (*release)(void *object), void *object);
 

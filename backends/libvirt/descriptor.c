@@ -25,6 +25,10 @@
 
 static const char *const aliases[] = {"kvm", "qemu", NULL};
 static const char *const schemes[] = {"qemu", "test", NULL};
+#ifndef VMCTL_LIBVIRT_FIRST /* libraries.cmake */
+#define VMCTL_LIBVIRT_FIRST
+#endif
+static const char *const first[] = {VMCTL_LIBVIRT_FIRST NULL};
 
 #define NO_GPU       "GPU passthrough arrives with its own release; libvirt.xmlPatch takes a <hostdev> until then"
 #define AGENT        "needs qemu-guest-agent in the guest"
@@ -141,6 +145,7 @@ const vmctl_backend_descriptor vmc_libvirt_descriptor = {
     .aliases = aliases,
     .schemes = schemes,
     .default_uri = "qemu:///system",
+    .first = first,
     .package = "vmctl-libvirt (libvirt-daemon-system, qemu-system-x86)",
     .default_network = "nat",
     .image_sources = VMCTL_SOURCE_FILE,

@@ -99,6 +99,6 @@ int libvirt_list(void *opaque, const vmctl_list_options *options, vmctl_vm_info_
         return code;
     if (!code)
         code = tell(conn, args, options, &deadline, each, user, err);
-    list_drop(args);
+    libvirt_drop_beside(conn, list_drop, args);
     return code;
 }

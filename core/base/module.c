@@ -19,6 +19,12 @@ static int try_open(const char *path, void **handle, vmc_strv *failures) {
     return -1;
 }
 
+void vmc_module_libraries(const char *const *names) {
+    for (; names && *names; names++)
+        if (!dlopen(*names, RTLD_LAZY | RTLD_LOCAL))
+            vmc_log("module", "%s", dlerror());
+}
+
 int vmc_module_symbol(const char *module, const char *symbol, const char *package, void **address, vmctl_error **err) {
     VMC_AUTO_STRV failures = {0};
     void *handle = NULL;

@@ -86,6 +86,7 @@ static int load(const vmc_registry_entry *entry, const vmctl_backend_ops **out, 
         VMC_AUTO_FREE char *module = vmc_printf("vmctl-%s", descriptor->name);
         VMC_AUTO_FREE char *symbol = vmc_printf("vmctl_backend_%s", descriptor->name);
         void *address;
+        vmc_module_libraries(descriptor->first);
         int rc = vmc_module_symbol(module, symbol, descriptor->package, &address, err);
         if (rc < 0) {
             vmc_error_prefix(err, "the %s backend is not here", descriptor->name);

@@ -385,6 +385,19 @@ def test_specs_from_pipes():
     check("a pipe without end is refused", done.returncode == 2 and "16 MiB" in done.stderr, done)
     check("standard input that is closed", subprocess.run(["bash", "-c", '"$0" render - <&-', VMCTL], capture_output=True, env=ENV, timeout=60).returncode == 2)
 
+def test_libraries():
+    """What is opened before the libvirt module, for speed, is what libvirt brings anyway."""
+    module = pathlib.Path(VMCTL).parent.parent / "lib/vmctl/vmctl-libvirt.so"
+    brought = subprocess.run(["ldd", module], capture_output=True, text=True, env={**ENV, "LD_LIBRARY_PATH": str(module.parent.parent)}, timeout=60)
+    names = set(re.findall(r"^\s*(\S+) =>", brought.stdout, re.M))
+    done = expect(0, "--connect", "test:///default", "list", env={"LD_DEBUG": "files"})
+    loaded = set(re.findall(r"file=(lib[^ ]*\.so[^ ]*) ", done.stderr))
+    check("libvirt is loaded", any(name.startswith("libvirt.so") for name in loaded & names), done)
+    own = subprocess.run(["ldd", VMCTL], capture_output=True, text=True, env=ENV, timeout=60).stdout
+    check("no library but libvirt's own", loaded <= names | set(re.findall(r"^\s*(\S+) =>", own, re.M)) and len(names) > 10, done)
+    text = done.stderr
+    check("OpenSSL's library has the fewest to search", text.find("file=libcrypto") < text.find("file=libvirt.so") and "file=libcrypto" in text, done)
+
 
 def main():
     if not os.access(VMCTL, os.X_OK):
