@@ -1,6 +1,7 @@
 /* drivers/websocket/engine.c - frames by libwslay between two buffers, and one turn of the whole. Source: wslay(3), RFC 6455. */
 #include "drivers/websocket/engine.h"
 
+#include "base/module.h"
 #include "base/random.h"
 #include <poll.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static void end(websocket *ws, int code, const char *reason) {
  * peer that sends pings and reads none of the answers gets no more of them. */
 static bool can_read(const websocket *ws) {
     return !ws->end && websocket_buffer_length(&ws->payload) + WEBSOCKET_CHUNK <= ws->payload.capacity / 2 &&
-           wslay_event_get_queued_msg_count(ws->frames) < PONGS_WAITING;
+           ws->wslay->get_queued_msg_count(ws->frames) < PONGS_WAITING;
 }
 
 /* --- libwslay's callbacks ---------------------------------------------------------------------------------------- */
@@ -43,7 +44,7 @@ static ssize_t on_want_bytes(wslay_event_context_ptr frames, uint8_t *bytes, siz
     websocket *ws = user;
     websocket_buffer *raw = &ws->raw;
     if (!can_read(ws) || websocket_buffer_room(&ws->payload) < WEBSOCKET_CHUNK) {
-        wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
+        ws->wslay->set_error(frames, WSLAY_ERR_WOULDBLOCK);
         return -1;
     }
     if (websocket_buffer_length(raw) == 0) {
@@ -53,7 +54,7 @@ static ssize_t on_want_bytes(wslay_event_context_ptr frames, uint8_t *bytes, siz
             if (n < 0)
                 end(ws, WEBSOCKET_DROPPED, ws->curl_error);
             ws->orderly &= !ws->in_frame;
-            wslay_event_set_error(frames, n == 0 ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+            ws->wslay->set_error(frames, n == 0 ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
             return -1;
         }
         ws->heard_ms = vmc_now_ms();
@@ -89,7 +90,7 @@ static ssize_t on_frame_bytes(wslay_event_context_ptr frames, const uint8_t *byt
     if (room < length && flush_out(ws))
         room = websocket_buffer_room(&ws->out);
     if (room == 0 || ws->deaf) {
-        wslay_event_set_error(frames, ws->deaf ? WSLAY_ERR_CALLBACK_FAILURE : WSLAY_ERR_WOULDBLOCK);
+        ws->wslay->set_error(frames, ws->deaf ? WSLAY_ERR_CALLBACK_FAILURE : WSLAY_ERR_WOULDBLOCK);
         return -1;
     }
     if (length > room)
@@ -145,6 +146,22 @@ static void on_message(wslay_event_context_ptr frames, const struct wslay_event_
     end(ws, message->status_code ? message->status_code : WEBSOCKET_NO_STATUS, words);
 }
 
+int websocket_library(websocket *ws, vmctl_error **err) {
+#ifdef VMCTL_STATIC_BACKENDS
+    (void)err;
+    ws->wslay = vmctl_websocket_wslay();
+#else
+    void *address = NULL;
+    int code = vmc_module_symbol("vmctl-websocket", "vmctl_websocket_wslay", "vmctl (with libwslay1)", &address, err);
+    if (code < 0)
+        return code;
+    vmctl_websocket_wslay_fn entry;
+    memcpy(&entry, &address, sizeof entry); /* ISO C has no cast from an object's to a function's pointer */
+    ws->wslay = entry();
+#endif
+    return 0;
+}
+
 int websocket_frames_init(websocket *ws) {
     static const struct wslay_event_callbacks callbacks = {.recv_callback = on_want_bytes,
                                                            .send_callback = on_frame_bytes,
@@ -153,10 +170,10 @@ int websocket_frames_init(websocket *ws) {
                                                            .on_frame_recv_chunk_callback = on_chunk,
                                                            .on_frame_recv_end_callback = on_frame_end,
                                                            .on_msg_recv_callback = on_message};
-    if (wslay_event_context_client_init(&ws->frames, &callbacks, ws) != 0)
+    if (ws->wslay->client_init(&ws->frames, &callbacks, ws) != 0)
         return -1;
-    wslay_event_config_set_no_buffering(ws->frames, 1);
-    wslay_event_config_set_max_recv_msg_length(ws->frames, INT64_MAX); /* no message is ever whole in memory */
+    ws->wslay->config_set_no_buffering(ws->frames, 1);
+    ws->wslay->config_set_max_recv_msg_length(ws->frames, INT64_MAX); /* no message is ever whole in memory */
     return 0;
 }
 
@@ -168,8 +185,8 @@ static void read_frames(websocket *ws) {
         return;
     }
     ws->drained = false;
-    bool failed = wslay_event_recv(ws->frames) != 0 || /* the connection's end is noted already */
-                  (!wslay_event_get_read_enabled(ws->frames) && !wslay_event_get_close_received(ws->frames));
+    bool failed = ws->wslay->recv(ws->frames) != 0 || /* the connection's end is noted already */
+                  (!ws->wslay->get_read_enabled(ws->frames) && !ws->wslay->get_close_received(ws->frames));
     if (failed)
         end(ws, WEBSOCKET_PROTOCOL, "the server sent what is no WebSocket frame");
 }
@@ -186,13 +203,13 @@ static void keep_alive(websocket *ws) {
     ws->ping_at = now + ws->ping_ms;
     static const struct wslay_event_msg ping = {.opcode = WSLAY_PING};
     if (websocket_flushed(ws)) /* else the connection is busy enough */
-        wslay_event_queue_msg(ws->frames, &ping);
+        ws->wslay->queue_msg(ws->frames, &ping);
 }
 
 void websocket_turn(websocket *ws) {
     read_frames(ws);
     keep_alive(ws);
-    if (!ws->deaf && wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) != 0)
+    if (!ws->deaf && ws->wslay->want_write(ws->frames) && ws->wslay->send(ws->frames) != 0)
         ws->deaf = true;
     if (!ws->deaf)
         flush_out(ws);
@@ -203,7 +220,7 @@ bool websocket_has_work(const websocket *ws) {
 }
 
 bool websocket_flushed(const websocket *ws) {
-    return ws->deaf || (websocket_buffer_length(&ws->out) == 0 && !wslay_event_want_write(ws->frames));
+    return ws->deaf || (websocket_buffer_length(&ws->out) == 0 && !ws->wslay->want_write(ws->frames));
 }
 
 short websocket_events(const websocket *ws) {
@@ -218,14 +235,14 @@ int websocket_slice(const websocket *ws) {
 }
 
 bool websocket_queue(websocket *ws, const void *bytes, size_t length) {
-    if (ws->deaf || wslay_event_get_queued_msg_count(ws->frames) > 0)
+    if (ws->deaf || ws->wslay->get_queued_msg_count(ws->frames) > 0)
         return false;
     const struct wslay_event_msg message = {.opcode = WSLAY_BINARY_FRAME, .msg = bytes, .msg_length = length};
-    return wslay_event_queue_msg(ws->frames, &message) == 0;
+    return ws->wslay->queue_msg(ws->frames, &message) == 0;
 }
 
 void websocket_queue_close(websocket *ws, int code, const char *reason) {
     size_t length = reason ? strlen(reason) : 0;
-    (void)wslay_event_queue_close(ws->frames, (uint16_t)code, (const uint8_t *)reason,
-                                  length < WEBSOCKET_REASON ? length : WEBSOCKET_REASON - 1);
+    (void)ws->wslay->queue_close(ws->frames, (uint16_t)code, (const uint8_t *)reason,
+                                 length < WEBSOCKET_REASON ? length : WEBSOCKET_REASON - 1);
 }

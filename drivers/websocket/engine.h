@@ -3,8 +3,8 @@
 #define WEBSOCKET_ENGINE_H
 
 #include "drivers/websocket/websocket.h"
+#include "drivers/websocket/wslay_module.h"
 #include <curl/curl.h>
-#include <wslay/wslay.h>
 
 enum {
     WEBSOCKET_CHUNK = 4096,      /* at most so much payload does libwslay hand over at once: its own buffer */
@@ -30,6 +30,7 @@ struct websocket {
     char *subprotocol;
     size_t message_bytes;
 
+    const websocket_wslay *wslay;
     wslay_event_context_ptr frames;
     websocket_buffer raw, payload, out;
     unsigned char masks[256];
@@ -59,6 +60,8 @@ int websocket_connect(websocket *ws, const websocket_options *options, const vmc
 ssize_t websocket_raw_receive(websocket *ws, void *bytes, size_t size);
 ssize_t websocket_raw_send(websocket *ws, const void *bytes, size_t size);
 
+/* Opens libwslay's module. UNAVAILABLE: it is not installed. */
+int websocket_library(websocket *ws, vmctl_error **err);
 /* Ready for frames. -1: no memory. */
 int websocket_frames_init(websocket *ws);
 

@@ -20,7 +20,9 @@ int websocket_open(const websocket_options *options, const vmc_deadline *deadlin
     make_buffer(&ws->raw, WEBSOCKET_RAW);
     make_buffer(&ws->payload, WEBSOCKET_PAYLOAD);
     make_buffer(&ws->out, WEBSOCKET_OUT);
-    int rc = websocket_connect(ws, options, deadline, refused, err);
+    int rc = websocket_library(ws, err);
+    if (rc == 0)
+        rc = websocket_connect(ws, options, deadline, refused, err);
     if (rc == 0 && websocket_frames_init(ws) < 0)
         rc = vmc_error_no_memory(err);
     if (rc < 0) {
@@ -37,7 +39,7 @@ void websocket_free(websocket *ws) {
     if (!ws)
         return;
     if (ws->frames)
-        wslay_event_context_free(ws->frames);
+        ws->wslay->free(ws->frames);
     if (ws->multi && ws->easy)
         curl_multi_remove_handle(ws->multi, ws->easy);
     curl_easy_cleanup(ws->easy);

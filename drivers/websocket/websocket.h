@@ -7,6 +7,8 @@
  *
  * A WebSocket has no half-close: after a Close frame nothing is sent in either direction but the other Close.
  *
+ * libwslay is in a module of its own (vmctl-websocket.so), opened by the first WebSocket.
+ *
  * Secrets: as in drivers/http.
  */
 #ifndef WEBSOCKET_H

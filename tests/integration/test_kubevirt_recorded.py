@@ -256,6 +256,21 @@ class Recorded(harness.Case):
                 self.assertEqual([line for line in lines if "connect(" in line and "AF_INET" in line and "htons(6443)" not in line], [])
 
 
+    def test_libraries(self):
+        """A command loads what it uses: libwslay where a WebSocket is opened, and of the others' libraries nothing."""
+        path = pathlib.Path(os.environ["WORLD"], "loads.yaml")
+        path.write_text('name: loads\nbackend: kubevirt\nmemory: 512MiB\ndisks: [{name: root, image: "docker://quay.io/kubevirt/cirros-container-disk-demo"}]\n')
+        self.addCleanup(vmctl, "--backend", "kubevirt", "delete", "loads", "--force")
+        for command, websocket in ((f"create {path} --start", False), ("list", False), ("get loads", False), ("describe loads", False), ("caps --vm loads", False),
+                                   ("logs loads", False), ("pause loads", False), ("resume loads", False), ("events --timeout 1s", False),
+                                   ("console loads --until line --timeout 60s", True)):
+            with self.subTest(command=command):
+                done = vmctl("--backend", "kubevirt", *command.split(), env={"LD_DEBUG": "files", "ASAN_OPTIONS": "detect_leaks=0"})
+                self.assertIn(done.status, (0, 8), done.err[-2000:])  # events end by their time
+                loaded = set(re.findall(r"file=(?:\S*/)?(vmctl-[a-z]+|libwslay|libvirt|libisofs|libpng|libarchive|libxml2)\b", done.err))
+                self.assertEqual(loaded - {"vmctl-tools"}, {"vmctl-kubevirt", *(("vmctl-websocket", "libwslay") if websocket else ())})
+
+
 class Start(harness.Case):
     """What a start asks: for the start, and for one watch, which also tells what the VM was. Whatever else it says must be as true as if it had
     looked before."""
