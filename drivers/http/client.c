@@ -6,6 +6,7 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 
 enum { CONNECT_MS = 30000, THUMBPRINT = 32 };
@@ -157,6 +158,31 @@ static void apply_server_name(const http_client *c, const http_url *url, CURL *e
     curl_url_cleanup(parser);
 }
 
+/* A proxy that speaks TLS itself is trusted by the same authorities, as Go's clients do, and by the system's: all that it learns is who is
+ * spoken to, since what goes through it is verified again. It may ask for the client's certificate, too. */
+static void apply_to_tls_proxy(http_client *c, CURL *easy) {
+    set_text(easy, CURLOPT_PROXY_CAINFO, c->ca_file);
+    set_blob(easy, CURLOPT_PROXY_CAINFO_BLOB, c->ca_pem);
+    set_text(easy, CURLOPT_PROXY_SSLCERT, c->cert_file);
+    set_text(easy, CURLOPT_PROXY_SSLKEY, c->key_file);
+    set_blob(easy, CURLOPT_PROXY_SSLCERT_BLOB, c->cert_pem);
+    set_blob(easy, CURLOPT_PROXY_SSLKEY_BLOB, c->key_pem);
+    if (c->insecure) {
+        curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, 0L);
+    }
+}
+
+bool http_ended_at_proxy(const http_client *client, CURL *easy, CURLcode result) {
+    const char *proxy = client && client->proxy ? client->proxy : "";
+    long verified = 0, connected = 0;
+    curl_easy_getinfo(easy, CURLINFO_PROXY_SSL_VERIFYRESULT, &verified);
+    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &connected);
+    bool tls = result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CONNECT_ERROR;
+    return (verified != 0 && tls) || (connected == 0 && tls && strncasecmp(proxy, "https://", 8) == 0) ||
+           (result == CURLE_COULDNT_CONNECT && *proxy);
+}
+
 int http_client_apply(http_client *c, const http_url *url, CURL *easy, struct curl_slist **headers,
                       struct curl_slist **connect_to, vmctl_error **err) {
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
@@ -173,6 +199,7 @@ int http_client_apply(http_client *c, const http_url *url, CURL *easy, struct cu
     set_blob(easy, CURLOPT_SSLKEY_BLOB, c->key_pem);
     set_text(easy, CURLOPT_PINNEDPUBLICKEY, c->pin);
     set_text(easy, CURLOPT_PROXY, c->proxy);
+    apply_to_tls_proxy(c, easy);
     if (c->proxy)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* the environment's exceptions are for the environment's proxy */
     if (c->server_name)

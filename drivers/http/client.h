@@ -14,10 +14,12 @@ int http_client_apply(http_client *client, const http_url *url, CURL *easy, stru
 /* The descriptor of a semaphore (eventfd) that bounds requests side by side; -1: no bound. */
 int http_client_slots(const http_client *client);
 
+/* Whether an exchange that failed got no further than to the proxy. Where the environment names the proxy, only its certificate tells. */
+bool http_ended_at_proxy(const http_client *client, CURL *easy, CURLcode result);
 /* "GET https://host/: libcurl's words" for a result that is none of success; url redacted; words may be NULL or "". *failure and *passes
  * (both may be NULL): what kind it is, and whether a repetition may cure it. Returns the code. */
-int http_transport_error(const char *method, const char *url, CURLcode result, const char *words, http_failure *failure,
-                         bool *passes, vmctl_error **err);
+int http_transport_error(const char *method, const char *url, CURLcode result, bool at_proxy, const char *words,
+                         http_failure *failure, bool *passes, vmctl_error **err);
 
 /* "Name: value" of `length` bytes, line end included, as a lower-case name and its value; a line without colon adds nothing. */
 void http_header_add(vmc_strv *names, vmc_strv *values, const char *line, size_t length);

@@ -199,7 +199,9 @@ static int transport_error(const http_hop *hop, const http_transfer *t, http_hop
     VMC_AUTO_FREE char *url = http_redact_url(hop->url->text);
     const char *words =
         t->result == CURLE_ABORTED_BY_CALLBACK ? "the connection ended before the answer came" : t->error;
-    return http_transport_error(hop->method, url, t->result, words, &result->failure, &result->transport, err);
+    bool at_proxy = http_ended_at_proxy(hop->client, t->easy, t->result);
+    return http_transport_error(hop->method, url, t->result, at_proxy, words, &result->failure, &result->transport,
+                                err);
 }
 
 /* What the waiting caller keeps. */

@@ -34,8 +34,8 @@ static const struct {
     {CURLE_HTTP2_STREAM, HTTP_FAILURE_CUT, 0, true, NULL},
 };
 
-int http_transport_error(const char *method, const char *url, CURLcode result, const char *given, http_failure *failure,
-                         bool *passing, vmctl_error **err) {
+int http_transport_error(const char *method, const char *url, CURLcode result, bool at_proxy, const char *given,
+                         http_failure *failure, bool *passing, vmctl_error **err) {
     const char *words = given && *given ? given : curl_easy_strerror(result);
     http_failure kind = HTTP_FAILURE_OTHER;
     int code = VMCTL_E_UNAVAILABLE;
@@ -51,9 +51,17 @@ int http_transport_error(const char *method, const char *url, CURLcode result, c
     const char *plainly = "";
     if (result == CURLE_SSL_CONNECT_ERROR && strstr(words, "wrong version number")) {
         passes = false; /* OpenSSL's words for a first byte that is no TLS */
-        plainly = "the server there speaks no TLS: ";
-        next = "is http:// meant?";
+        plainly = at_proxy ? "the proxy speaks no TLS: " : "the server there speaks no TLS: ";
+        next = at_proxy ? "is http:// meant for the proxy?" : "is http:// meant?";
+    } else if (at_proxy) {
+        plainly = "the proxy: ";
+        next = result == CURLE_COULDNT_CONNECT
+                   ? "check that the proxy is right and can be reached from here"
+                   : "the proxy needs a certificate of its own name, by an authority that is "
+                     "trusted here";
     }
+    if (at_proxy)
+        kind = HTTP_FAILURE_CONNECT;
     if (result == CURLE_UNSUPPORTED_PROTOCOL && strstr(words, "HTTP/0.9")) {
         code = VMCTL_E_UNAVAILABLE; /* libcurl's words for a first line that is none of HTTP's */
         kind = HTTP_FAILURE_CUT;
@@ -64,6 +72,10 @@ int http_transport_error(const char *method, const char *url, CURLcode result, c
         passes = strstr(words, "response 5") != NULL;
         plainly = "the proxy refuses: ";
         next = "ask whether the proxy lets this host and port through";
+        if (strstr(words, "response 407")) {
+            code = VMCTL_E_UNAUTHENTICATED;
+            next = "the proxy wants a user and a password, which stand in its URL before the host: USER:PASSWORD@";
+        }
     }
     vmc_error(err, code, "%s %s: %s%s", method, url, plainly, words);
     if (next)

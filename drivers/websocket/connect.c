@@ -49,7 +49,7 @@ static int connect_step(websocket *ws, CURLcode *result) {
     return 0;
 }
 
-static int dial(websocket *ws, http_failure *failure, const vmc_deadline *deadline, vmctl_error **err) {
+static int dial(websocket *ws, const websocket_options *options, const vmc_deadline *deadline, vmctl_error **err) {
     VMC_AUTO_FREE char *doing = vmc_printf("connecting to %s", ws->url);
     CURLcode result = CURLE_OK;
     while (!connect_step(ws, &result)) {
@@ -64,7 +64,8 @@ static int dial(websocket *ws, http_failure *failure, const vmc_deadline *deadli
     if (result == CURLE_OK)
         result = curl_easy_getinfo(ws->easy, CURLINFO_ACTIVESOCKET, &fd);
     if (result != CURLE_OK || fd == CURL_SOCKET_BAD)
-        return http_transport_error("GET", ws->url, result, ws->curl_error, failure, NULL, err);
+        return http_transport_error("GET", ws->url, result, http_ended_at_proxy(options->client, ws->easy, result),
+                                    ws->curl_error, options->failure, NULL, err);
     ws->fd = fd;
     ws->curl_error[0] = '\0';
     return 0;
@@ -121,7 +122,7 @@ static int send_request(websocket *ws, const char *text, const vmc_deadline *dea
     while (sent < length) {
         ssize_t n = websocket_raw_send(ws, text + sent, length - sent);
         if (n < 0)
-            return http_transport_error("GET", ws->url, CURLE_SEND_ERROR, ws->curl_error, NULL, NULL, err);
+            return http_transport_error("GET", ws->url, CURLE_SEND_ERROR, false, ws->curl_error, NULL, NULL, err);
         sent += (size_t)n;
         int rc = n > 0 ? 1 : vmc_deadline_poll(deadline, ws->fd, POLLOUT, -1, "asking for a WebSocket", err);
         if (rc < 0)
@@ -328,7 +329,7 @@ int websocket_connect(websocket *ws, const websocket_options *options, const vmc
     if (rc == 0 && curl_multi_add_handle(ws->multi, ws->easy) != CURLM_OK)
         rc = vmc_error_no_memory(err);
     if (rc == 0)
-        rc = dial(ws, options->failure, deadline, err);
+        rc = dial(ws, options, deadline, err);
     VMC_AUTO_FREE char *key = base64_of(random, sizeof random);
     if (rc == 0) {
         char *request = request_of(options, &url, key);

@@ -3,9 +3,11 @@
 is CLI.md's; nothing is done twice, and what failed left nothing behind. What is sent again follows client-go: only what the server asks to
 send again, and reads whose connection broke."""
 
+import base64
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import unittest
 
@@ -14,6 +16,7 @@ from harness import vmctl
 
 from faulty import RUNNING, SUB, VMS, Faulty, fault
 from fault_proxy import Rule
+from proxy import ConnectProxy
 
 CREATE, START, STOP, PAUSE, DELETE = (("POST", f"{VMS}\\?"), ("PUT", "/start$"), ("PUT", "/stop$"), ("PUT", "/pause$"), ("DELETE", f"{VMS}/"))
 LIST, GET, WATCH = ("GET", f"{VMS}\\?limit"), ("GET", f"{VMS}/"), ("GET", "watch=true")
@@ -229,6 +232,72 @@ class Faults(Faulty):
         self.proxy.set(Rule("GET", "/apis/kubevirt.io/", fault.answer(404, "404 page not found\n", kind="text/plain"), None),
                        Rule("GET", "^/apis(/kubevirt.io)?$", fault.answer(404, "404 page not found\n", kind="text/plain"), None))
         self.status(vmctl("--backend", "kubevirt", "list", env=self.env), 3, "kubevirt.io")
+
+    # --- proxies ----------------------------------------------------------------------------------------------------------
+
+    def through(self, name, proxy_url=None, server="https://127.0.0.1:6443", **environment):
+        """The environment of a command that goes by that proxy."""
+        to = self.world / f"proxied-{name}"
+        text = (self.world / "kubernetes/kubeconfig").read_text().replace("server: https://127.0.0.1:6443", f"server: {server}")
+        to.write_text(text.replace(f"    server: {server}", f"    server: {server}\n    proxy-url: {proxy_url}") if proxy_url else text)
+        to.chmod(0o600)
+        return {"KUBECONFIG": str(to), "VMCTL_LOG": "debug", "VMCTL_BACKEND": "kubevirt", **environment}
+
+    def secret(self, result, *words):
+        for word in words:
+            self.assertNotIn(word, result.out + result.err)
+        return result
+
+    def test_proxies(self):
+        """An HTTP proxy, and one that speaks TLS itself, by the kubeconfig: requests and WebSockets go through it, its credentials are told to nobody
+        else. What is wrong with the proxy is not taken for the cluster's."""
+        certs, server = self.world / "kubernetes/certs", ("127.0.0.1", 6443)
+        own, others = ((certs / f"{name}.crt", certs / f"{name}.key") for name in ("stand-in", "stranger"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=stranger",
+                        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", others[1], "-out", others[0]], check=True, capture_output=True)
+        self.prepare("proxied", "stop")
+        self.addCleanup(vmctl, "--backend", "kubevirt", "delete", "proxied", "--force")
+        secrets = ("hunter2", base64.b64encode(b"me:hunter2").decode())
+        for scheme, tls in (("http", None), ("https", own)):
+            with self.subTest(scheme=scheme):
+                proxy = ConnectProxy(server, tls, "me:hunter2")
+                env = self.through(scheme, f"{scheme}://me:hunter2@127.0.0.1:{proxy.port}")
+                self.secret(self.ok(vmctl("list", env=env)), *secrets)
+                self.assertEqual(proxy.asked, [("127.0.0.1:6443", 200)])
+                self.secret(self.ok(vmctl("console", "proxied", "--until", "line", "--timeout", "60s", env=env)), *secrets)
+                self.assertEqual(proxy.asked[1:], [("127.0.0.1:6443", 200)] * 2)  # one for requests, one for the WebSocket
+                wrong = self.through("wrong", f"{scheme}://me:hunter3@127.0.0.1:{proxy.port}")
+                self.secret(self.status(vmctl("list", env=wrong), 7, "the proxy refuses", "unauthenticated", "USER:PASSWORD@"), "hunter3", *secrets)
+                none = self.through("none", f"{scheme}://127.0.0.1:{proxy.port}")
+                self.status(vmctl("list", env=none), 7, "the proxy refuses")
+        strange = ConnectProxy(server, others)
+        result = vmctl("list", env=self.through("strange", f"https://me:hunter2@127.0.0.1:{strange.port}"))
+        self.secret(self.status(result, 9, "the proxy: ", "certificate"), "certificate-authority", *secrets)
+        self.assertEqual(strange.asked, [], "the password went to a stranger")
+        elsewhere = ConnectProxy(server, own)  # its certificate has another name
+        self.status(vmctl("list", env=self.through("elsewhere", f"https://127.0.0.2:{elsewhere.port}")), 9, "the proxy: ")
+        plain = ConnectProxy(server)
+        self.status(vmctl("list", env=self.through("plain", f"https://127.0.0.1:{plain.port}")), 9, "the proxy speaks no TLS")
+        self.secret(self.status(vmctl("list", env=self.through("nobody", "https://me:hunter2@127.0.0.1:9")), 9, "the proxy: "), *secrets)
+        gone = ConnectProxy(("127.0.0.1", 9), own)  # the proxy does not reach the server
+        self.status(vmctl("list", env=self.through("gone", f"https://127.0.0.1:{gone.port}")), 9)
+
+    def test_proxy_of_the_environment(self):
+        """HTTPS_PROXY and NO_PROXY, as every client has them; never for this machine itself, and the kubeconfig's proxy goes before it."""
+        certs = self.world / "kubernetes/certs"
+        for scheme, tls in (("http", None), ("https", (certs / "stand-in.crt", certs / "stand-in.key"))):
+            with self.subTest(scheme=scheme):
+                proxy, own = (ConnectProxy(("127.0.0.1", 6443), tls, "me:hunter2") for _ in range(2))
+                url, elsewhere = f"{scheme}://me:hunter2@127.0.0.1:{proxy.port}", "https://192.0.2.1:6443"
+                self.secret(self.ok(vmctl("list", env=self.through("environment", server=elsewhere, HTTPS_PROXY=url))), "hunter2")
+                self.assertEqual(proxy.asked, [("192.0.2.1:6443", 200)])
+                excepted = self.through("excepted", server=elsewhere, HTTPS_PROXY=url, NO_PROXY="example.com,192.0.2.0/24")
+                self.status(vmctl("list", env=excepted), 9, "192.0.2.1:6443")  # nobody listens there
+                self.ok(vmctl("list", env=self.through("loopback", HTTPS_PROXY=url)))
+                self.assertEqual(len(proxy.asked), 1)
+                both = self.through("both", f"{scheme}://me:hunter2@127.0.0.1:{own.port}", HTTPS_PROXY=url, NO_PROXY="*")
+                self.ok(vmctl("list", env=both))
+                self.assertEqual((len(proxy.asked), own.asked), (1, [("127.0.0.1:6443", 200)]))
 
     def with_context(self, config, name):
         to = self.world / f"context-{name}"
