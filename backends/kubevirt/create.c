@@ -194,6 +194,26 @@ static void own_fields(kubevirt_conn *conn, cJSON **made, const vmc_deadline *de
     vmctl_error_free(why);
 }
 
+/* The server's verdict, and its webhooks' and quotas', with nothing kept: dryRun=All. */
+static int ask_only(kubevirt_conn *conn, const kubevirt_manifest *manifest, const vmc_deadline *deadline,
+                    vmctl_error **err) {
+    const char *namespace_name = vmc_json_string(manifest->vm, "metadata.namespace", "");
+    const kube_write_options dry = {.dry_run = true};
+    VMC_AUTO_FREE char *vms = kubevirt_collection("virtualmachines", namespace_name);
+    VMC_AUTO_FREE char *secrets = kube_path("", "v1", namespace_name, "secrets", NULL, NULL);
+    int code = kube_create(conn->client, vms, manifest->vm, &dry, deadline, NULL, err);
+    if (code < 0)
+        return explain_refusal(vmc_json_string(manifest->vm, "metadata.name", ""), code, err);
+    const cJSON *secret;
+    cJSON_ArrayForEach(secret, manifest->secrets) {
+        code = kube_create(conn->client, secrets, secret, &dry, deadline, NULL, err);
+        if (code < 0)
+            return vmc_error_prefix(err, "its Secret %s", vmc_json_string(secret, "metadata.name", ""));
+    }
+    tell_notes(manifest, deadline);
+    return 0;
+}
+
 int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_options *options,
                     const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
                     vmctl_error **err) {
@@ -203,13 +223,9 @@ int kubevirt_create(void *opaque, const vmctl_spec *spec, const vmctl_create_opt
     int code = plan(conn, spec, marker, &deadline, &manifest, err);
     if (code < 0)
         return code;
+    if (options->dry_run)
+        return ask_only(conn, &manifest, &deadline, err);
     cJSON *made = NULL;
-    if (options->dry_run) {
-        const kube_write_options dry = {.dry_run = true};
-        VMC_AUTO_FREE char *path =
-            kubevirt_collection("virtualmachines", vmc_json_string(manifest.vm, "metadata.namespace", ""));
-        return kube_create(conn->client, path, manifest.vm, &dry, &deadline, NULL, err);
-    }
     code = make(conn, &manifest, journal, &deadline, &made, err);
     if (code < 0) {
         cJSON_Delete(made);

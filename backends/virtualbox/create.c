@@ -198,7 +198,7 @@ int virtualbox_create(void *opaque, const vmctl_spec *spec, const vmctl_create_o
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     VIRTUALBOX_AUTO_PLAN plan = {0};
     int code = virtualbox_plan_make(conn, spec, marker, &deadline, &plan, err);
-    if (code < 0)
+    if (code < 0 || options->dry_run)
         return code;
     virtualbox_vm *made = virtualbox_vm_new(plan.id, plan.name);
     VMC_AUTO_FREE char *detail = vmc_printf("%s %s", plan.id, plan.folder);

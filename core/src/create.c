@@ -202,19 +202,15 @@ static int check_free(vmc_op *op, const char *name, const char *namespace_name, 
     return rc;
 }
 
-static int check_only(vmc_op *op, vmctl_spec *spec, const char *name, const char *namespace_name,
+/* The backend's own create decides, up to where it would make something; the hypervisor too, where it can be asked. */
+static int check_only(vmc_op *op, vmctl_spec *spec, vmctl_create_options *o, const vmctl_marker *marker,
                       const vmc_deadline *deadline) {
-    vmctl_call call = vmc_deadline_call(deadline);
-    int rc = check_free(op, name, namespace_name, &call);
-    if (rc < 0 || !op->ops->render)
-        return rc;
-    if (core_fetches(op->connection))
-        rc = leave_out_web_images(spec, &op->call, &op->why);
+    int rc = core_fetches(op->connection) ? leave_out_web_images(spec, &op->call, &op->why) : 0;
     if (rc < 0)
         return rc;
-    VMC_AUTO_FREE char *document = NULL;
-    call = vmc_deadline_call(deadline);
-    return op->ops->render(op->conn, spec, &call, &document, &op->why);
+    vmctl_call call = vmc_deadline_call(deadline);
+    o->call = &call;
+    return op->ops->create(op->conn, spec, o, marker, NULL, NULL, NULL, &op->why);
 }
 
 static int make_and_start(vmc_op *op, const vmctl_spec *spec, vmctl_create_options *o, const vmctl_marker *marker,
@@ -261,7 +257,7 @@ int vmc_create(vmc_op *op, const vmctl_spec *spec, vmctl_create_options *o, vmct
     if (rc == 0)
         rc = vmc_marker_make(o->owner, o->run, vmctl_node_integer(root, "lifetime", 0), &marker, &op->why);
     if (rc == 0 && o->dry_run) {
-        rc = check_only(op, prepared, name, namespace_name, &deadline);
+        rc = check_only(op, prepared, o, &marker.marker, &deadline);
     } else if (rc == 0) {
         bool fetch = core_fetches(op->connection);
         if (fetch && count_web_images(prepared)) { /* not half a gigabyte for a name that is taken */

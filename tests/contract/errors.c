@@ -15,8 +15,13 @@ static void a_taken_name(void **state) {
     (void)state;
     vmctl_vm *vm = make("er-a", "%s", "");
     char *before = world();
-    FAILS(VMCTL_E_ALREADY_EXISTS, create_only(spec_of("er-a", "%s", ""), NULL));
-    assert_non_null(strstr(failure, "er-a"));
+    vmctl_create_options dry = VMCTL_CREATE_OPTIONS_INIT;
+    dry.dry_run = true;
+    const vmctl_create_options *const both[] = {NULL, &dry};
+    for (size_t i = 0; i < 2; i++) {
+        FAILS(VMCTL_E_ALREADY_EXISTS, create_only(spec_of("er-a", "%s", ""), both[i]));
+        assert_non_null(strstr(failure, "er-a"));
+    }
     char *after = world_after(before);
     assert_string_equal(before, after);
     free(before);

@@ -72,13 +72,15 @@ class Enforced(harness.Case):
         lacking = {feature: key for feature, key in keys.items() if here[feature]["level"] == "no"}
         before = virsh("list", "--all", "--name").out, sorted(os.listdir(IMAGES))
         for feature, key in lacking.items():
-            for more in ([], ["--start"]):
+            for more in ([], ["--start"], ["--dry-run"]):
                 done = self.status(vmctl("create", "other", "--image", harness.GUEST, "--memory", "32MiB", "--set", key, *more, "-o", "json"), 3)
                 error = json.loads(done.err.splitlines()[-1])["error"]
                 self.assertEqual((error["message"], error["next"]), (here[feature]["reason"], here[feature]["remedy"]), feature)
                 self.assertEqual((virsh("list", "--all", "--name").out, sorted(os.listdir(IMAGES))), before)
         # What would be sent can be looked at all the same.
-        self.ok(vmctl("create", "other", "--image", harness.GUEST, "--memory", "32MiB", "--set", "memory.hugepages=true", "--dry-run"))
+        spec = pathlib.Path(os.environ["WORLD"], "other.yaml")
+        spec.write_text(f"name: other\nmemory: {{size: 32MiB, hugepages: true}}\ndisks: [{{name: root, image: {harness.GUEST}}}]\n")
+        self.assertIn("<hugepages/>", self.ok(vmctl("render", str(spec))).out)
 
     def test_what_is_not_possible_is_refused(self):
         enforced.walk(self, KINDS, world, POSSIBLE, enforced.operations("qemu:///system"))

@@ -11,6 +11,7 @@ import harness
 from harness import vmctl
 
 sys.path.insert(0, str(harness.HERE.parent / "kubevirt"))
+import fault_proxy  # noqa: E402
 import kube  # noqa: E402
 
 WHERE = "/apis/kubevirt.io/v1/namespaces/{}/virtualmachines"
@@ -27,6 +28,54 @@ def machine(name, **metadata):
             "networks": [{"name": "default", "pod": {}}], "terminationGracePeriodSeconds": 7,
             "volumes": [{"name": "d0", "containerDisk": {"image": "quay.io/kubevirt/cirros-container-disk-demo"}},
                         {"name": "d1", "emptyDisk": {"capacity": "1Gi"}}]}}}}
+
+
+class DryRun(harness.Case):
+    """create --dry-run tells the server's verdict, its schema's, webhooks', quotas' (test_kubevirt_snapshot) and roles', and leaves nothing."""
+
+    def setUp(self):
+        self.api, world = kube.of_world(), pathlib.Path(os.environ["WORLD"])
+        self.proxy = fault_proxy.FaultProxy(self.api, world / "kubernetes/certs")
+        self.env = {"KUBECONFIG": self.proxy.kubeconfig(world / "kubernetes/kubeconfig", world / "dry-run"), "VMCTL_BACKEND": "kubevirt"}
+        self.file = world / "dry.yaml"
+
+    def create(self, *patch, more="", env=None):
+        self.file.write_text("name: dry\nmemory: 512MiB\ndisks: [{name: root, size: 1GiB}]\n" + more +
+                             (f"kubevirt: {{patch: {json.dumps(patch)}}}\n" if patch else ""))
+        self.proxy.set()
+        result = vmctl("create", str(self.file), "--dry-run", env=env or self.env)
+        self.assertIsNone(self.api.find(f"{WHERE.format('default')}/dry"))
+        return result
+
+    def test_what_would_be_made(self):
+        result = self.ok(self.create())
+        self.assertIn("would be created", result.out)
+        self.assertEqual([(s.method, s.target, s.status) for s in self.proxy.requests(pattern="/virtualmachines")],
+                         [("POST", f"{WHERE.format('default')}?fieldManager=vmctl&fieldValidation=Strict&dryRun=All", 201)])
+        large = "#cloud-config\n" + "# it does not fit into the VM\n" * 200
+        self.ok(self.create(more=f"cloudInit: {{userData: {{inline: {json.dumps(large)}}}}}\n"))
+        posts = self.proxy.requests("POST")
+        self.assertEqual([(s.target.rpartition("/")[2].partition("?")[0], s.status) for s in posts], [("virtualmachines", 201), ("secrets", 201)])
+        self.assertTrue(all("dryRun=All" in s.target for s in posts))
+        self.assertEqual([s["metadata"]["name"] for s in self.api.get("/api/v1/namespaces/default/secrets")["items"] if "dry" in s["metadata"]["name"]], [])
+
+    def test_what_the_server_refuses(self):
+        domain = "/spec/template/spec/domain"
+        self.status(self.create({"op": "add", "path": f"{domain}/nonsense", "value": 1}), 2, 'unknown field "spec.template.spec.domain.nonsense"')
+        self.status(self.create({"op": "add", "path": f"{domain}/cpu", "value": {"cores": "two"}}), 2, "spec.template.spec.domain.cpu.cores")
+        self.status(self.create({"op": "replace", "path": "/spec/template/spec/volumes", "value": []}), 2,
+                    "admission webhook", "disks[0].Name 'root' not found")  # recording 24
+        config = pathlib.Path(os.environ["KUBECONFIG"]).read_text().replace("current-context: admin", "current-context: watcher")
+        watcher = pathlib.Path(os.environ["WORLD"], "watcher")
+        watcher.write_text(config)
+        self.status(self.create(env={**self.env, "KUBECONFIG": str(watcher)}), 7, "permission-denied", "create", "virtualmachines")
+        self.proxy.set(fault_proxy.Rule("POST", "dryRun=All", fault_proxy.WEBHOOK))
+        self.status(vmctl("create", str(self.file), "--dry-run", env=self.env), 9, "virt-api")
+
+    def test_a_name_that_is_taken(self):
+        self.ok(vmctl("create", "dry-2", "--memory", "512MiB", "--disk", "1GiB", env=self.env))
+        self.addCleanup(vmctl, "delete", "dry-2", env=self.env)
+        self.status(vmctl("create", "dry-2", "--memory", "512MiB", "--disk", "1GiB", "--dry-run", env=self.env), 5, "already-exists", "vmctl apply")
 
 
 class Native(harness.Case):

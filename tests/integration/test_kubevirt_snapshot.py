@@ -156,7 +156,8 @@ class Snapshots(harness.Case):
         self.api.patch(f"{quotas}/q/status", {"status": {"hard": {what: "0"}, "used": {what: "0"}}})
         path = self.world / "quota.yaml"
         path.write_text("name: too-many\nmemory: 512MiB\ndisks: [{name: root, size: 1GiB}]\n")
-        self.status(vmctl("create", "-n", "team", str(path)), 11, "resource-exhausted", "exceeded quota")
+        for more in ((), ("--dry-run",)):
+            self.status(vmctl("create", "-n", "team", str(path), *more), 11, "resource-exhausted", "exceeded quota")
         self.assertIsNone(self.api.find("/apis/kubevirt.io/v1/namespaces/team/virtualmachines/too-many"))
 
 

@@ -20,7 +20,7 @@
 /* --- the fake backend ------------------------------------------------------------------------------------- */
 
 static struct {
-    int opened, closed, created, started, removed, rendered, changed, released;
+    int opened, closed, created, checked, started, removed, rendered, changed, released;
     bool exists;      /* lookup finds the VM */
     int create_code;  /* what create returns */
     int start_code;   /* what start returns */
@@ -108,8 +108,13 @@ static void fake_release(void *conn, void *vm) {
 static int fake_create(void *conn, const vmctl_spec *spec, const vmctl_create_options *options,
                        const vmctl_marker *marker, vmc_journal *journal, void **vm, vmctl_identity *identity,
                        vmctl_error **err) {
-    fake.created++;
     assert_non_null(options->call);
+    if (options->dry_run) {
+        assert_true(!journal && !vm && !identity);
+        fake.checked++;
+        return fake.create_code ? vmc_error(err, fake.create_code, "the pool is full") : 0;
+    }
+    fake.created++;
     const vmctl_node *root = vmctl_spec_root(spec);
     snprintf(fake.image, sizeof fake.image, "%s", vmctl_node_string(root, "disks[0].image", ""));
     const char *origin = vmc_spec_origin(spec, "disks[0].image");

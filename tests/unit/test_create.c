@@ -101,9 +101,11 @@ static void a_dry_run_makes_nothing(void **state) {
     assert_int_equal(vmctl_create(connection, spec, &options, &vm, NULL), 0);
     assert_null(vm);
     assert_int_equal(fake.created + fake.started, 0);
-    assert_int_equal(fake.rendered, 1);
-    fake.exists = true;
+    assert_int_equal(fake.checked, 1);
+    fake.create_code = VMCTL_E_ALREADY_EXISTS; /* the backend's verdict is the answer */
     assert_int_equal(vmctl_create(connection, spec, &options, &vm, NULL), VMCTL_E_ALREADY_EXISTS);
+    assert_int_equal(fake.checked, 2);
+    assert_int_equal(journal_files(), 0);
     vmctl_spec_free(spec);
 }
 
@@ -210,7 +212,7 @@ static void an_image_by_url_is_fetched_first(void **state) {
     fake.exists = false;
     options.dry_run = true; /* nor does looking */
     assert_int_equal(vmctl_create(connection, spec, &options, NULL, NULL), 0);
-    assert_int_equal(fake.rendered, 1);
+    assert_int_equal(fake.checked, 1);
     assert_string_equal(fetched_checksum, "");
     vmctl_spec_free(spec);
     spec = spec_of(simple);

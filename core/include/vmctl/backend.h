@@ -206,7 +206,8 @@ typedef struct vmctl_backend_ops {
     int (*native)(void *conn, void *vm, const vmctl_call *call, char **out, vmctl_error **err);
     int (*render)(void *conn, const vmctl_spec *spec, const vmctl_call *call, char **out, vmctl_error **err);
 
-    /* Makes the VM. Each thing is noted in the journal before it is made; on failure the backend undoes by that list. */
+    /* Makes the VM. Each thing is noted in the journal before it is made; on failure the backend undoes by that list. With options->dry_run all is
+     * checked that can be, by the hypervisor too where it offers that, and nothing is made: journal, vm and identity are NULL then. */
     int (*create)(void *conn, const vmctl_spec *spec, const vmctl_create_options *options, const vmctl_marker *marker,
                   vmc_journal *journal, void **vm, vmctl_identity *identity, vmctl_error **err);
     int (*remove)(void *conn, void *vm, const vmctl_delete_options *options, vmctl_error **err);
