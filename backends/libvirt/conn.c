@@ -12,6 +12,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 enum { CANCEL_GRACE_MS = 1000, CLOSE_MS = 5000, KEEPALIVE_S = 5, KEEPALIVE_COUNT = 5 };
 
@@ -73,6 +76,19 @@ static libvirt_worker *worker_new(libvirt_conn *conn) {
     return worker;
 }
 
+/* virConnectClose. libvirt's client (9.0: virNetClientCloseInternal) looks without its lock whether the socket is still there, notes an error
+ * and forgets it where the event loop has seen the daemon hang up in this moment: 80 bytes, once in some thousand times, which are no leak of
+ * ours. tests/lsan.supp cannot name them: the sanitizer sees no further than glib's g_malloc0. */
+static void close_connection(virConnectPtr virt) {
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_disable();
+#endif
+    virConnectClose(virt);
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_enable();
+#endif
+}
+
 /* The last reference says good-bye to the daemon, which is a call that can hang: only on a call_thread. */
 static void worker_unref(libvirt_worker *worker) {
     if (__atomic_sub_fetch(&worker->references, 1, __ATOMIC_ACQ_REL) > 0)
@@ -84,7 +100,7 @@ static void worker_unref(libvirt_worker *worker) {
         free(p);
     }
     if (worker->virt)
-        virConnectClose(worker->virt);
+        close_connection(worker->virt);
     conn_unref(worker->conn);
     pthread_mutex_destroy(&worker->mutex);
     pthread_cond_destroy(&worker->attended);
@@ -354,7 +370,7 @@ typedef struct open_args {
 static void open_drop(void *opaque) {
     open_args *args = opaque;
     if (args->virt)
-        virConnectClose(args->virt);
+        close_connection(args->virt);
     vmc_wipe_free(args->password);
     free(args->user);
     free(args->canonical);

@@ -19,7 +19,8 @@ static int work_begin(libvirt_rpc *rpc) {
     rpc->stream = virStreamNew(rpc->virt, 0);
     if (!rpc->stream)
         return -1;
-    return virStorageVolDownload(rpc->volume, rpc->stream, 0, 0, rpc->flags);
+    rpc->streaming = virStorageVolDownload(rpc->volume, rpc->stream, 0, 0, rpc->flags) == 0;
+    return rpc->streaming ? 0 : -1;
 }
 
 /* -> length of bytes, or number of a hole's; neither: the end */
@@ -36,14 +37,6 @@ static int work_receive(libvirt_rpc *rpc) {
     }
     rpc->length = n > 0 ? (size_t)n : 0;
     return n < 0 ? -1 : 0;
-}
-
-static int work_finish(libvirt_rpc *rpc) {
-    return virStreamFinish(rpc->stream);
-}
-
-static int work_abort(libvirt_rpc *rpc) {
-    return virStreamAbort(rpc->stream);
 }
 
 /* volume -> number (allocation in bytes) and length (capacity); the stream of a qcow2 file has as many as the file */
@@ -106,10 +99,10 @@ int libvirt_download(libvirt_conn *conn, virStorageVolPtr volume, const char *pa
         return code;
     code = receive(conn, rpc, fd, path, vm, stage, total, deadline, err);
     if (code == 0)
-        return libvirt_rpc_run(conn, deadline, stage, work_finish, rpc, err);
+        return libvirt_rpc_run(conn, deadline, stage, libvirt_rpc_stream_finish, rpc, err);
     vmc_deadline patient = {.at_ms = vmc_now_ms() + ABORT_MS};
     vmctl_error *ignored = NULL;
-    libvirt_rpc_run(conn, &patient, "ending the transfer", work_abort, rpc, &ignored);
+    libvirt_rpc_run(conn, &patient, "ending the transfer", libvirt_rpc_stream_abort, rpc, &ignored);
     vmctl_error_free(ignored);
     return code;
 }

@@ -58,7 +58,8 @@ static int work_unplug(libvirt_rpc *rpc) {
 static int work_open(libvirt_rpc *rpc) {
     rpc->domain = virDomainLookupByUUIDString(rpc->virt, rpc->name);
     rpc->stream = rpc->domain ? virStreamNew(rpc->virt, 0) : NULL;
-    return rpc->stream ? virDomainOpenChannel(rpc->domain, rpc->text, rpc->stream, 0) : -1;
+    rpc->streaming = rpc->stream && virDomainOpenChannel(rpc->domain, rpc->text, rpc->stream, 0) == 0;
+    return rpc->streaming ? 0 : -1;
 }
 
 /* bytes and length */
@@ -77,12 +78,6 @@ static int work_receive(libvirt_rpc *rpc) {
     int n = virStreamRecv(rpc->stream, rpc->bytes, CHUNK);
     rpc->length = n < 0 ? 0 : (size_t)n;
     return n < 0 ? -1 : 0;
-}
-
-static int work_finish(libvirt_rpc *rpc) {
-    if (virStreamFinish(rpc->stream) < 0)
-        virStreamAbort(rpc->stream);
-    return 0;
 }
 
 static int plug(libvirt_guest_channel *c, const libvirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
@@ -159,8 +154,9 @@ int libvirt_guest_channel_receive(libvirt_guest_channel *channel, const vmc_dead
 void libvirt_guest_channel_hang_up(libvirt_guest_channel *channel) {
     vmctl_call plain = VMCTL_CALL_INIT;
     vmc_deadline deadline = vmc_deadline_start(&plain, HANG_UP_MS);
-    if (channel->rpc && channel->rpc->stream)
-        libvirt_rpc_run(channel->own, &deadline, "ending the copy's stream", work_finish, channel->rpc, NULL);
+    if (channel->rpc)
+        libvirt_rpc_run(channel->own, &deadline, "ending the copy's stream", libvirt_rpc_stream_finish, channel->rpc,
+                        NULL);
     libvirt_rpc_free(&channel->rpc);
     if (channel->own)
         libvirt_conn_free(channel->own);

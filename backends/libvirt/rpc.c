@@ -45,8 +45,24 @@ static int run(void *args) {
     return rpc->work(rpc);
 }
 
+int libvirt_rpc_stream_finish(libvirt_rpc *rpc) {
+    bool open = rpc->streaming;
+    rpc->streaming = false;
+    return open ? virStreamFinish(rpc->stream) : 0;
+}
+
+int libvirt_rpc_stream_abort(libvirt_rpc *rpc) {
+    bool open = rpc->streaming;
+    rpc->streaming = false;
+    return open ? virStreamAbort(rpc->stream) : 0;
+}
+
 static void drop(void *args) {
     libvirt_rpc *rpc = args;
+    /* On the thread of a call that was given up, nobody else can end the stream: libvirt's client keeps it in its list, and loses both
+     * when the connection closes (virNetClientDispose, 9.0). */
+    if (!pthread_equal(pthread_self(), rpc->caller))
+        libvirt_rpc_stream_abort(rpc);
     __atomic_store_n(&rpc->dropped, true, __ATOMIC_RELEASE);
     unref(rpc);
 }
@@ -54,6 +70,7 @@ static void drop(void *args) {
 int libvirt_rpc_run(libvirt_conn *conn, const vmc_deadline *deadline, const char *doing, int (*work)(libvirt_rpc *rpc),
                     libvirt_rpc *rpc, vmctl_error **err) {
     rpc->work = work;
+    rpc->caller = pthread_self();
     rpc->found = false;
     __atomic_store_n(&rpc->dropped, false, __ATOMIC_RELEASE);
     __atomic_add_fetch(&rpc->references, 1, __ATOMIC_ACQ_REL);

@@ -4,6 +4,7 @@
 #define VMC_LIBVIRT_RPC_H
 
 #include "conn.h"
+#include <pthread.h>
 
 /* All pointers but virt are owned, and go with the last reference. Each work function says which it takes and gives. After a call that
  * timed out or was cancelled the worker may still write here: the caller only frees then. */
@@ -15,6 +16,7 @@ typedef struct libvirt_rpc {
     virDomainSnapshotPtr snapshot;
     virNetworkPtr network;
     virStreamPtr stream;
+    bool streaming; /* it is open: set by the work that opens it */
     char *name;
     char *text;
     char *out;
@@ -27,6 +29,7 @@ typedef struct libvirt_rpc {
     virErrorPtr failure; /* set before calls that clean up and would overwrite libvirt's last error */
     /* rpc.c */
     int (*work)(struct libvirt_rpc *rpc);
+    pthread_t caller;
     int references;
     bool dropped;
 } libvirt_rpc;
@@ -41,5 +44,10 @@ int libvirt_rpc_run(libvirt_conn *conn, const vmc_deadline *deadline, const char
 
 /* In a work function, after a lookup gave nothing: 0 with rpc->found false when libvirt says `absent` (VIR_ERR_NO_...), else -1. */
 int libvirt_rpc_absent(libvirt_rpc *rpc, int absent);
+
+/* Work functions that end the stream: what was sent has arrived, or is of no more use. Without an open stream they do nothing. A call that
+ * is given up ends its stream itself. */
+int libvirt_rpc_stream_finish(libvirt_rpc *rpc);
+int libvirt_rpc_stream_abort(libvirt_rpc *rpc);
 
 #endif

@@ -18,7 +18,8 @@ static int work_begin(libvirt_rpc *rpc) {
     rpc->stream = virStreamNew(rpc->virt, 0);
     if (!rpc->stream)
         return -1;
-    return virStorageVolUpload(rpc->volume, rpc->stream, 0, rpc->number, rpc->flags);
+    rpc->streaming = virStorageVolUpload(rpc->volume, rpc->stream, 0, rpc->number, rpc->flags) == 0;
+    return rpc->streaming ? 0 : -1;
 }
 
 /* bytes and length */
@@ -35,14 +36,6 @@ static int work_send(libvirt_rpc *rpc) {
 /* number (bytes) */
 static int work_hole(libvirt_rpc *rpc) {
     return virStreamSendHole(rpc->stream, (long long)rpc->number, 0);
-}
-
-static int work_finish(libvirt_rpc *rpc) {
-    return virStreamFinish(rpc->stream);
-}
-
-static int work_abort(libvirt_rpc *rpc) {
-    return virStreamAbort(rpc->stream);
 }
 
 typedef struct upload {
@@ -147,10 +140,10 @@ int libvirt_upload(libvirt_conn *conn, virStorageVolPtr volume, const libvirt_fi
         return code;
     code = send_all(&up, fd, sparse, err);
     if (code == 0)
-        return libvirt_rpc_run(conn, deadline, stage, work_finish, rpc, err);
+        return libvirt_rpc_run(conn, deadline, stage, libvirt_rpc_stream_finish, rpc, err);
     vmc_deadline patient = {.at_ms = vmc_now_ms() + 5000};
     vmctl_error *ignored = NULL;
-    libvirt_rpc_run(conn, &patient, "ending the transfer", work_abort, rpc, &ignored);
+    libvirt_rpc_run(conn, &patient, "ending the transfer", libvirt_rpc_stream_abort, rpc, &ignored);
     vmctl_error_free(ignored);
     return code;
 }
@@ -170,7 +163,8 @@ static int work_source(libvirt_rpc *rpc) {
     rpc->stream = virStreamNew(rpc->virt, 0);
     if (!rpc->stream)
         return -1;
-    return virStorageVolDownload(rpc->volume, rpc->stream, 0, 0, rpc->flags);
+    rpc->streaming = virStorageVolDownload(rpc->volume, rpc->stream, 0, 0, rpc->flags) == 0;
+    return rpc->streaming ? 0 : -1;
 }
 
 enum { AT_HOLE = -3 }; /* virStreamRecvFlags */
@@ -200,8 +194,7 @@ static int work_receive(libvirt_rpc *rpc) {
 static void end_transfer(libvirt_conn *conn, libvirt_rpc *rpc) {
     vmc_deadline patient = {.at_ms = vmc_now_ms() + 5000};
     vmctl_error *ignored = NULL;
-    if (rpc->stream)
-        libvirt_rpc_run(conn, &patient, "ending the transfer", work_abort, rpc, &ignored);
+    libvirt_rpc_run(conn, &patient, "ending the transfer", libvirt_rpc_stream_abort, rpc, &ignored);
     vmctl_error_free(ignored);
 }
 
@@ -244,9 +237,9 @@ int libvirt_copy_volume(libvirt_conn *from, const char *path, libvirt_conn *to, 
     while (code == 0)
         code = pass_on(from, in, &up, err);
     if (code > 0)
-        code = libvirt_rpc_run(to, deadline, stage, work_finish, out, err);
+        code = libvirt_rpc_run(to, deadline, stage, libvirt_rpc_stream_finish, out, err);
     if (code == 0)
-        code = libvirt_rpc_run(from, deadline, stage, work_finish, in, err);
+        code = libvirt_rpc_run(from, deadline, stage, libvirt_rpc_stream_finish, in, err);
     if (code < 0) {
         end_transfer(from, in);
         end_transfer(to, out);

@@ -358,6 +358,53 @@ static void a_copy_that_fails_leaves_all_as_it_was(void **state) {
     nothing_is_left();
 }
 
+/* A guest that stands still in the middle of it: the call that does not return is given up, and what it held is let go of when it returns. */
+typedef struct stalled_copy {
+    vmctl_cancel *cancel;
+    int64_t told_ms; /* the last report of progress; 0: none yet */
+} stalled_copy;
+
+static int pause_at_first(const vmctl_progress *progress, void *user) {
+    stalled_copy *stalled = user;
+    if (progress->done && !__atomic_load_n(&stalled->told_ms, __ATOMIC_ACQUIRE))
+        MUST(vmctl_vm_pause(debian, NULL, &err));
+    if (progress->done)
+        __atomic_store_n(&stalled->told_ms, now_ms(), __ATOMIC_RELEASE);
+    return 0;
+}
+
+static void *cancel_when_still(void *user) {
+    stalled_copy *stalled = user;
+    for (int64_t until = now_ms() + PATIENCE_MS, told = 0; now_ms() < until; sleep_ms(100)) {
+        told = __atomic_load_n(&stalled->told_ms, __ATOMIC_ACQUIRE);
+        if (told && now_ms() - told > 2000)
+            break;
+    }
+    vmctl_cancel_trigger(stalled->cancel);
+    return NULL;
+}
+
+static void a_copy_that_stalls_can_be_given_up(void **state) {
+    (void)state;
+    heard got;
+    const char *path = large_file();
+    assert_int_equal(truncate(path, 512 << 20), 0);
+    stalled_copy stalled = {.cancel = vmctl_cancel_new()};
+    vmctl_call call = VMCTL_CALL_INIT;
+    call.cancel = stalled.cancel;
+    call.progress = pause_at_first;
+    call.user = &stalled;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_when_still, &stalled), 0);
+    FAILS(VMCTL_E_CANCELLED, vmctl_guest_copy_in(debian, path, "/root/x", &call, &err));
+    pthread_join(thread, NULL);
+    vmctl_cancel_free(call.cancel);
+    MUST(vmctl_vm_resume(debian, NULL, &err));
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(sh(&got, "test -e /root/x"), 1);
+    nothing_is_left();
+}
+
 /* --- file systems, passwords ----------------------------------------------------------------------------------------- */
 
 static void freeze_holds_the_file_systems_and_thaw_lets_go(void **state) {
@@ -622,6 +669,7 @@ static const contract_test tests[] = {
     TEST("guest.copy guest.copy.out", "guest_copy_in guest_copy_out", a_large_file_goes_in_and_out_whole),
     TEST("guest.copy guest.copy.out", "guest_copy_in guest_copy_out", small_files_folders_and_links),
     TEST("guest.copy guest.copy.out", "guest_copy_in guest_copy_out", a_copy_that_fails_leaves_all_as_it_was),
+    TEST("guest.copy", "guest_copy_in", a_copy_that_stalls_can_be_given_up),
     TEST("guest.freeze guest.thaw", "guest_freeze guest_thaw", freeze_holds_the_file_systems_and_thaw_lets_go),
     TEST("guest.password", "guest_set_password", set_password_changes_shadow),
     TEST("guest.info", "get pause", the_agent_tells_what_is_inside),
