@@ -204,7 +204,7 @@ static int look(moving *m, vmctl_error **err) {
 
 static unsigned flags_of(const moving *m) {
     const vmctl_migrate_options *o = m->options;
-    unsigned flags = m->how.live ? VIR_MIGRATE_LIVE | VIR_MIGRATE_ABORT_ON_ERROR : VIR_MIGRATE_OFFLINE;
+    unsigned flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_ABORT_ON_ERROR;
     flags |= m->facts.persistent ? VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE : 0u;
     flags |= o->auto_converge ? VIR_MIGRATE_AUTO_CONVERGE : 0u;
     flags |= o->postcopy ? VIR_MIGRATE_POSTCOPY : 0u;
@@ -223,6 +223,9 @@ static int run_job(moving *m, vmctl_error **err) {
     VMC_AUTO_FREE char *dest = m->files.moved ? libvirt_move_files_xml(&m->files, m->facts.xml) : NULL;
     VMC_AUTO_FREE char *persist =
         m->files.moved && m->facts.persistent ? libvirt_move_files_xml(&m->files, m->facts.config) : NULL;
+    if (!m->how.live)
+        return libvirt_migrate_offline(m->source, m->target, m->vm, persist ? persist : m->facts.config,
+                                       m->facts.autostart, m->deadline, err);
     const char *uri = m->options->migrate_uri;
     libvirt_migrate_job job = {
         .source = m->source,
@@ -233,14 +236,14 @@ static int run_job(moving *m, vmctl_error **err) {
         .flags = flags_of(m) | (m->peer ? VIR_MIGRATE_PEER2PEER : 0u),
         .dest_xml = dest,
         .persist_xml = persist,
-        .migrate_uri = m->how.live ? uri : NULL,
+        .migrate_uri = uri,
         .bandwidth_mib = (m->options->bandwidth_bytes + MIB - 1) / MIB,
         .postcopy = m->options->postcopy,
     };
     unsigned long long memory = 0;
     libvirt_xml_bytes(libvirt_xml_find(xmlDocGetRootElement(m->facts.doc), "memory"), 1024, &memory);
     job.memory_bytes = memory;
-    for (size_t i = 0; m->how.live && i < m->files.count; i++)
+    for (size_t i = 0; i < m->files.count; i++)
         if (m->files.items[i].written)
             vmc_strv_add(&job.disks, m->files.items[i].target);
     VMC_AUTO_FREE char *disks_uri = NULL;

@@ -133,6 +133,16 @@ int libvirt_migrate_job_run(const libvirt_migrate_job *job, const vmc_deadline *
 int libvirt_migrate_job_abort(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline,
                               vmctl_error **err);
 
+/* --- a stopped one (migrate_offline.c) ---------------------------------------------------------------------- */
+
+/* Defines the stopped VM on the target by the document and removes the definition at the source. After a failure libvirt_migrate_settle tells what is
+ * left of it. CONFLICT: it was started meanwhile. */
+int libvirt_migrate_offline(libvirt_conn *source, libvirt_conn *target, const libvirt_vm *vm, const char *xml,
+                            bool autostart, const vmc_deadline *deadline, vmctl_error **err);
+struct libvirt_rpc;
+/* Work function: domain is no longer defined. Its variable store stays: where the VM was not running, it is the only copy of what it holds. */
+int libvirt_migrate_work_undefine(struct libvirt_rpc *rpc);
+
 /* --- stopping (migrate_stop.c) ------------------------------------------------------------------------------ */
 
 /* What the steps of one stop have done; {0} before the first. */
@@ -151,7 +161,7 @@ int libvirt_migrate_take_back(libvirt_conn *conn, virDomainPtr domain, const vmc
 
 /* --- settling (migrate_settle.c) ---------------------------------------------------------------------------- */
 
-/* The journals' words: "moving" at the source, "arriving" at the target; the detail is UUID, "running", "paused" or "stopped", and the other
+/* The journals' words: "moving" at the source, "arriving" at the target; the detail is UUID, "running", "paused" or "stopped" (with "+autostart"), and the other
  * one's URI. */
 #define LIBVIRT_NOTE_MOVING   "moving"
 #define LIBVIRT_NOTE_ARRIVING "arriving"

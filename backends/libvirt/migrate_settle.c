@@ -99,16 +99,6 @@ static int work_autostart(libvirt_rpc *rpc) {
     return virDomainSetAutostart(rpc->domain, 1);
 }
 
-/* The variable store stays: it is the only copy of what it holds when the VM was not running. */
-static int work_undefine(libvirt_rpc *rpc) {
-    const unsigned least = VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
-    if (virDomainUndefineFlags(rpc->domain, least | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) == 0)
-        return 0;
-    if (virGetLastErrorCode() != VIR_ERR_INVALID_ARG) /* a driver that has no variable stores refuses to be asked */
-        return -1;
-    return virDomainUndefineFlags(rpc->domain, least);
-}
-
 static int act(libvirt_conn *conn, const side *s, const char *doing, int (*work)(libvirt_rpc *rpc),
                const vmc_deadline *deadline, vmctl_error **err) {
     LIBVIRT_AUTO_RPC *rpc = libvirt_rpc_new(conn);
@@ -159,60 +149,70 @@ static int wait_arrived(libvirt_conn *target, side **t, const vmc_deadline *dead
 }
 
 /* It is on the target: what the source has of it goes. */
-static int finish_source(libvirt_conn *source, const side *s, libvirt_conn *target, const side *t,
+static int finish_source(libvirt_conn *source, const side *s, libvirt_conn *target, const side *t, bool autostart,
                          const vmc_deadline *deadline, vmctl_error **err) {
-    if (!s->domain)
-        return 0;
-    if (runs(s)) {
+    if (s->domain && runs(s)) {
         vmc_error(err, VMCTL_E_CONFLICT, "the VM %s is at work on %s and on %s; nothing was done to either", s->uuid,
                   source->uri, target->uri);
         return vmc_error_next(err, "find out which of the two is the right one and stop the other one");
     }
     int code = 0;
-    if (s->autostart && t->persistent)
+    if (autostart && t->persistent && !t->autostart)
         code = act(target, t, "setting the autostart", work_autostart, deadline, err);
     if (code == 0 && s->active)
         code = act(source, s, "ending what the source has left of it", work_destroy, deadline, err);
     if (code == 0 && s->persistent)
-        code = act(source, s, "removing the definition at the source", work_undefine, deadline, err);
+        code = act(source, s, "removing the definition at the source", libvirt_migrate_work_undefine, deadline, err);
     return code;
 }
 
-static int decide(libvirt_conn *source, const side *s, libvirt_conn *target, const side *t, bool ran,
+/* What a note says of the VM before it was moved. */
+typedef struct before {
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    bool ran, autostart;
+    const char *uri; /* the other one's */
+} before;
+
+static int decide(libvirt_conn *source, const side *s, libvirt_conn *target, const side *t, const before *was,
                   const vmc_deadline *deadline, vmctl_error **err) {
     if (t->domain && t->active)
-        return finish_source(source, s, target, t, deadline, err);
+        return finish_source(source, s, target, t, was->autostart, deadline, err);
     if (t->domain && s->domain && s->active)
-        return act(target, t, "removing the definition at the target", work_undefine, deadline, err);
+        return act(target, t, "removing the definition at the target", libvirt_migrate_work_undefine, deadline, err);
     if (t->domain)
-        return finish_source(source, s, target, t, deadline, err);
-    return ran && s->domain && s->active ? libvirt_migrate_take_back(source, s->domain, deadline, err) : 0;
+        return finish_source(source, s, target, t, was->autostart, deadline, err);
+    return was->ran && s->domain && s->active ? libvirt_migrate_take_back(source, s->domain, deadline, err) : 0;
 }
 
 /* --- the note -------------------------------------------------------------------------------------------------- */
 
 char *libvirt_migrate_note(const char *uuid, const libvirt_migrate_vm *vm, const char *other_uri) {
     bool ran = vm->active && (vm->state == VIR_DOMAIN_RUNNING || vm->state == VIR_DOMAIN_BLOCKED);
-    return vmc_printf("%s %s %s", uuid, ran ? "running" : vm->active ? "paused" : "stopped", other_uri);
+    return vmc_printf("%s %s%s %s", uuid,
+                      ran          ? "running"
+                      : vm->active ? "paused"
+                                   : "stopped",
+                      vm->autostart ? "+autostart" : "", other_uri);
 }
 
 /* false: it cannot be read. */
-static bool read_note(const char *detail, char uuid[VIR_UUID_STRING_BUFLEN], bool *ran, const char **uri) {
-    char how[16];
+static bool read_note(const char *detail, before *was) {
+    char how[32];
     int end = 0;
-    if (sscanf(detail, "%36s %15s %n", uuid, how, &end) != 2 || end == 0)
+    if (sscanf(detail, "%36s %31s %n", was->uuid, how, &end) != 2 || end == 0)
         return false;
-    *ran = strcmp(how, "running") == 0;
-    *uri = detail + end;
-    return **uri != '\0';
+    was->ran = vmc_starts_with(how, "running");
+    was->autostart = strstr(how, "+autostart") != NULL;
+    was->uri = detail + end;
+    return *was->uri != '\0';
 }
 
-static int settle_both(libvirt_conn *source, side **s, libvirt_conn *target, side **t, bool ran,
+static int settle_both(libvirt_conn *source, side **s, libvirt_conn *target, side **t, const before *was,
                        const vmc_deadline *deadline, vmctl_error **err) {
     int code = *s ? stop_job(source, s, deadline, err) : 0;
     if (code == 0 && *t)
         code = wait_arrived(target, t, deadline, err);
-    return code < 0 || !*s || !*t ? code : decide(source, *s, target, *t, ran, deadline, err);
+    return code < 0 || !*s || !*t ? code : decide(source, *s, target, *t, was, deadline, err);
 }
 
 /* Whether it is settled already by what this side shows. */
@@ -222,16 +222,14 @@ static bool settled_here(const side *mine, bool arriving) {
 
 int libvirt_migrate_settle(libvirt_conn *conn, bool arriving, const char *detail, const vmc_deadline *deadline,
                            vmctl_error **err) {
-    char uuid[VIR_UUID_STRING_BUFLEN] = "";
-    bool ran = false;
-    const char *uri = NULL;
-    if (!read_note(detail, uuid, &ran, &uri))
+    before was = {0};
+    if (!read_note(detail, &was))
         return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s\" cannot be read", detail);
     side *mine = NULL;
-    int code = look(conn, uuid, deadline, &mine, err);
+    int code = look(conn, was.uuid, deadline, &mine, err);
     if (code == 0 && mine && !arriving)
         code = stop_job(conn, &mine, deadline, err);
-    if (code == 0 && mine && ran && !arriving && runs(mine))
+    if (code == 0 && mine && was.ran && !arriving && runs(mine))
         code = libvirt_migrate_take_back(conn, mine->domain, deadline, err);
     if (code < 0 || !mine || settled_here(mine, arriving)) {
         if (mine)
@@ -241,15 +239,15 @@ int libvirt_migrate_settle(libvirt_conn *conn, bool arriving, const char *detail
     side *theirs = NULL;
     libvirt_conn *other = NULL;
     vmc_deadline step = vmc_deadline_within(deadline, OPEN_MS);
-    code = libvirt_conn_open(uri, NULL, false, &step, &other, err);
+    code = libvirt_conn_open(was.uri, NULL, false, &step, &other, err);
     if (code == 0)
-        code = look(other, uuid, deadline, &theirs, err);
+        code = look(other, was.uuid, deadline, &theirs, err);
     if (code < 0)
-        vmc_error_prefix(err, "whether the VM %s is on %s cannot be told", uuid, uri);
+        vmc_error_prefix(err, "whether the VM %s is on %s cannot be told", was.uuid, was.uri);
     else if (arriving)
-        code = settle_both(other, &theirs, conn, &mine, ran, deadline, err);
+        code = settle_both(other, &theirs, conn, &mine, &was, deadline, err);
     else
-        code = settle_both(conn, &mine, other, &theirs, ran, deadline, err);
+        code = settle_both(conn, &mine, other, &theirs, &was, deadline, err);
     if (theirs)
         side_drop(theirs);
     if (other)
