@@ -60,6 +60,8 @@ typedef struct kube_exchange {
 int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const vmc_deadline *deadline,
                       http_response **response, vmctl_error **err);
 
+/* "Is this an API server ...": the next step after what none would answer. Returns the code. */
+int kube_explain_rubbish(vmctl_error **err);
 /* What a failed exchange's error says besides: which file to look into. */
 void kube_explain_transport(const kube_client *client, http_failure failure, vmctl_error **err);
 /* The error for an answer of 300 and more; *status is filled. Returns the code. */

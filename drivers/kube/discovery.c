@@ -137,9 +137,9 @@ static int ask(kube_client *client, const char *etag, const vmc_deadline *deadli
     }
     *out = kube_discovery_new(list, http_response_header(response, "etag"));
     if (!*out) {
-        vmc_error(err, VMCTL_E_INTERNAL, "GET /apis of %s gives no list of API groups", client->config->shown);
+        vmc_error(err, VMCTL_E_UNAVAILABLE, "GET /apis of %s gives no list of API groups", client->config->shown);
         (void)vmc_error_next(err, "is this a Kubernetes API server?");
-        return VMCTL_E_INTERNAL;
+        return VMCTL_E_UNAVAILABLE;
     }
     return 0;
 }

@@ -92,7 +92,8 @@ static int read_page(lister *l, kube_status *status, http_failure *failure, cJSO
         *rest = kube_split_rest(l->split);
         if (!cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(*rest, "metadata"))) {
             cJSON_Delete(*rest);
-            rc = vmc_error(err, VMCTL_E_INTERNAL, "the answer to the list of %s is no list", l->path);
+            vmc_error(err, VMCTL_E_UNAVAILABLE, "the answer to the list of %s is no list", l->path);
+            rc = kube_explain_rubbish(err);
         }
     }
     kube_split_free(l->split);

@@ -174,6 +174,10 @@ void kube_explain_transport(const kube_client *client, http_failure failure, vmc
         vmc_error_next(err, "check that %s is right and can be reached from here (%s)", c->shown, file);
 }
 
+int kube_explain_rubbish(vmctl_error **err) {
+    return vmc_error_next(err, "is this an API server, and no proxy before it changes its answers?");
+}
+
 static int redirected(const kube_client *client, const kube_request *request, const http_response *response,
                       vmctl_error **err) {
     const char *location = http_response_header(response, "location");
@@ -255,9 +259,9 @@ int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const 
 
 static int no_json(const kube_request *request, const http_response *response, vmctl_error **err) {
     const char *type = http_response_header(response, "content-type");
-    vmc_error(err, VMCTL_E_INTERNAL, "%s %s: the answer is no JSON (%s, %zu bytes)", method_of(request), request->path,
-              type ? type : "no type", response->length);
-    return vmc_error_next(err, "is this an API server, and no proxy before it changes its answers?");
+    vmc_error(err, VMCTL_E_UNAVAILABLE, "%s %s: the answer is no JSON (%s, %zu bytes)", method_of(request),
+              request->path, type ? type : "no type", response->length);
+    return kube_explain_rubbish(err);
 }
 
 static bool is_dry(const kube_request *request) {

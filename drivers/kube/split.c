@@ -1,5 +1,6 @@
 /* The bytes are only looked at as far as strings and nesting go; whether an object is JSON is cJSON's to say. */
 #include "drivers/kube/split.h"
+#include "drivers/kube/client.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,8 +67,10 @@ static key key_of(const char *text) {
 static int hand_over(kube_split *s, vmctl_error **err) {
     cJSON *object = cJSON_ParseWithLength(s->text.text, s->text.length);
     s->text.length = 0;
-    if (!object)
-        return vmc_error(err, VMCTL_E_INTERNAL, "an object of the answer is no JSON");
+    if (!object) {
+        vmc_error(err, VMCTL_E_UNAVAILABLE, "an object of the answer is no JSON");
+        return kube_explain_rubbish(err);
+    }
     s->result = s->object(&object, s->user);
     cJSON_Delete(object);
     return s->result;
@@ -150,7 +153,8 @@ static void end_string(kube_split *s) {
 }
 
 static int not_an_object(vmctl_error **err) {
-    return vmc_error(err, VMCTL_E_INTERNAL, "the answer is no JSON object");
+    vmc_error(err, VMCTL_E_UNAVAILABLE, "the answer is no JSON object");
+    return kube_explain_rubbish(err);
 }
 
 /* One byte that has a meaning outside of strings; *kept is where what is not yet kept begins. */

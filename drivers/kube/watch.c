@@ -224,7 +224,8 @@ static int on_event(cJSON **line, void *user) {
     const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(object, "metadata");
     int rc = 0;
     if (!type || !object) {
-        rc = vmc_error(&w->broken, VMCTL_E_INTERNAL, "an event of %s has no type or no object", w->path);
+        vmc_error(&w->broken, VMCTL_E_UNAVAILABLE, "an event of %s has no type or no object", w->path);
+        rc = kube_explain_rubbish(&w->broken);
     } else if (strcmp(type, "ERROR") == 0) {
         status_of_event(w, object);
         rc = 1;

@@ -149,7 +149,7 @@ int kube_create(kube_client *client, const char *path, const cJSON *object, cons
     } else if (rc == 0) {
         made = cJSON_ParseWithLength(response->body, response->length);
         if (!made)
-            rc = vmc_error(&why, VMCTL_E_INTERNAL, "POST %s: the answer is no JSON, but it was created", path);
+            rc = vmc_error(&why, VMCTL_E_UNAVAILABLE, "POST %s: the answer is no JSON, but it was created", path);
     }
     if (why)
         vmc_error_move(err, &why);

@@ -15,11 +15,14 @@ import harness
 from harness import vmctl
 
 from faulty import RUNNING, SUB, VMS, Faulty, fault
+from fault_http2 import Http2Proxy
 from fault_proxy import Rule
 from proxy import ConnectProxy
 
 CREATE, START, STOP, PAUSE, DELETE = (("POST", f"{VMS}\\?"), ("PUT", "/start$"), ("PUT", "/stop$"), ("PUT", "/pause$"), ("DELETE", f"{VMS}/"))
 LIST, GET, WATCH = ("GET", f"{VMS}\\?limit"), ("GET", f"{VMS}/"), ("GET", "watch=true")
+
+DONE = {"start": "running", "stop": "stopped", "pause": "paused", "restart": "running"}  # the state after the verb was done
 
 # (what happens, to which requests, how often, the command, its status, words of its error, how many such requests in all, the VM's state then)
 # A VM that is not there has state None.
@@ -45,7 +48,7 @@ TABLE = [
     ("half a JSON", fault.half, LIST, 1, "list", 0, "", 2, "stopped"),
     ("half a JSON", fault.half, GET, 1, "get", 0, "", None, "stopped"),
     ("no JSON", fault.rubbish, LIST, None, "list", 9, "ended in its middle", None, "stopped"),
-    ("no JSON", fault.rubbish, GET, None, "get", 70, "internal", None, "stopped"),
+    ("no JSON", fault.rubbish, GET, None, "get", 9, "is this an API server", None, "stopped"),
     ("bytes that trickle", fault.slow(1), LIST, 1, "list", 0, "", 1, "stopped"),
     ("bytes that trickle", fault.slow(1), CREATE, 1, "create", 0, "", 1, "stopped"),
     ("no answer at all", fault.hang, LIST, None, "list --timeout 2s", 8, "timeout", 1, "stopped"),
@@ -56,6 +59,35 @@ TABLE = [
     ("the watch cut within an event", fault.watch_cut(1, in_line=True), WATCH, 2, "stop", 0, "", None, "stopped"),
     ("410 in the watch", fault.watch_expired, WATCH, 2, "start", 0, "", None, "running"),
     ("410 in the watch", fault.watch_expired, WATCH, 2, "delete", 0, "", None, None),
+    ("410 in the watch", fault.watch_expired, WATCH, 2, "stop", 0, "", None, "stopped"),
+    ("410 instead of the watch", fault.GONE, WATCH, 1, "start", 0, "", None, "running"),
+    ("the watch ends at once", fault.watch_ends(0), WATCH, 3, "start", 0, "", None, "running"),
+    ("the watch ends after an event", fault.watch_ends(1), WATCH, 3, "stop", 0, "", None, "stopped"),
+    ("the watch cut within a chunk", fault.cut_in_chunk, WATCH, 2, "start", 0, "", None, "running"),
+    ("the watch forbidden", fault.FORBIDDEN, WATCH, None, "start", 7, "cannot watch", 1, "running"),
+    ("cut within a chunk", fault.cut_in_chunk, LIST, 1, "list", 0, "", 2, "stopped"),
+    ("cut within a chunk", fault.cut_in_chunk, GET, 1, "get", 0, "", None, "stopped"),
+    ("cut within a chunk", fault.cut_in_chunk, CREATE, 1, "create", 0, "", 1, "stopped"),
+    ("half a JSON", fault.half, CREATE, 1, "create", 0, "", 1, "stopped"),
+    ("half a JSON", fault.half, DELETE, 1, "delete", 9, "whether it was done is not known", 1, None),
+    ("no JSON", fault.rubbish, CREATE, 1, "create", 9, "no JSON", 1, None),
+    ("answer lost", fault.lose_answer, CREATE, 1, "create", 0, "", 1, "stopped"),
+    ("answer lost", fault.lose_answer, STOP, 1, "stop", 9, "whether it was done is not known", 1, "stopped"),
+    ("answer lost", fault.lose_answer, PAUSE, 1, "pause", 9, "whether it was done is not known", 1, "paused"),
+    ("bytes that trickle", fault.slow(0.5), GET, 1, "get", 0, "", 1, "stopped"),
+    ("503 with Retry-After", fault.OVERLOADED, LIST, 1, "list", 0, "", 2, "stopped"),
+    ("503 with Retry-After", fault.OVERLOADED, START, 1, "start", 9, "unavailable", 1, "stopped"),
+    ("503 with Retry-After", fault.OVERLOADED, CREATE, 1, "create", 9, "unavailable", 1, None),
+    ("504", fault.TOO_LATE, LIST, 1, "list", 8, "timeout", 1, "stopped"),
+    ("504", fault.TOO_LATE, CREATE, None, "create", 8, "timeout", 1, None),
+    ("no answer at all", fault.hang, START, None, "start --timeout 2s", 8, "timeout", 1, "stopped"),
+    ("no answer at all", fault.hang, DELETE, None, "delete --timeout 2s", 8, "timeout", 1, "stopped"),
+    ("led to a login page", fault.LOGIN, LIST, None, "list", 9, "login.example", 1, "stopped"),
+    ("led to a login page", fault.LOGIN, CREATE, None, "create", 9, "login.example", 1, None),
+    ("a page instead of JSON", fault.PAGE, LIST, None, "list", 9, "is this an API server", None, "stopped"),
+    ("a page instead of JSON", fault.PAGE, GET, None, "get", 9, "is this an API server", None, "stopped"),
+    ("401, the token is over", fault.EXPIRED, START, None, "start", 7, "unauthenticated", None, "stopped"),
+    ("401, the token is over", fault.EXPIRED, DELETE, None, "delete", 7, "unauthenticated", None, "stopped"),
 ]
 
 # (the verb's own request, the command, the VM's state after it); one after the other on one VM that runs at first.
@@ -82,12 +114,13 @@ class Faults(Faulty):
                 result = vmctl("--backend", "kubevirt", verb, *([] if verb == "list" else [argument]), *options, env=self.env, timeout=60)
                 self.assertEqual(result.status, status, str(result))
                 self.assertNotIn("AddressSanitizer", result.err)
+                self.assertNotIn("hunter2", result.err)
                 self.assertIn(words, result.err)
                 hits = self.proxy.requests(method, pattern)
                 if count is not None:
                     self.assertEqual(len(hits), count, [(s.method, s.target, s.status) for s in self.proxy.seen])
-                if verb in ("start", *RUNNING):  # asked for once, whatever the watch went through
-                    self.assertEqual(len([s for s in self.proxy.requests("PUT") if s.status and s.status < 300]), int(status == 0 or act is fault.lose_answer))
+                if verb in DONE:  # asked for once, whatever the watch went through
+                    self.assertEqual(len([s for s in self.proxy.requests("PUT") if s.status and s.status < 300]), int(state == DONE[verb]))
                 if state is None:
                     self.wait_for("the VM to be gone", lambda: self.state(name) is None)
                 else:
@@ -114,6 +147,42 @@ class Faults(Faulty):
                 self.ok(vmctl(*argv, env=self.env, timeout=60))
                 self.assertEqual(len(self.proxy.requests(method, pattern)), 2, [(s.method, s.target, s.status) for s in self.proxy.seen])
                 self.wait_for(f"state {state}", lambda: self.state(name) == state)
+        self.assertEqual(self.left(), [])
+
+    # --- HTTP/2 -----------------------------------------------------------------------------------------------------------
+
+    def test_http2(self):
+        """A server that goes away while a command is at work. What it says that it has not looked at is sent again, but for actions."""
+        proxy = Http2Proxy(self.api, self.world / "kubernetes/certs")
+        config = self.world / "by-http2"
+        config.write_text((self.world / "kubernetes/kubeconfig").read_text().replace("127.0.0.1:6443", f"127.0.0.1:{proxy.port}"))
+        config.chmod(0o600)
+        unknown = "whether it was done is not known"
+        # (what is done, to which requests, the command, its status, words, how many such requests, of them done, the VM's state then)
+        for number, (act, (method, pattern), verb, status, words, count, done, state) in enumerate((
+                ("refused", LIST, "list", 0, "", 2, 1, "stopped"), ("refused", CREATE, "create", 0, "", 2, 1, "stopped"),
+                ("refused", START, "start", 9, unknown, 1, 0, "stopped"),
+                ("goaway", LIST, "list", 0, "", 2, 1, "stopped"), ("goaway", GET, "get", 0, "", 2, 1, "stopped"),
+                ("goaway", CREATE, "create", 0, "", 2, 1, "stopped"), ("goaway", START, "start", 9, unknown, 1, 0, "stopped"),
+                ("goaway", WATCH, "start", 0, "", 2, 1, "running"),
+                ("goaway after", START, "start", 0, "", 1, 1, "running"), ("goaway after", GET, "delete", 0, "", None, None, None),
+                ("goaway within", WATCH, "start", 0, "", None, None, "running"),
+                ("broken", LIST, "list", 0, "", 2, 2, "stopped"), ("broken", CREATE, "create", 0, "", 1, 1, "stopped"))):
+            with self.subTest(fault=act, operation=verb, of=pattern):
+                name = f"http2-{number}"
+                argument = self.prepare(name, verb)
+                proxy.set(method, pattern, act)
+                result = vmctl("--backend", "kubevirt", verb, *([] if verb == "list" else [argument]), env={"KUBECONFIG": str(config)}, timeout=60)
+                self.assertEqual(result.status, status, str(result))
+                self.assertIn(words, result.err)
+                self.assertNotIn("AddressSanitizer", result.err)
+                hits = proxy.requests(method, pattern)
+                self.assertEqual(proxy.rule[3], 0, "the fault did not happen")
+                if count is not None:
+                    self.assertEqual((len(hits), len([s for s in hits if s.done])), (count, done), proxy.seen)
+                self.wait_for(f"state {state}", lambda: self.state(name) == state)
+                if state:
+                    self.ok(vmctl("--backend", "kubevirt", "delete", name, "--force"))
         self.assertEqual(self.left(), [])
 
     # --- lists of several pages -----------------------------------------------------------------------------------------

@@ -46,6 +46,12 @@ WEBHOOK = status(500, 'Internal error occurred: failed calling webhook "virtualm
                  "InternalError")
 EXPIRED = status(401, "Unauthorized", "Unauthorized")
 GONE = status(410, "The provided continue parameter is too old to display a consistent list result.", "Expired")
+FORBIDDEN = status(403, 'virtualmachines.kubevirt.io is forbidden: User "u" cannot watch resource "virtualmachines" in API group "kubevirt.io" in the namespace "default"',
+                   "Forbidden")
+OVERLOADED = status(503, "the server is currently unable to handle the request", "ServiceUnavailable", {"Retry-After": "1"}, retryAfterSeconds=1)
+TOO_LATE = status(504, "Timeout: request did not complete within requested timeout - context deadline exceeded", "Timeout")
+LOGIN = answer(302, b"", {"Location": "https://login.example/?token=hunter2"})
+PAGE = answer(200, "<html><body>Welcome to the hotel</body></html>", kind="text/html")
 DOWN = answer(503, "service unavailable\n", kind="text/plain; charset=utf-8")
 
 
@@ -134,6 +140,28 @@ def watch_cut(events, in_line=False):
         handler.reset()
         return there.status
     return act
+
+
+def watch_ends(events):
+    """A watch whose time is over after so many events: an end as the server makes it."""
+    def act(handler, ask):
+        there = ask()
+        handler.stream(there)
+        for _, line in zip(range(events), there):
+            handler.chunk(line)
+        handler.chunk(b"")
+        return there.status
+    return act
+
+
+def cut_in_chunk(handler, ask):
+    """The connection breaks within a chunk: its head says more than comes, and it ends in the middle of a character string."""
+    there = ask()
+    handler.stream(there)
+    data = there.readline() if "watch=" in handler.path else there.read()
+    handler.wfile.write(b"%x\r\n%s" % (len(data), data[:len(data) // 2]))
+    handler.reset()
+    return there.status
 
 
 def watch_expired(handler, ask):

@@ -97,7 +97,7 @@ static void test_refusals_are_typed(void **state) {
     assert_non_null(strstr(vmctl_error_next(err), "cdi.kubevirt.io"));
     vmctl_error_free(err);
     err = NULL;
-    assert_int_equal(code_of(client, NULL, "/half", NULL, &err), VMCTL_E_INTERNAL);
+    assert_int_equal(code_of(client, NULL, "/half", NULL, &err), VMCTL_E_UNAVAILABLE);
     vmctl_error_free(err);
     err = NULL;
     assert_int_equal(code_of(client, NULL, "/login", NULL, &err), VMCTL_E_UNAVAILABLE);

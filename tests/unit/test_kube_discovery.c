@@ -173,7 +173,7 @@ static void test_failures(void **state) {
     mode = DENIED;
     assert_int_equal(kube_discover(client, false, &far, &d, NULL), VMCTL_E_PERMISSION_DENIED);
     mode = RUBBISH;
-    assert_int_equal(kube_discover(client, false, &far, &d, NULL), VMCTL_E_INTERNAL);
+    assert_int_equal(kube_discover(client, false, &far, &d, NULL), VMCTL_E_UNAVAILABLE);
     mode = CURRENT;
     VMC_AUTO_FREE char *blocked = lab_write(folder, "no-folder", "");
     setenv("XDG_CACHE_HOME", blocked, 1); /* cannot be kept: works all the same */

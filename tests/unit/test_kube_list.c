@@ -391,7 +391,7 @@ static void test_errors_on_the_way_pass_or_end_it(void **state) {
     assert_int_equal(watch("/w/unsteady", NULL, &far, &s, NULL), 0);
     assert_events(&s, ALL_ADDED);
     seen none = {0};
-    assert_int_equal(watch("/w/html", NULL, &far, &none, NULL), VMCTL_E_INTERNAL);
+    assert_int_equal(watch("/w/html", NULL, &far, &none, NULL), VMCTL_E_UNAVAILABLE);
     assert_int_equal(none.names.count, 0);
     seen bad = {.stop_after = 2, .result = VMCTL_E_INVALID_STATE};
     assert_int_equal(watch("/w/resumed", NULL, &far, &bad, NULL), VMCTL_E_INVALID_STATE);
