@@ -111,10 +111,11 @@ static void check_offline_state(const xmlNode *domain, libvirt_obstacles *out) {
     const xmlNode *nvram = libvirt_xml_find(domain, "os/nvram");
     bool efi = nvram || libvirt_xml_attr_is(libvirt_xml_child(domain, "os"), "firmware", "efi");
     if (efi)
-        libvirt_obstacle_add(out, false, VMCTL_E_DATA_LOSS_PREVENTED, "nvram",
-                             "move it running, or copy the file to the same path of the target before it starts",
-                             "its UEFI variables are not moved while it is stopped: the target begins with fresh ones, "
-                             "and the file stays here");
+        libvirt_obstacle_add(
+            out, false, VMCTL_E_DATA_LOSS_PREVENTED, "nvram",
+            "move it running, or copy the file to the same path of the target before it starts",
+            "its UEFI variables are not moved while it is stopped: the target begins with fresh ones, or "
+            "with those that an earlier stay there left, and the file stays here");
     if (libvirt_xml_attr_is(libvirt_xml_find(domain, "devices/tpm/backend"), "type", "emulator"))
         libvirt_obstacle_add(out, false, VMCTL_E_DATA_LOSS_PREVENTED, "tpm", "move it running",
                              "what its TPM holds is not moved while it is stopped, and stays here");

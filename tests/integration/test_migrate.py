@@ -196,6 +196,38 @@ class Migrate(harness.Case):
         self.ok(vmctl("migrate", "m-h", "--to", TARGET, "--storage", "--migrate-uri", f"unix://{folder}/m-h"))
         self.assertEqual(virsh("domstate", "m-h", uri=TARGET).out.strip(), "running")
 
+    def test_uefi_variables_and_tpm(self):
+        """QEMU's stream has both (the flash is a block of memory there), so a running VM takes them along; a stopped one is warned of."""
+        harness.need("swtpm")
+        yaml = pathlib.Path(os.environ["WORLD"]) / "m-k.yaml"
+        yaml.write_text(json.dumps({"name": "m-k", "memory": "64MiB", "networks": [], "display": "none", "firmware": {"type": "uefi", "tpm": True},
+                                    "disks": [{"name": "root", "image": harness.GUEST}]}))
+        self.ok(vmctl("create", str(yaml), "--start"))
+        self.addCleanup(self.remove, "m-k")
+        uuid = virsh("domuuid", "m-k").out.strip()
+
+        def of(host):
+            return host / "var/lib/libvirt/qemu/nvram/m-k_VARS.fd", host / f"var/lib/libvirt/swtpm/{uuid}/tpm2/tpm2-00.permall"
+
+        # A mark in the last bytes of the store, which the firmware leaves alone.
+        self.ok(vmctl("stop", "m-k", "--force"))
+        variables, tpm = of(pathlib.Path("/"))
+        variables.write_bytes(variables.read_bytes()[:-16] + b"vmctl moved this")
+        self.ok(vmctl("start", "m-k"))
+        # Its seeds: what looks like chance. Counters beside them change with each start of the firmware.
+        state = tpm.read_bytes()
+        seeds = [state[at:at + 32] for at in range(0, len(state) - 32, 4) if len(set(state[at:at + 32])) > 27]
+        self.assertGreater(len(seeds), 10)
+        self.ok(vmctl("migrate", "m-k", "--to", TARGET, "--storage"))
+        self.ok(vmctl("stop", "m-k", "--force", "--connect", TARGET))
+        variables, tpm = of(HOST2)
+        self.assertEqual(variables.read_bytes()[-16:], b"vmctl moved this")
+        state = tpm.read_bytes()
+        self.assertGreater(sum(seed in state for seed in seeds), len(seeds) / 2)
+        result = self.ok(vmctl("migrate", "m-k", "--connect", TARGET, "--to", "qemu:///system", "--dry-run"))
+        self.assertIn("its UEFI variables are not moved while it is stopped", result.err)
+        self.assertIn("what its TPM holds is not moved while it is stopped", result.err)
+
     def test_what_is_refused(self):
         self.make("m-i", image=harness.GUEST)
         self.status(vmctl("migrate", "m-i", "--to", "host:other"), 3, "cluster", "qemu+ssh://root@other/system")
