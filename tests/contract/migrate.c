@@ -107,7 +107,7 @@ static void log_path(vmctl_vm *vm, char *path, size_t size) {
     if (profile->differencing) {
         static seen facts;
         look(vm, &facts);
-        snprintf(path, size, "%s", device(&facts, "serial")->source);
+        snprintf(path, size, "%.*s", (int)size - 1, device(&facts, "serial")->source);
         return;
     }
     MUST(vmctl_vm_native(vm, NULL, &native, &err));

@@ -187,6 +187,28 @@ class Migrate(harness.Case):
         self.goes_on_here("m-j")
         self.assertEqual((self.trace(), self.journals()), ([], []))
 
+    def test_killed_between_the_two_steps_of_a_stopped_one(self):
+        """Defined there, not yet removed here: it is one VM again, with all that it had, and no daemon is left with half of it."""
+        self.make("m-l", image=harness.GUEST, autostart=True)
+        self.ok(vmctl("stop", "m-l", "--force"))
+        target = Proxy(str(HOST2 / "run/libvirt/libvirt-sock"))
+        # A call's header, as above (11: virDomainDefineXML); it is carried out, and its answer does not come.
+        target.swallow = b"\x20\x00\x80\x86" + (1).to_bytes(4, "big") + (11).to_bytes(4, "big")
+        process = subprocess.Popen([VMCTL, "migrate", "m-l", "--to", target.uri(), "--storage"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.beside(process)
+        self.wait_for("both have it", lambda: all("m-l" in virsh("list", "--all", "--name", uri=u).out.split() for u in ("qemu:///system", TARGET)))
+        process.kill()
+        process.wait()
+        for uri in (target.uri(), "qemu:///system"):
+            done = self.ok(vmctl("set", "bystander", f"labels.at=t{time.monotonic_ns()}", "--connect", uri))
+            self.assertNotIn("could not", done.err)
+        self.assertEqual(virsh("list", "--all", "--name").out.split(), ["bystander"])
+        facts = virsh("dominfo", "m-l", uri=TARGET).out
+        for line in ("shut off", "Persistent:     yes", "Autostart:      enable"):
+            self.assertIn(line, facts)
+        self.ok(vmctl("start", "m-l", "--connect", TARGET))
+        self.assertEqual(self.journals(), [])
+
     def test_over_a_unix_socket(self):
         """facts: two daemons on one machine; the disks need a socket of their own."""
         self.make("m-h", image=harness.GUEST)

@@ -6,10 +6,11 @@
 
 /* What libvirt does to a document at define, as far as it shows in what the spec reads. */
 static char *replaced(const char *text, const char *from, const char *to) {
-    const char *at = strstr(text, from);
-    if (!at)
+    size_t length = strlen(text), before = 0;
+    while (before < length && strncmp(text + before, from, strlen(from)) != 0)
+        before++;
+    if (before == length)
         return vmc_strdup(text);
-    size_t before = (size_t)(at - text);
     return vmc_printf("%.*s%s%s", (int)before, text, to, text + before + strlen(from));
 }
 
