@@ -205,7 +205,7 @@ static int plan_object(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_erro
 
 /* The version in the patch makes it fail where somebody else was faster. */
 static int send_patch(kubevirt_changing *ch, bool dry_run, vmctl_error **err) {
-    VMC_AUTO_JSON *patch = kubevirt_merge_patch(ch->now, ch->then);
+    VMC_AUTO_JSON *patch = kubevirt_merge_patch(ch->now, ch->before_plug ? ch->before_plug : ch->then);
     if (!patch)
         return 0;
     cJSON_AddStringToObject(vmc_json_map(patch, "metadata"), "resourceVersion",
@@ -244,6 +244,7 @@ static void changing_free(kubevirt_changing *ch) {
     cJSON_Delete(ch->now);
     cJSON_Delete(ch->vmi);
     cJSON_Delete(ch->then);
+    cJSON_Delete(ch->before_plug);
     cJSON_Delete(ch->after);
     kubevirt_manifest_free(&ch->out);
     vmc_strv_free(&ch->fresh);
@@ -268,6 +269,8 @@ static int plan(kubevirt_changing *ch, const vmctl_diff *diff, bool live, vmctl_
         code = check_live(ch, diff, live, err);
     if (code == 0)
         code = kubevirt_change_disks_check(ch, diff, err);
+    if (code == 0)
+        kubevirt_change_plug_split(ch, diff);
     return code == 0 ? kubevirt_change_disks_grow(ch, diff, true, err) : code;
 }
 
@@ -278,8 +281,12 @@ static int run_once(kubevirt_changing *ch, const vmctl_diff *diff, const vmctl_c
         code = plan(ch, diff, options->live, err);
     if (code == 0 && !options->dry_run)
         code = kubevirt_change_disks_send(ch, err);
+    if (code == 0 && !options->dry_run)
+        code = kubevirt_change_plug_make(ch, diff, err);
     if (code == 0)
         code = send_patch(ch, options->dry_run, err);
+    if (code == 0)
+        code = kubevirt_change_plug(ch, diff, options->dry_run, err);
     if (code == 0)
         kubevirt_change_disks_taken(ch);
     if (code == 0 && !options->dry_run)

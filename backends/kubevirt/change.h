@@ -15,11 +15,12 @@ typedef struct kubevirt_changing {
     kubevirt_vm *vm;
     const vmc_deadline *deadline;
     vmc_journal *journal;
-    cJSON *now;       /* the object */
-    cJSON *vmi;       /* its instance; NULL: it does not run */
-    cJSON *then;      /* what the object becomes */
-    cJSON *after;     /* what the server made of it; NULL: nothing was changed, or not yet */
-    vmctl_spec *spec; /* what the VM becomes in vm.yaml's words */
+    cJSON *now;         /* the object */
+    cJSON *vmi;         /* its instance; NULL: it does not run */
+    cJSON *then;        /* what the object becomes */
+    cJSON *before_plug; /* what of it is sent, where disks come or go by requests of their own; NULL: all of it */
+    cJSON *after;       /* what the server made of it; NULL: nothing was changed, or not yet */
+    vmctl_spec *spec;   /* what the VM becomes in vm.yaml's words */
     const cJSON *installation;
     kubevirt_manifest out; /* what has to be sent for it */
     vmc_strv fresh;        /* claims of disks that it brings, as they are called at first */
@@ -56,12 +57,25 @@ int kubevirt_change_item(kubevirt_changing *ch, kubevirt_build *build, const vmc
 /* change_disks.c. Before: what new data volumes are called, whose the claims are (CONFLICT, BUSY), whether those that grow can. Changes
  * ch->then only. */
 int kubevirt_change_disks_check(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error **err);
+/* Makes the data volume of ch->then's template of that name, empty or filled by CDI; noted in the journal. 0 too where it was made already. */
+int kubevirt_change_disks_make(kubevirt_changing *ch, const char *claim, vmctl_error **err);
+/* The dataVolumeTemplate of that name; NULL. */
+const cJSON *kubevirt_template_named(const cJSON *vm, const char *name);
 /* Sends the files that disks are made of; they are the VM's, and nothing refers to them yet. */
 int kubevirt_change_disks_send(kubevirt_changing *ch, vmctl_error **err);
 /* The VM has them now: a failure takes them away no more. */
 void kubevirt_change_disks_taken(kubevirt_changing *ch);
 /* The claims of disks that shall be larger. */
 int kubevirt_change_disks_grow(kubevirt_changing *ch, const vmctl_diff *diff, bool dry_run, vmctl_error **err);
+
+/* change_plug.c. Whether disks come to a running VM by addvolume: the gate HotplugVolumes without the declarative one. */
+bool kubevirt_plugs_by_request(const cJSON *installation);
+/* Makes ch->before_plug where the diff has such disks. */
+void kubevirt_change_plug_split(kubevirt_changing *ch, const vmctl_diff *diff);
+/* Their new volumes, before anything refers to them. */
+int kubevirt_change_plug_make(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error **err);
+/* After ch->before_plug was sent: asks for them and waits until the object is ch->then. A failure takes all of it back. */
+int kubevirt_change_plug(kubevirt_changing *ch, const vmctl_diff *diff, bool dry_run, vmctl_error **err);
 
 /* change_settle.c: waits until KubeVirt has looked at it (ch->restart), and until the running VM has what it is to have at once. */
 int kubevirt_change_settle(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error **err);

@@ -117,7 +117,7 @@ static cJSON *new_volume(const kubevirt_changing *ch, const cJSON *template, con
     return object;
 }
 
-static const cJSON *template_named(const cJSON *vm, const char *name) {
+const cJSON *kubevirt_template_named(const cJSON *vm, const char *name) {
     const cJSON *template;
     cJSON_ArrayForEach(template, vmc_json_at(vm, "spec.dataVolumeTemplates")) {
         if (vmc_str_eq(vmc_json_string(template, "metadata.name", NULL), name))
@@ -126,16 +126,35 @@ static const cJSON *template_named(const cJSON *vm, const char *name) {
     return NULL;
 }
 
-static int send_one(kubevirt_changing *ch, const kubevirt_upload *upload, vmctl_error **err) {
+static int make_volume(kubevirt_changing *ch, const char *claim, size_t *entry, vmctl_error **err) {
     char mark[VMC_UUID_BYTES];
     vmc_uuid_new(mark);
-    VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s", ch->vm->namespace_name, upload->claim, mark);
+    VMC_AUTO_FREE char *detail = vmc_printf("%s/%s %s", ch->vm->namespace_name, claim, mark);
     VMC_AUTO_FREE char *path = kube_path(KUBEVIRT_CDI, "v1beta1", ch->vm->namespace_name, "datavolumes", NULL, NULL);
-    VMC_AUTO_JSON *object = new_volume(ch, template_named(ch->then, upload->claim), mark);
+    VMC_AUTO_JSON *object = new_volume(ch, kubevirt_template_named(ch->then, claim), mark);
+    int code = vmc_journal_add(ch->journal, "datavolume", detail, entry, err);
+    return code == 0 ? kube_create(ch->conn->client, path, object, NULL, ch->deadline, NULL, err) : code;
+}
+
+static void note_made(kubevirt_sent *sent, const char *claim, size_t entry) {
+    sent->entries = vmc_realloc(sent->entries, sent->claims.count + 1, sizeof *sent->entries);
+    sent->entries[sent->claims.count] = entry;
+    vmc_strv_add(&sent->claims, claim);
+}
+
+int kubevirt_change_disks_make(kubevirt_changing *ch, const char *claim, vmctl_error **err) {
     size_t entry = 0;
-    int code = vmc_journal_add(ch->journal, "datavolume", detail, &entry, err);
+    if (is_made(ch, claim))
+        return 0;
+    int code = make_volume(ch, claim, &entry, err);
     if (code == 0)
-        code = kube_create(ch->conn->client, path, object, NULL, ch->deadline, NULL, err);
+        note_made(ch->sent, claim, entry);
+    return code;
+}
+
+static int send_one(kubevirt_changing *ch, const kubevirt_upload *upload, vmctl_error **err) {
+    size_t entry = 0;
+    int code = make_volume(ch, upload->claim, &entry, err);
     if (code < 0)
         return code;
     const kubevirt_volume volume = {
@@ -143,10 +162,7 @@ static int send_one(kubevirt_changing *ch, const kubevirt_upload *upload, vmctl_
     code = kubevirt_upload_file(ch->conn, &volume, upload->path, ch->deadline, err);
     if (code < 0)
         return vmc_error_prefix(err, "disk %s", upload->disk);
-    kubevirt_sent *sent = ch->sent;
-    sent->entries = vmc_realloc(sent->entries, sent->claims.count + 1, sizeof *sent->entries);
-    sent->entries[sent->claims.count] = entry;
-    vmc_strv_add(&sent->claims, upload->claim);
+    note_made(ch->sent, upload->claim, entry);
     return 0;
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { VIRTIO_SINCE = 106 };
+
 /* --- devices ----------------------------------------------------------------------------------------------------------- */
 
 static char *gates_obstacle(const cJSON *installation) {
@@ -25,6 +27,9 @@ char *kubevirt_disk_obstacle(const cJSON *installation, const cJSON *disk, const
         return vmc_printf("KubeVirt changes media of drives on sata only, and this one is on %s", bus);
     if (!drive && strcmp(bus, "virtio") != 0 && strcmp(bus, "scsi") != 0)
         return vmc_printf("disks come and go on virtio and scsi while the VM runs, and this one is on %s", bus);
+    unsigned version = kubevirt_version_number(vmc_json_string(installation, "status.observedKubeVirtVersion", NULL));
+    if (!drive && strcmp(bus, "virtio") == 0 && version && version < VIRTIO_SINCE)
+        return vmc_strdup("before KubeVirt 1.6 disks come and go on scsi only while the VM runs");
     return gates_obstacle(installation);
 }
 
@@ -78,6 +83,10 @@ static char *medium_obstacle(const kubevirt_changing *ch, const char *name) {
         return NULL;
     if (!disk)
         return vmc_strdup("the drive itself is there after a restart only");
+    if (kubevirt_plugs_by_request(ch->installation))
+        return vmc_strdup(
+            "media change in a running VM by the gate DeclarativeHotplugVolumes, and the cluster's KubeVirt "
+            "has it off");
     if (was && !is_hotpluggable(was))
         return vmc_strdup("the VM started with the medium, and such a medium stays until it stops");
     return kubevirt_disk_obstacle(ch->installation, disk, will ? will : was);

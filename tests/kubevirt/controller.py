@@ -229,7 +229,7 @@ class Controller(LiveUpdate, Snapshots):
                 "finalizers": [*metadata.get("finalizers", []), FINALIZER],
                 "annotations": {"kubevirt.io/latest-observed-api-version": "v1", "kubevirt.io/storage-observed-api-version": "v1"}}}))
             status = vm.get("status") or {}
-        vm = self.clear_cards(key, vm, vmi)
+        vm = self.volume_requests(key, self.clear_cards(key, vm, vmi), vmi and self.find(VMI, key))
         vmi = vmi and self.find(VMI, key)
         disks_ready = self.templates(key, vm)
         trouble = self.trouble_of(vm)

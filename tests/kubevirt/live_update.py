@@ -9,6 +9,7 @@ vmctl.test/migration-seconds are what a migration does, as in controller.py.
 import copy
 import json
 
+import gates
 from conditions import set_condition
 from kube import path, quantity
 
@@ -67,8 +68,23 @@ def growth(was, want, patch):
     return None
 
 
-def disks(was, want, migrates):
-    """Volumes with their disks: (words or None, the patch of the instance's spec, the volumes that shall be copied)."""
+def plugged(spec, requests):
+    """A template or an instance's spec after requests of addvolume and removevolume: what of it changes."""
+    volumes, drives = list(spec.get("volumes") or []), list(spec["domain"]["devices"].get("disks") or [])
+    for request in requests:
+        add, remove = request.get("addVolumeOptions"), request.get("removeVolumeOptions")
+        if add and add["name"] not in named(volumes):
+            volumes.append({"name": add["name"], **add["volumeSource"]})
+            drives.append(add["disk"])
+        if remove:
+            volumes = [v for v in volumes if v["name"] != remove["name"]]
+            drives = [d for d in drives if d["name"] != remove["name"]]
+    return {"volumes": volumes, "domain": {"devices": {"disks": drives}}}
+
+
+def disks(was, want, migrates, plugs):
+    """Volumes with their disks: (words or None, the patch of the instance's spec, the volumes that shall be copied). plugs: what comes and goes in the
+    template does so in the instance."""
     had, new = named(was.get("volumes")), named(want.get("volumes"))
     drives, wanted = named(was["domain"]["devices"].get("disks")), named(want["domain"]["devices"].get("disks"))
     moved = {n for n in had.keys() & new.keys() if not hotpluggable(had[n]) and not hotpluggable(new[n]) and claim_of(had[n]) != claim_of(new[n])}
@@ -77,7 +93,7 @@ def disks(was, want, migrates):
     for name in had.keys() ^ new.keys():
         volume, disk = new.get(name) or had.get(name), wanted.get(name) or drives.get(name) or {}
         cdrom = "cdrom" in disk and name in drives and name in wanted
-        if not hotpluggable(volume) or ("cdrom" in disk and not cdrom):
+        if not plugs or not hotpluggable(volume) or ("cdrom" in disk and not cdrom):
             return STILL, {}, []
     for name in drives.keys() & wanted.keys():
         if drives[name] != wanted[name]:
@@ -88,6 +104,8 @@ def disks(was, want, migrates):
     changed = {n for n in had.keys() & new.keys() if hotpluggable(new[n]) and had[n] != new[n]}
     if had.keys() == new.keys() and not changed and not moved:
         return None, {}, []
+    if changed and not plugs:
+        return STILL, {}, []
     volumes = [new[n] for n in had if n in new] + [v for n, v in new.items() if n not in had]
     return None, {"volumes": volumes, "domain": {"devices": {"disks": list(wanted.values())}}}, sorted(moved)
 
@@ -123,7 +141,8 @@ class LiveUpdate:
             return None
         was, want, domain = vmi["spec"], vm["spec"]["template"]["spec"], {}
         why = growth(was["domain"], want["domain"], domain)
-        no_disks, volumes, moved = disks(was, want, vm["spec"].get("updateVolumesStrategy") == "Migration")
+        plugs = gates.is_on(next(iter(self.all(KUBEVIRT)), None), "DeclarativeHotplugVolumes")
+        no_disks, volumes, moved = disks(was, want, vm["spec"].get("updateVolumesStrategy") == "Migration", plugs)
         no_cards, networks = cards(was, want)
         why = why or no_disks or no_cards
         if still(was["domain"]) != still(want["domain"]) or was.get("terminationGracePeriodSeconds") != want.get("terminationGracePeriodSeconds"):
@@ -143,6 +162,16 @@ class LiveUpdate:
             key = vmi["metadata"]["namespace"], vmi["metadata"]["name"]
             self.store(VMI, key, self.api.patch(path(VMI, *key), {"spec": spec}))
         return None
+
+    def volume_requests(self, key, vm, vmi):
+        """What addvolume and removevolume asked for under the gate HotplugVolumes is done to the instance and to the template."""
+        requests, kind = (vm.get("status") or {}).get("volumeRequests"), "kubevirt.io/v1/virtualmachines"
+        if not requests:
+            return vm
+        if vmi and (vmi.get("status") or {}).get("phase") == "Running":
+            self.store(VMI, key, self.api.patch(path(VMI, *key), {"spec": plugged(vmi["spec"], requests)}))
+        self.store(kind, key, self.api.patch(path(kind, *key), {"spec": {"template": {"spec": plugged(vm["spec"]["template"]["spec"], requests)}}}))
+        return self.store(kind, key, self.api.patch(path(kind, *key, "status"), {"status": {"volumeRequests": None}}))
 
     def move_volumes(self, vmi, names, want):
         """The volumes that were there before are what a copy goes from; set back, they call it off."""

@@ -8,13 +8,14 @@ import threading
 import time
 import zlib
 
+import gates
 import kube
 import web
 import webhooks
 from controller import DV, FINAL, PVC, VM, VMI, agent, annotation, condition, run_strategy, set_condition
 from guest import guests
 from kube import path
-from live_update import hotpluggable
+from live_update import KUBEVIRT, claim_of, hotpluggable, plugged
 from web import Answer, text
 
 GROUPS = {"subresources.kubevirt.io": ("v1", "v1alpha3"), "upload.cdi.kubevirt.io": ("v1beta1",)}
@@ -253,7 +254,30 @@ class Handler(web.Handler):
             "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"generateName": "kubevirt-migrate-vm-"},
             "spec": {"vmiName": self.name, **({"addedNodeSelector": selector} if selector else {})}}))
 
+    def gate(self, name):
+        return gates.is_on(next(iter(self.api.get(path(KUBEVIRT))["items"]), None), name)
+
+    def plugging(self):
+        """Whether it is by a request that the controller takes up (HotplugVolumes); else the template is changed."""
+        requests = self.gate("HotplugVolumes")
+        if not requests and not self.gate("DeclarativeHotplugVolumes"):
+            raise bad("Enable DeclarativeHotplugVolumes or HotplugVolumes feature gate to use this API.")
+        return requests
+
+    def plug(self, vm, options, kind):
+        """kind: addVolumeOptions or removeVolumeOptions."""
+        if self.plugging():
+            waiting = (vm.get("status") or {}).get("volumeRequests") or []
+            if kind == "addVolumeOptions" and any((r.get(kind) or {}).get("name") == options["name"] for r in waiting):
+                raise conflict("virtualmachine", self.name, f"add volume request for volume [{options['name']}] already exists")
+            # One that is not done yet is taken back by its opposite.
+            left = [r for r in waiting if (r.get("addVolumeOptions") or {}).get("name") != options["name"]]
+            return self.done(options, lambda: self.api.patch(path(VM, *self.key, "status"), {"status": {"volumeRequests": [*left, {kind: options}]}}))
+        changed = plugged(vm["spec"]["template"]["spec"], [{kind: options}])
+        return self.done(options, lambda: self.api.patch(path(VM, *self.key), {"spec": {"template": {"spec": changed}}}))
+
     def vm_addvolume(self):
+        self.plugging()
         options, vm = self.object(), self.vm()
         name, source = options.get("name"), options.get("volumeSource")
         if not name:
@@ -262,27 +286,27 @@ class Handler(web.Handler):
             raise bad("AddVolumeOptions requires disk to not be nil")
         if not source:
             raise bad("AddVolumeOptions requires VolumeSource to not be nil")
-        template = vm["spec"]["template"]["spec"]
-        if any(v["name"] == name for v in template.get("volumes") or []):
-            raise conflict("virtualmachine", self.name, f"Unable to add volume [{name}] because volume with that name already exists")
-        plugged = {kind: {**value, "hotpluggable": True} for kind, value in source.items()}
-        self.done(options, lambda: self.api.patch(path(VM, *self.key), {"spec": {"template": {"spec": {
-            "volumes": [*(template.get("volumes") or []), {"name": name, **plugged}],
-            "domain": {"devices": {"disks": [*(template["domain"]["devices"].get("disks") or []), {**options["disk"], "name": name}]}}}}}}))
+        options = {**options, "disk": {**options["disk"], "name": name}, "volumeSource": {kind: {**of, "hotpluggable": True} for kind, of in source.items()}}
+        for volume in vm["spec"]["template"]["spec"].get("volumes") or []:
+            if volume["name"] == name:
+                raise conflict("virtualmachine", self.name, f"Unable to add volume [{name}] because volume with that name already exists")
+            if claim_of(volume) and claim_of(volume) == claim_of(source):
+                raise conflict("virtualmachine", self.name, f"Unable to add volume source [{claim_of(source)}] because it already exists")
+        self.plug(vm, options, "addVolumeOptions")
 
     def vm_removevolume(self):
+        self.plugging()
         options, vm = self.object(), self.vm()
-        name, template = options.get("name"), vm["spec"]["template"]["spec"]
+        name = options.get("name")
         if not name:
             raise bad("RemoveVolumeOptions requires name to be set")
-        volume = next((v for v in template.get("volumes") or [] if v["name"] == name), None)
-        if not volume:
+        waiting = [r["addVolumeOptions"]["name"] for r in (vm.get("status") or {}).get("volumeRequests") or [] if "addVolumeOptions" in r]
+        volume = next((v for v in vm["spec"]["template"]["spec"].get("volumes") or [] if v["name"] == name), None)
+        if not volume and name not in waiting:
             raise conflict("virtualmachine", self.name, f"Unable to remove volume [{name}] because it does not exist")
-        if not hotpluggable(volume):
+        if volume and not hotpluggable(volume):
             raise conflict("virtualmachine", self.name, f"Unable to remove volume [{name}] because it is not hotpluggable")
-        self.done(options, lambda: self.api.patch(path(VM, *self.key), {"spec": {"template": {"spec": {
-            "volumes": [v for v in template["volumes"] if v["name"] != name],
-            "domain": {"devices": {"disks": [d for d in template["domain"]["devices"]["disks"] if d["name"] != name]}}}}}}))
+        self.plug(vm, options, "removeVolumeOptions")
 
     def vm_memorydump(self):
         options, vm = self.object(), self.vm()

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Disks that come to a running VM, and go, under KubeVirt's older gate HotplugVolumes: by requests of their own, and as whole as elsewhere."""
+
+import json
+import os
+import pathlib
+import sys
+
+import harness
+from harness import BUILD, GUEST, run, vmctl
+
+sys.path.insert(0, str(harness.HERE.parent / "kubevirt"))
+import kube  # noqa: E402
+
+VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
+VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
+DISKS = "/apis/cdi.kubevirt.io/v1beta1/namespaces/default/datavolumes"
+CR = "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt"
+
+
+class Hotplug(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        os.environ["VMCTL_BACKEND"] = "kubevirt"
+        cls.api = kube.of_world()
+
+    def setUp(self):
+        self.gates(["Snapshot", "HostDevices", "HotplugVolumes"], ["DeclarativeHotplugVolumes"])
+
+    def gates(self, on, off, version="v1.9.0"):
+        self.api.patch(CR, {"spec": {"configuration": {"developerConfiguration": {"featureGates": on, "disabledFeatureGates": off}}}})
+        self.api.patch(f"{CR}/status", {"status": {"observedKubeVirtVersion": version}})
+
+    def start(self, name, *more):
+        path = pathlib.Path(os.environ["WORLD"], f"{name}.yaml")
+        path.write_text(f"name: {name}\nmemory: 64MiB\nnetworks: []\ndisks: [{{name: root, image: {GUEST}}}]\n" + "".join(more))
+        self.ok(vmctl("create", str(path), "--start"))
+        self.addCleanup(vmctl, "delete", name, "--force")
+
+    def asked(self, since=0):
+        """What vmctl changed of VMs, by the API server's own log: the subresource, or the VM's name. What somebody else's change came before is aside."""
+        log = pathlib.Path(os.environ["WORLD"], "kubernetes/audit.log").read_text().split("\n")[:-1]  # the last may be half written
+        told = [json.loads(line) for line in log if "/virtualmachines/" in line]
+        return [t["requestURI"].partition("?")[0].rpartition("/")[2] for t in told if t.get("userAgent", "").startswith("vmctl/") and
+                t["verb"] in ("update", "patch") and t["responseStatus"]["code"] < 400][since:]
+
+    def template(self, name):
+        spec = self.api.get(f"{VMS}/{name}")["spec"]
+        return {v["name"]: v for v in spec["template"]["spec"]["volumes"]}, [t["metadata"]["name"] for t in spec.get("dataVolumeTemplates") or []]
+
+    def test_a_disk_by_request(self):
+        self.start("old-gate")
+        before = len(self.asked())
+        self.ok(vmctl("attach", "old-gate", "disk", "name=data", "size=64MiB", "bus=scsi", "--live"))
+        # Recording 83; the template of the disk comes after it, as KubeVirt takes it beside its volume only.
+        self.assertEqual(self.asked(before), ["addvolume", "old-gate"])
+        volumes, templates = self.template("old-gate")
+        self.assertEqual(volumes["data"], {"name": "data", "dataVolume": {"name": "old-gate-data", "hotpluggable": True}})
+        self.assertIn("old-gate-data", templates)
+        vmi = self.api.get(f"{VMIS}/old-gate")
+        self.assertEqual(next(v["phase"] for v in vmi["status"]["volumeStatus"] if v["name"] == "data"), "Ready")
+        self.assertNotIn("RestartRequired", [c["type"] for c in self.api.get(f"{VMS}/old-gate")["status"]["conditions"]])
+        self.assertEqual(self.api.get(f"{DISKS}/old-gate-data")["metadata"]["ownerReferences"][0]["name"], "old-gate")
+        spec = self.ok(vmctl("get", "old-gate", "-o", "spec")).out
+        self.assertIn("unchanged", self.ok(vmctl("apply", "-", input=spec)).out)
+        self.status(vmctl("attach", "old-gate", "disk", "name=data", "size=64MiB", "bus=scsi", "--live"), 5)
+        before = len(self.asked())
+        self.ok(vmctl("detach", "old-gate", "data", "--live"))
+        self.assertEqual(self.asked(before), ["old-gate", "removevolume"])
+        volumes, templates = self.template("old-gate")
+        self.assertEqual((list(volumes), "old-gate-data" in templates), (["root"], False))
+        self.assertNotIn("data", [v["name"] for v in self.api.get(f"{VMIS}/old-gate")["status"]["volumeStatus"]])
+        self.api.get(f"{DISKS}/old-gate-data")  # its data stays
+        # What the VM started with waits, as everywhere.
+        self.status(vmctl("detach", "old-gate", "root", "--live"), 6, "the VM started with it")
+
+    def test_the_contract(self):
+        """The suite's own tests of disks that come and go hold here, too."""
+        env = {"VMCTL_CONTRACT_CONNECT": "kubevirt:///default", "VMCTL_CONTRACT_KIND": "simulator", "VMCTL_CONTRACT_GUEST": GUEST,
+               "VMCTL_CONTRACT_ONLY": "*disk_comes*"}
+        self.ok(run(str(BUILD / "tests/contract"), "plug", env=env))
+
+    def test_nothing_is_left_of_what_was_refused(self):
+        """By a user who may change VMs and make disks, and not plug them in."""
+        self.start("refused")
+        roles = "/apis/rbac.authorization.k8s.io/v1"
+        self.api.post(f"{roles}/clusterroles", {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "changes-vms"},
+            "rules": [{"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines", "virtualmachineinstances"], "verbs": ["get", "list", "watch", "patch"]},
+                      {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get"]}]})
+        for role in ("changes-vms", "cdi.kubevirt.io:edit"):
+            self.api.post(f"{roles}/namespaces/default/rolebindings", {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": f"viewer-{role.replace(':', '-')}"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "viewer"}]})
+        config = pathlib.Path(os.environ["WORLD"], "as-viewer")
+        config.write_text(pathlib.Path(os.environ["KUBECONFIG"]).read_text().replace("current-context: admin", "current-context: viewer"))
+        was, disks = self.template("refused"), [d["metadata"]["name"] for d in self.api.get(DISKS)["items"]]
+        annotations = self.api.get(f"{VMS}/refused")["metadata"].get("annotations")
+        self.status(vmctl("attach", "refused", "disk", "name=data", "size=64MiB", "bus=scsi", "--live", env={"KUBECONFIG": str(config)}), 7,
+                    "disk data", "addvolume")
+        self.assertEqual(self.template("refused"), was)
+        self.assertEqual(self.api.get(f"{VMS}/refused")["metadata"].get("annotations"), annotations)
+        self.wait_for("the new volume's end", lambda: [d["metadata"]["name"] for d in self.api.get(DISKS)["items"]] == disks)
+
+    def test_what_is_told_beforehand(self):
+        self.start("told")
+        # Both off: neither way, and caps says the same.
+        self.gates(["Snapshot"], ["DeclarativeHotplugVolumes"])
+        here = next(f for f in self.json(vmctl("caps", "--vm", "told", "-o", "json")) if f["feature"] == "device.disk.hotplug")["here"]
+        self.assertEqual(here["level"], "no")
+        self.status(vmctl("attach", "told", "disk", "name=data", "size=64MiB", "bus=scsi", "--live"), 6, here["reason"])
+        # Before 1.6 on scsi only.
+        self.gates(["HotplugVolumes"], [], "v1.4.0")
+        self.status(vmctl("attach", "told", "disk", "name=data", "size=64MiB", "bus=virtio", "--live"), 6, "scsi only")
+        self.ok(vmctl("attach", "told", "disk", "name=data", "size=64MiB", "bus=scsi", "--live"))
+
+
+if __name__ == "__main__":
+    harness.enter("--kubevirt", "--kvm", "none")
+    harness.main()
