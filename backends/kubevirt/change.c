@@ -14,25 +14,9 @@ void kubevirt_place_free(kubevirt_place *place) {
     free(place->key);
 }
 
-static bool is_device_list(const char *list) {
-    static const char *const lists[] = {"disks", "networks", "gpus", "usb"};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        if (strcmp(lists[i], list) == 0)
-            return true;
-    return false;
-}
-
 kubevirt_place kubevirt_place_of(const vmctl_change *change) {
     kubevirt_place place;
     vmc_change_place(change, &place.list, &place.name, &place.key);
-    if (is_device_list(place.list))
-        return place;
-    /* A label's key may have dots in it. */
-    const char *dot = strchr(change->path, '.');
-    free(place.name);
-    free(place.key);
-    place.name = NULL;
-    place.key = dot ? vmc_strdup(dot + 1) : NULL;
     return place;
 }
 

@@ -60,8 +60,12 @@ static char *text_of(const cJSON *value) {
     VMC_AUTO_JSON *shown = cJSON_Duplicate(value, true);
     hide_secrets(shown);
     char *text = cJSON_PrintUnformatted(shown);
-    if (text && strlen(text) > LONGEST)
-        memcpy(text + LONGEST - 3, "...", 4);
+    if (text && strlen(text) > LONGEST) {
+        size_t end = LONGEST - 3;
+        while (end > 0 && ((unsigned char)text[end] & 0xc0) == 0x80) /* not in the middle of a character */
+            end--;
+        memcpy(text + end, "...", 4);
+    }
     return text;
 }
 

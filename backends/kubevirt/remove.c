@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MADE_MS = 30000 };
+enum { MADE_MS = 30000, MOST_RACES = 10 };
 
 /* --- disks ------------------------------------------------------------------------------------------------------------- */
 
@@ -139,6 +139,100 @@ static int keep_templates(kubevirt_conn *conn, const shared_disks *s, bool all, 
     return code;
 }
 
+/* --- a second owner ---------------------------------------------------------------------------------------------------- */
+
+/* Kubernetes deletes what none of its owners is left of. A disk that stays has its namespace for an owner while the VM goes, and everything else
+ * goes with the VM as it would have. To let go of the disk beforehand will not do: virt-controller would take it for the VM again. Source:
+ * Kubernetes, "Owners and Dependents", "Garbage Collection". */
+typedef enum holding { HOLD, LET_GO, LET_GO_OF_BOTH } holding;
+
+/* Whether the references change. */
+static bool change_owners(cJSON *owners, const kubevirt_vm *vm, const char *namespace_uid, holding how) {
+    bool of_vm = false;
+    bool held = false;
+    bool changed = false;
+    for (cJSON *owner = owners->child, *next; owner; owner = next) {
+        const char *uid = vmc_json_string(owner, "uid", "");
+        bool is_vm = strcmp(uid, vm->uid) == 0;
+        bool is_namespace = strcmp(uid, namespace_uid) == 0;
+        next = owner->next;
+        of_vm = of_vm || is_vm;
+        held = held || is_namespace;
+        if (how == HOLD || !(is_namespace || (is_vm && how == LET_GO_OF_BOTH)))
+            continue;
+        cJSON_Delete(cJSON_DetachItemViaPointer(owners, owner));
+        changed = true;
+    }
+    if (how != HOLD || !of_vm || held)
+        return changed;
+    cJSON *owner = cJSON_CreateObject();
+    cJSON_AddStringToObject(owner, "apiVersion", "v1");
+    cJSON_AddStringToObject(owner, "kind", "Namespace");
+    cJSON_AddStringToObject(owner, "name", vm->namespace_name);
+    cJSON_AddStringToObject(owner, "uid", namespace_uid);
+    cJSON_AddItemToArray(owners, owner);
+    return true;
+}
+
+static int hold_object(kubevirt_conn *conn, const kubevirt_vm *vm, const char *path, const char *namespace_uid,
+                       holding how, const vmc_deadline *deadline, vmctl_error **err) {
+    int code = VMCTL_E_CONFLICT;
+    for (int tries = 0; code == VMCTL_E_CONFLICT && tries < MOST_RACES; tries++) { /* its controllers write, too */
+        VMC_AUTO_JSON *object = NULL;
+        VMC_AUTO_JSON *patch = cJSON_CreateObject();
+        vmctl_error *why = NULL;
+        code = kube_get(conn->client, path, deadline, &object, &why);
+        const cJSON *has = vmc_json_at(object, "metadata.ownerReferences");
+        cJSON *owners = has ? cJSON_Duplicate(has, true) : cJSON_CreateArray();
+        cJSON *metadata = vmc_json_map(patch, "metadata");
+        cJSON_AddItemToObject(metadata, "ownerReferences", owners);
+        cJSON_AddStringToObject(metadata, "resourceVersion", vmc_json_string(object, "metadata.resourceVersion", ""));
+        if (code == 0 && change_owners(owners, vm, namespace_uid, how))
+            code = kube_patch(conn->client, path, patch, NULL, deadline, NULL, &why);
+        if (code == VMCTL_E_CONFLICT && tries < MOST_RACES - 1)
+            vmctl_error_free(why);
+        else
+            code = ignore_missing(code, &why, err);
+    }
+    return code;
+}
+
+/* Of every disk that stays. The data volume, and the claim: CDI may have let the volume go, and then that is the VM's. */
+static int hold(kubevirt_conn *conn, const shared_disks *s, bool all, const char *namespace_uid, holding how,
+                const vmc_deadline *deadline, vmctl_error **err) {
+    int code = 0;
+    for (int i = 0; code == 0 && namespace_uid && i < s->count; i++) {
+        const char *name = vmc_json_string(cJSON_GetArrayItem(s->templates, i), "metadata.name", "");
+        VMC_AUTO_FREE char *volume = data_volume_path(s->vm, name);
+        VMC_AUTO_FREE char *claim = kube_path("", "v1", s->vm->namespace_name, "persistentvolumeclaims", name, NULL);
+        if (!all && !s->others[i])
+            continue;
+        code = hold_object(conn, s->vm, volume, namespace_uid, how, deadline, err);
+        if (code == 0)
+            code = hold_object(conn, s->vm, claim, namespace_uid, how, deadline, err);
+    }
+    return code;
+}
+
+/* *uid (free) NULL: this user may not look at namespaces. */
+static int find_namespace(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, char **uid,
+                          vmctl_error **err) {
+    VMC_AUTO_FREE char *path = kube_path("", "v1", NULL, "namespaces", vm->namespace_name, NULL);
+    VMC_AUTO_JSON *object = NULL;
+    vmctl_error *why = NULL;
+    int code = kube_get(conn->client, path, deadline, &object, &why);
+    if (code == VMCTL_E_PERMISSION_DENIED) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    if (code == 0)
+        *uid = vmc_strdup(vmc_json_string(object, "metadata.uid", ""));
+    return code;
+}
+
+/* --- what Kubernetes lets go of, too ----------------------------------------------------------------------------------- */
+
 typedef struct own_snapshots {
     const kubevirt_vm *vm;
     vmc_strv names;
@@ -153,7 +247,7 @@ static int note_snapshot(cJSON **item, void *user) {
     return 0;
 }
 
-/* vmctl's go with the VM, also where what the VM owned was let go of. */
+/* vmctl's go with the VM, also where everything that the VM owned was let go of. */
 static int remove_snapshots(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline,
                             vmctl_error **err) {
     static const char *const managed[] = {"labelSelector", KUBEVIRT_LABEL_MANAGED "=vmctl", NULL};
@@ -309,8 +403,8 @@ static int wait_gone(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *le
     return vmc_error_next(err, "the node of its pod may be away: vmctl events %s", vm->name);
 }
 
-/* orphan: what it owns is let go of by Kubernetes itself, while the VM is being deleted. Before that virt-controller would take a data
- * volume without an owner for the VM again. Source: Kubernetes, "Garbage Collection"; KubeVirt's vm controller, adoption. */
+/* orphan: all that it owns is let go of by Kubernetes itself, while the VM is being deleted: where disks stay and cannot have another owner. Source:
+ * Kubernetes, "Garbage Collection". */
 static int delete_vm(kubevirt_conn *conn, const kubevirt_vm *vm, bool orphan, const vmc_deadline *deadline,
                      vmctl_error **err) {
     VMC_AUTO_FREE char *path = kubevirt_vm_path(vm);
@@ -320,6 +414,24 @@ static int delete_vm(kubevirt_conn *conn, const kubevirt_vm *vm, bool orphan, co
     if (code == VMCTL_E_CONFLICT)
         return vmc_error(err, VMCTL_E_NOT_FOUND, "the VM %s is gone, and another of its name is there", vm->name);
     return code < 0 ? code : wait_gone(conn, vm, leaving, deadline, err);
+}
+
+/* The VM, with what of its disks stays held. */
+static int remove_vm(kubevirt_conn *conn, const shared_disks *s, bool keep, const char *namespace_uid, bool orphan,
+                     const vmc_deadline *deadline, vmctl_error **err) {
+    int code = hold(conn, s, keep, namespace_uid, HOLD, deadline, err);
+    if (code == 0)
+        code = delete_vm(conn, s->vm, orphan, deadline, err);
+    if (code == 0)
+        return hold(conn, s, keep, namespace_uid, LET_GO_OF_BOTH, deadline, err);
+    if (vmc_outcome_unknown(code)) /* it is going, and they must stay */
+        return code;
+    vmc_deadline own = vmc_deadline_start(NULL, KUBEVIRT_ASK_MS);
+    vmctl_error *why = NULL;
+    if (hold(conn, s, keep, namespace_uid, LET_GO, &own, &why) < 0)
+        vmc_error_append(err, "; its disks have the namespace as a second owner now: %s", vmctl_error_message(why));
+    vmctl_error_free(why);
+    return code;
 }
 
 int kubevirt_remove(void *opaque, void *handle, const vmctl_delete_options *options, vmctl_error **err) {
@@ -339,11 +451,15 @@ int kubevirt_remove(void *opaque, void *handle, const vmctl_delete_options *opti
     AUTO_SHARED shared = {.vm = vm, .templates = disks};
     if (code == 0)
         code = find_shared(conn, &shared, &deadline, err);
-    bool orphan = keeps_some(&shared, keep);
+    bool keeps = keeps_some(&shared, keep);
+    VMC_AUTO_FREE char *namespace_uid = NULL;
+    if (code == 0 && keeps)
+        code = find_namespace(conn, vm, &deadline, &namespace_uid, err);
     if (code == 0)
         code = keep_templates(conn, &shared, keep, false, &deadline, err);
+    bool orphan = keeps && !namespace_uid;
     if (code == 0)
-        code = delete_vm(conn, vm, orphan, &deadline, err);
+        code = remove_vm(conn, &shared, keep, namespace_uid, orphan, &deadline, err);
     if (code == 0)
         code = keep_templates(conn, &shared, keep, true, &deadline, err);
     if (code == 0 && orphan)

@@ -301,12 +301,23 @@ vmctl_diff *vmc_diff_of(vmctl_change_action action, const char *path, const vmct
     return diff;
 }
 
+/* The lists of the spec whose items have names. */
+static bool has_named_items(const char *list) {
+    static const char *const lists[] = {"disks", "networks", "shares", "gpus", "usb"};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (strcmp(lists[i], list) == 0)
+            return true;
+    return false;
+}
+
 void vmc_change_place(const vmctl_change *change, char **list, char **name, char **key) {
     const char *first = strchr(change->path, '.'), *last = strrchr(change->path, '.');
 
     *list = first ? vmc_strndup(change->path, (size_t)(first - change->path)) : vmc_strdup(change->path);
     *name = *key = NULL;
-    if (change->action != VMCTL_CHANGE_SET) {
+    if (!has_named_items(*list)) { /* a label's key may have dots in it */
+        *key = first ? vmc_strdup(first + 1) : NULL;
+    } else if (change->action != VMCTL_CHANGE_SET) {
         const vmctl_node *item = change->want ? change->want : change->have;
         *name = vmc_strdup(vmctl_node_string(item, "name", first ? first + 1 : ""));
     } else if (last) {

@@ -58,6 +58,23 @@ class Snapshots(harness.Case):
         self.assertLessEqual({"db", new}, self.names(f"{CORE}/persistentvolumeclaims"))
         self.api.delete(f"{CORE}/persistentvolumeclaims/{new}")
 
+    def test_only_the_disks_stay(self):
+        """What else the VM owns goes with it as it always does, whoever made it."""
+        self.make("let-go", "{name: root, size: 1GiB}, {name: data, size: 1GiB}")
+        self.ok(vmctl("snapshot", "create", "let-go", "one"))
+        vm = self.api.get(f"{VMS}/let-go")
+        owner = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": "let-go", "uid": vm["metadata"]["uid"]}
+        for kind, plural in (("ConfigMap", "configmaps"), ("Secret", "secrets")):
+            self.api.post(f"{CORE}/{plural}", {"apiVersion": "v1", "kind": kind, "metadata": {"name": "of-let-go", "ownerReferences": [owner]}})
+        self.assertIn("the disk default/let-go-root stays", self.ok(vmctl("delete", "let-go", "--keep-disks")).err)
+        self.wait_for("what the VM owned to go", lambda: not {"of-let-go"} & (self.names(f"{CORE}/configmaps") | self.names(f"{CORE}/secrets")) and
+                      not [n for n in self.names(f"{SNAPSHOTS}/virtualmachinesnapshots") if n.startswith("let-go")])
+        for name in ("let-go-root", "let-go-data"):
+            volume, claim = self.api.get(f"{CDI}/datavolumes/{name}"), self.api.get(f"{CORE}/persistentvolumeclaims/{name}")
+            self.assertEqual(volume["metadata"].get("ownerReferences"), None)
+            self.assertEqual([o["kind"] for o in claim["metadata"]["ownerReferences"]], ["DataVolume"])
+            self.api.delete(f"{CDI}/datavolumes/{name}")
+
     def test_in_place_keeps_the_name(self):
         self.claim("db-2")
         self.make("stays", "{name: root, size: 1GiB}, {name: db, volume: db-2}")

@@ -953,17 +953,33 @@ class Controller(LiveUpdate, Snapshots):
                  EXPORT: ("v1/secrets",)}.get(kind, ())
         for other in kinds:
             for item in self.api.get(path(other, namespace))["items"]:
-                if any(o["uid"] == uid for o in item["metadata"].get("ownerReferences", [])):
-                    try:
-                        self.api.delete(path(other, namespace, item["metadata"]["name"]))
-                    except kube.Refused as refused:
-                        if refused.code != 404:
-                            raise
+                while item and any(o["uid"] == uid for o in item["metadata"].get("ownerReferences", [])):
+                    item = self.release(path(other, namespace, item["metadata"]["name"]), item, uid)
         if kind == VMI:
             for name in claims(thing["spec"]):
                 self.queue.put((PVC, (namespace, name)))
             for known in (self.pods, self.ending, self.shorter):
                 known.pop(uid, None)
+
+
+    def release(self, where, item, uid):
+        """One whose owner of that uid has gone: it goes, too, unless another owner is there. The item as it is then, or None."""
+        metadata = item["metadata"]
+        left = [o for o in metadata["ownerReferences"] if o["uid"] != uid and self.lives(metadata["namespace"], o)]
+        try:
+            if not left:
+                return self.api.delete(where) and None
+            return self.api.patch(where, {"metadata": {"ownerReferences": left, "resourceVersion": metadata["resourceVersion"]}})
+        except kube.Refused as refused:
+            if refused.code not in (404, 409):
+                raise
+            return self.api.find(where)
+
+    def lives(self, namespace, owner):
+        kinds = {"Namespace": "v1/namespaces", "VirtualMachine": VM, "DataVolume": DV}
+        kind = kinds.get(owner["kind"])
+        there = self.api.find(path(kind, None if owner["kind"] == "Namespace" else namespace, owner["name"])) if kind else None
+        return bool(there) and there["metadata"]["uid"] == owner["uid"]
 
 
 def targets(spec):

@@ -1,6 +1,8 @@
 /* The changes between two specs, by the rules of `apply` in spec.h and the command line's contract. */
 #include "spec_test.h"
 
+#include <vmctl/backend.h>
+
 #define HAVE                                                                                                           \
     "name: web-1\nlabels: {team: infra, tier: a}\ncpus: {count: 2, max: 8}\nmemory: {size: 2GiB, max: 8GiB}\n"         \
     "machine: pc-q35-7.2\naccel: tcg\nboot: {order: [root, net]}\n"                                                    \
@@ -266,6 +268,30 @@ static void native_documents_are_not_compared(void **state) {
     vmctl_error_free(err);
 }
 
+/* By vmc_change_place's contract. */
+static void assert_place(vmctl_change_action action, const char *path, const char *wanted) {
+    vmctl_diff *diff = vmc_diff_of(action, path, NULL);
+    char *list = NULL, *name = NULL, *key = NULL;
+    vmc_change_place(vmctl_diff_at(diff, 0), &list, &name, &key);
+    VMC_AUTO_FREE char *found = vmc_printf("%s|%s|%s", list, name ? name : "-", key ? key : "-");
+    assert_string_equal(found, wanted);
+    free(list);
+    free(name);
+    free(key);
+    vmctl_diff_free(diff);
+}
+
+static void a_change_has_its_place(void **state) {
+    (void)state;
+    assert_place(VMCTL_CHANGE_SET, "disks.root.size", "disks|root|size");
+    assert_place(VMCTL_CHANGE_SET, "memory.size", "memory|-|size");
+    assert_place(VMCTL_CHANGE_SET, "description", "description|-|-");
+    assert_place(VMCTL_CHANGE_SET, "labels.example.com/a.b", "labels|-|example.com/a.b");
+    assert_place(VMCTL_CHANGE_SET, "cloudInit.userData.file", "cloudInit|-|userData.file");
+    assert_place(VMCTL_CHANGE_ADD, "disks.data", "disks|data|-");
+    assert_place(VMCTL_CHANGE_REMOVE, "usb.stick", "usb|stick|-");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_spec_differs_from_itself_in_nothing),
@@ -283,6 +309,7 @@ int main(void) {
         cmocka_unit_test(an_origin_has_no_secrets),
         cmocka_unit_test(another_name_is_no_change),
         cmocka_unit_test(native_documents_are_not_compared),
+        cmocka_unit_test(a_change_has_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,27 @@ static void a_long_value_is_cut(void **state) {
     assert_true(vmc_ends_with(fields.items[0].have_text, "..."));
 }
 
+/* Characters of several bytes: `["` and 37 of two bytes are 76, and the next one would end after the 77th. */
+static void a_character_is_not_cut(void **state) {
+    (void)state;
+    VMC_AUTO_STR long_one = {0};
+    VMC_AUTO_STR most = {0};
+    vmc_str_add(&most, "[\"");
+    for (int i = 0; i < 60; i++) {
+        vmc_str_add(&long_one, "\xc3\xa9");
+        if (i < 37)
+            vmc_str_add(&most, "\xc3\xa9");
+    }
+    vmc_str_add(&most, "...");
+    VMC_AUTO_FREE char *have = vmc_printf("{\"spec\":{\"l\":[\"%s\"]}}", long_one.text);
+    VMC_AUTO_JSON *from = cJSON_Parse(have);
+    VMC_AUTO_JSON *to = cJSON_Parse("{\"spec\":{}}");
+    KUBEVIRT_AUTO_FIELDS fields = {0};
+    kubevirt_fields_compare(from, to, &fields);
+    assert_int_equal(fields.count, 1);
+    assert_string_equal(fields.items[0].have_text, most.text);
+}
+
 /* FX/138: an object that server-side apply made. */
 static void whose_fields_they_are(void **state) {
     (void)state;
@@ -103,6 +124,7 @@ int main(void) {
         cmocka_unit_test(items_of_lists_go_by_their_names),
         cmocka_unit_test(secrets_are_told_by_their_length),
         cmocka_unit_test(a_long_value_is_cut),
+        cmocka_unit_test(a_character_is_not_cut),
         cmocka_unit_test(whose_fields_they_are),
     };
     return cmocka_run_group_tests_name("kubevirt_fields", tests, NULL, NULL);

@@ -157,8 +157,8 @@ typedef int (*vmctl_here_fn)(const vmctl_here *here, void *user);
 /* A diff of one change, as a backend's `change` takes it: node is the item that is added or removed, or what the key is set to; it must outlive
  * the diff. path: "disks.data", "disks.cd.cdrom". Never NULL; vmctl_diff_free. */
 VMCTL_API vmctl_diff *vmc_diff_of(vmctl_change_action action, const char *path, const vmctl_node *node);
-/* Where a change is: "disks.root.size" is list "disks", name "root", key "size"; "memory.size" list "memory", key "size"; an item that is
- * added or removed has a name and no key. Each NULL where there is none, but list; free. */
+/* Where a change is: "disks.root.size" is list "disks", name "root", key "size"; "memory.size" list "memory", key "size"; "labels.a.b" list "labels",
+ * key "a.b"; an item that is added or removed has a name and no key. Each NULL where there is none, but list; free. */
 VMCTL_API void vmc_change_place(const vmctl_change *change, char **list, char **name, char **key);
 
 /* An error about one key of the spec. VMCTL_E_INVALID_SPEC becomes a fault at the node's place; any other code keeps the sentence and
