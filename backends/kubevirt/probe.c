@@ -22,13 +22,17 @@ typedef struct probing {
 
 /* --- what this user may do --------------------------------------------------------------------------------------------- */
 
+static const char *namespace_of(const probing *p) {
+    return p->vm ? p->vm->namespace_name : p->conn->namespace_name;
+}
+
 /* 1: allowed, 0: not, negative: it could not be asked. */
 static int is_allowed(probing *p, const char *verb, const char *group, const char *resource, const char *sub) {
     VMC_AUTO_JSON *review = cJSON_CreateObject();
     cJSON_AddStringToObject(review, "apiVersion", "authorization.k8s.io/v1");
     cJSON_AddStringToObject(review, "kind", "SelfSubjectAccessReview");
     cJSON *what = vmc_json_map(review, "spec.resourceAttributes");
-    cJSON_AddStringToObject(what, "namespace", p->vm ? p->vm->namespace_name : p->conn->namespace_name);
+    cJSON_AddStringToObject(what, "namespace", namespace_of(p));
     cJSON_AddStringToObject(what, "verb", verb);
     cJSON_AddStringToObject(what, "group", group);
     cJSON_AddStringToObject(what, "resource", resource);
@@ -328,10 +332,12 @@ static void ask_right(probing *p, size_t i, vmc_answer *out) {
     if (allowed < 0) {
         vmc_answer_say(out, VMCTL_LEVEL_UNKNOWN, "the API server does not say what this user may do");
     } else if (!allowed) {
-        vmc_answer_say(out, VMCTL_LEVEL_NO, "this user may not %s %s%s%s%s%s", probes[i].verb, probes[i].resource,
-                       probes[i].sub ? "/" : "", probes[i].sub ? probes[i].sub : "", *probes[i].group ? "." : "",
-                       probes[i].group);
-        vmc_answer_remedy(out, "an administrator binds a role that has it (migrating is not in KubeVirt's role edit)");
+        VMC_AUTO_FREE char *resource =
+            vmc_printf("%s%s%s", probes[i].resource, probes[i].sub ? "/" : "", probes[i].sub ? probes[i].sub : "");
+        bool of_cluster = strcmp(probes[i].resource, "nodes") == 0;
+        vmctl_error *why = NULL;
+        int code = kube_denied(probes[i].verb, probes[i].group, resource, of_cluster ? NULL : namespace_of(p), &why);
+        vmc_answer_check(out, code, why);
     }
 }
 

@@ -106,6 +106,10 @@ int kube_status_code(const kube_status *status, const char *method, const char *
 /* The error for it: the server's words, its causes, the next step (which verb on which resource is denied, which API is not there).
  * Returns the code. */
 int kube_status_error(const kube_status *status, const char *method, const char *path, vmctl_error **err);
+/* PERMISSION_DENIED in the words of every refusal of RBAC's, for what a SelfSubjectAccessReview says beforehand. resource: "virtualmachines/start";
+ * group "": the core; namespace_name NULL: at the cluster scope. */
+int kube_denied(const char *verb, const char *group, const char *resource, const char *namespace_name,
+                vmctl_error **err);
 
 /* ---- Requests -------------------------------------------------------------------------------------------------- */
 

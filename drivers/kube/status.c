@@ -165,23 +165,36 @@ int kube_status_code(const kube_status *s, const char *method, const char *path)
     }
 }
 
-/* "update virtualmachines/start in the namespace \"lab\"" of "... cannot update resource ...". False: other words. */
-static bool next_of_denied(const kube_status *s, vmctl_error **err) {
+int kube_denied(const char *verb, const char *group, const char *resource, const char *namespace_name,
+                vmctl_error **err) {
+    VMC_AUTO_FREE char *where =
+        namespace_name ? vmc_printf(" in the namespace \"%s\"", namespace_name) : vmc_strdup(" at the cluster scope");
+    vmc_error(err, VMCTL_E_PERMISSION_DENIED, "this user may not %s %s%s%s%s", verb, resource, *group ? "." : "", group,
+              where);
+    return vmc_error_next(err, "ask for a role that allows %s on %s%s", verb, resource, where);
+}
+
+/* RBAC's words: 'User "ci" cannot list resource "pods" in API group "" in the namespace "lab"'. false: others. */
+static bool denied_by_rbac(const kube_status *s, vmctl_error **err) {
     const char *cannot = s->message ? strstr(s->message, " cannot ") : NULL;
-    char verb[64], resource[128];
+    const char *group = cannot ? strstr(cannot, " in API group \"") : NULL;
+    const char *where = cannot ? strstr(cannot, " in the namespace \"") : NULL;
+    char verb[64], resource[128], of_group[128] = "", name[254] = "";
     if (!cannot || sscanf(cannot, " cannot %63s resource \"%127[^\"]\"", verb, resource) != 2)
         return false;
-    const char *where = strstr(cannot, " in the namespace ");
-    if (!where)
-        where = strstr(cannot, " at the cluster scope");
-    vmc_error_next(err, "ask for a role that allows %s on %s%s", verb, resource, where ? where : "");
+    if (group)
+        (void)sscanf(group, " in API group \"%127[^\"]\"", of_group);
+    if (where)
+        (void)sscanf(where, " in the namespace \"%253[^\"]\"", name);
+    kube_denied(verb, of_group, resource, *name ? name : NULL, err);
+    vmc_error_hypervisor(err, s->reason ? s->reason : "HTTP 403", s->message);
     return true;
 }
 
 static void add_next(const kube_status *s, int code, const char *path, vmctl_error **err) {
     char group[128];
     (void)parts_of(path, group, sizeof group);
-    if (code == VMCTL_E_PERMISSION_DENIED && !next_of_denied(s, err) && s->http == 401)
+    if (code == VMCTL_E_PERMISSION_DENIED && s->http == 401)
         vmc_error_next(err, "ask for a role that allows it: KubeVirt gives it to \"admin\" only");
     else if (code == VMCTL_E_UNAUTHENTICATED && s->http == 403)
         vmc_error_next(err, "the context's user has no credentials: give it a token, a certificate or an exec plugin");
@@ -217,6 +230,8 @@ int kube_status_error(const kube_status *s, const char *method, const char *path
     int code = kube_status_code(s, method, path);
     if (code == 0)
         return 0;
+    if (code == VMCTL_E_PERMISSION_DENIED && denied_by_rbac(s, err))
+        return code;
     const char *words = s->message ? s->message : "";
     if (s->text || !*words)
         vmc_error(err, code, "%s %s: %d%s%s", method, path, s->http, *words ? ": " : "", words);

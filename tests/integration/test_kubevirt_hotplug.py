@@ -103,6 +103,18 @@ class Hotplug(harness.Case):
         self.assertEqual(self.api.get(f"{VMS}/refused")["metadata"].get("annotations"), annotations)
         self.wait_for("the new volume's end", lambda: [d["metadata"]["name"] for d in self.api.get(DISKS)["items"]] == disks)
 
+    def test_who_may(self):
+        """What a role does not allow has one text, beforehand and when it is done."""
+        self.start("rights")
+        config = pathlib.Path(os.environ["WORLD"], "as-editor")
+        config.write_text(pathlib.Path(os.environ["KUBECONFIG"]).read_text().replace("current-context: admin", "current-context: editor"))
+        env = {"KUBECONFIG": str(config)}
+        here = {f["feature"]: f.get("here") for f in self.json(vmctl("caps", "--vm", "rights", "-o", "json", env=env))}
+        self.assertEqual(here["migrate.live"]["level"], "no")
+        words = 'this user may not create virtualmachineinstancemigrations.kubevirt.io in the namespace "default"'
+        self.assertEqual(here["migrate.live"]["reason"], words)
+        self.status(vmctl("migrate", "rights", "--to", "host:", env=env), 7, words, here["migrate.live"]["remedy"], "cannot create resource")
+
     def test_what_is_told_beforehand(self):
         self.start("told")
         # Both off: neither way, and caps says the same.
