@@ -256,6 +256,8 @@ int kubevirt_undo(void *opaque, const char *kind, const char *detail, const vmct
         return kubevirt_forward_undo(conn, detail);
     if (strcmp(kind, "datavolume") == 0)
         return kubevirt_image_undo(conn, detail, &deadline, err);
+    if (strcmp(kind, "dump") == 0)
+        return kubevirt_dump_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "snapshot") == 0)
         return kubevirt_snapshot_undo(conn, detail, &deadline, err);
     if (strcmp(kind, "revert") == 0)

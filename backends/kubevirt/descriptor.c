@@ -77,7 +77,7 @@ static const vmctl_slot_claim slots[] = {
     LIMITED(screenshot, "for who has the role admin"), NO(send_keys, NO_KEYS),
     NO(guest_exec, NO_AGENT_EXEC), NO(guest_copy_in, NO_AGENT_EXEC), NO(guest_copy_out, NO_AGENT_EXEC),
     YES(guest_freeze), YES(guest_thaw), NO(guest_set_password, "KubeVirt sets passwords by accessCredentials at boot only"),
-    YES(guest_forward),
+    YES(guest_forward), LIMITED(dump, "through a claim that is made for it, read by an export and removed again"),
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
     NO(metrics_list, "KubeVirt gives its metrics to Prometheus, not to its API"),
     YES(image_list), LIMITED(image_upload, "with CDI in the cluster, and its upload proxy for files of this machine; an upload that is cut off begins again"),

@@ -24,9 +24,9 @@ enum { MOST_CUTS = 5, BLOCK = 65536 };
 typedef struct downloading {
     kubevirt_conn *conn;
     const vmc_deadline *deadline;
-    const char *given; /* as the person named the image */
     char *namespace_name;
     const char *claim;
+    const char *file; /* in the claim's file system; NULL: the claim is a disk */
     const char *version;
     char *export; /* its name */
     char *detail; /* of the journal */
@@ -144,12 +144,12 @@ static int wait_ready(downloading *d, vmctl_error **err) {
     return kubevirt_wait_in(d->conn, &named, collection, &waiting, d->deadline, err);
 }
 
-/* The URL of the raw disk among an export's links; NULL: there is none. */
-static const char *raw_url(const cJSON *link) {
+/* The URL of that format among an export's links; NULL: there is none. */
+static const char *url_of(const cJSON *link, const char *wanted) {
     const cJSON *volume = vmc_json_key(link, "volumes");
     const cJSON *format;
     cJSON_ArrayForEach(format, vmc_json_key(volume ? volume->child : NULL, "formats")) {
-        if (strcmp(vmc_json_string(format, "format", ""), "raw") == 0)
+        if (strcmp(vmc_json_string(format, "format", ""), wanted) == 0)
             return vmc_json_string(format, "url", NULL);
     }
     return NULL;
@@ -157,18 +157,22 @@ static const char *raw_url(const cJSON *link) {
 
 /* Where it is to be had from outside of the cluster, and with what. */
 static int find_place(downloading *d, vmctl_error **err) {
+    const char *format = d->file ? "dir" : "raw";
     const cJSON *outside = vmc_json_at(d->ready, "status.links.external");
-    const char *url = raw_url(outside);
-    if (!url && raw_url(vmc_json_at(d->ready, "status.links.internal"))) {
+    const char *url = url_of(outside, format);
+    if (!url && url_of(vmc_json_at(d->ready, "status.links.internal"), format)) {
         vmc_error(err, VMCTL_E_UNSUPPORTED, "the cluster shows its exports to nobody outside of it");
         return vmc_error_next(err, "an administrator makes an Ingress or Route to the service virt-exportproxy of "
                                    "KubeVirt's namespace");
     }
     if (!url) {
-        vmc_error(err, VMCTL_E_UNSUPPORTED, "the claim %s holds files, not the image of a disk", d->claim);
+        vmc_error(err, VMCTL_E_UNSUPPORTED,
+                  d->file ? "the claim %s holds the image of a disk, not files"
+                          : "the claim %s holds files, not the image of a disk",
+                  d->claim);
         return vmc_error_next(err, "vmctl image list shows the images that there are");
     }
-    d->url = vmc_strdup(url);
+    d->url = d->file ? vmc_printf("%s%s%s", url, vmc_ends_with(url, "/") ? "" : "/", d->file) : vmc_strdup(url);
     const char *authority = vmc_json_string(outside, "cert", "");
     return http_client_new(&(http_client_options){.ca_pem = *authority ? authority : NULL}, &d->client, err);
 }
@@ -329,42 +333,53 @@ static void remove_export(downloading *d) {
     vmctl_error_free(why);
 }
 
-int kubevirt_image_download(void *opaque, const char *name, const char *path, const vmctl_call *call,
-                            vmc_journal *journal, vmctl_error **err) {
+static int fetch(downloading *d, const char *path, vmc_journal *journal, vmctl_error **err) {
     static const char *const wanted[] = {"v1", "v1beta1", "v1alpha1", NULL};
-    vmc_deadline deadline = vmc_deadline_start(call, -1);
-    vmc_cleanup(downloading_free) downloading d = {.conn = opaque, .deadline = &deadline, .fd = -1};
-    d.claim = kubevirt_image_name(opaque, name, &d.namespace_name);
-    int code = find_claim(&d, err);
-    if (code == 0)
-        code = kubevirt_version_of(opaque, GROUP, wanted,
-                                   "use a KubeVirt that has VirtualMachineExport, with its gate VMExport on", &deadline,
-                                   &d.version, err);
+    int code = kubevirt_version_of(d->conn, GROUP, wanted,
+                                   "use a KubeVirt that has VirtualMachineExport, with its gate VMExport on",
+                                   d->deadline, &d->version, err);
     if (code < 0)
         return code;
     VMC_AUTO_FREE char *folder = vmc_path_dirname(path);
     VMC_AUTO_FREE char *unfinished = vmc_unfinished_name(folder, vmc_path_basename(path));
     VMC_AUTO_FREE char *absolute = vmc_path_absolute(NULL, unfinished); /* whoever undoes it may be in another folder */
-    d.path = path;
+    d->path = path;
     code = vmc_journal_add(journal, "file", absolute, NULL, err);
     if (code < 0)
         return code;
-    d.fd = open(absolute, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (d.fd < 0)
+    d->fd = open(absolute, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, d->file ? 0600 : 0666);
+    if (d->fd < 0)
         return vmc_error_errno(err, errno, "cannot make %s", path);
-    code = make_export(&d, journal, err);
+    code = make_export(d, journal, err);
     if (code == 0)
-        code = wait_ready(&d, err);
+        code = wait_ready(d, err);
     if (code == 0)
-        code = find_place(&d, err);
+        code = find_place(d, err);
     if (code == 0)
-        code = get_token(&d, err);
+        code = get_token(d, err);
     if (code == 0)
-        code = read_all(&d, err);
+        code = read_all(d, err);
     if (code == 0 && vmc_file_place(absolute, path) < 0)
         code = vmc_error_errno(err, errno, "cannot make %s", path);
     if (code < 0)
         return code; /* what is noted is undone */
-    remove_export(&d);
+    remove_export(d);
     return 0;
+}
+
+int kubevirt_fetch_claim(kubevirt_conn *conn, const char *namespace_name, const char *claim, const char *file,
+                         const char *path, vmc_journal *journal, const vmc_deadline *deadline, vmctl_error **err) {
+    vmc_cleanup(downloading_free)
+        downloading d = {.conn = conn, .deadline = deadline, .claim = claim, .file = file, .fd = -1};
+    d.namespace_name = vmc_strdup(namespace_name);
+    return fetch(&d, path, journal, err);
+}
+
+int kubevirt_image_download(void *opaque, const char *name, const char *path, const vmctl_call *call,
+                            vmc_journal *journal, vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(call, -1);
+    vmc_cleanup(downloading_free) downloading d = {.conn = opaque, .deadline = &deadline, .fd = -1};
+    d.claim = kubevirt_image_name(opaque, name, &d.namespace_name);
+    int code = find_claim(&d, err);
+    return code == 0 ? fetch(&d, path, journal, err) : code;
 }

@@ -303,7 +303,16 @@ const char *kubevirt_image_name(const kubevirt_conn *conn, const char *given, ch
 /* download.c; detail: of an "export" entry. */
 int kubevirt_image_download(void *conn, const char *name, const char *path, const vmctl_call *call,
                             vmc_journal *journal, vmctl_error **err);
+/* A claim's bytes into a new file: its disk, or (file not NULL) this file in it. Noted in the journal. */
+int kubevirt_fetch_claim(kubevirt_conn *conn, const char *namespace_name, const char *claim, const char *file,
+                         const char *path, vmc_journal *journal, const vmc_deadline *deadline, vmctl_error **err);
 int kubevirt_export_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
+/* dump.c; detail: of a "dump" entry. installation, object and vmi may be NULL. */
+int kubevirt_dump(void *conn, void *vm, const char *path, vmc_journal *journal, const vmctl_call *call,
+                  vmctl_error **err);
+int kubevirt_dump_check(const cJSON *installation, const kubevirt_vm *vm, const cJSON *object, const cJSON *vmi,
+                        vmctl_error **err);
+int kubevirt_dump_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 int kubevirt_image_delete(void *conn, const char *name, const vmctl_call *call, vmctl_error **err);
 int kubevirt_image_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 /* detail: of a "port" entry; one that is not there is gone. */

@@ -205,6 +205,12 @@ static void ask_forward(const probing *p, vmc_answer *out) {
     vmc_answer_check(out, code, why);
 }
 
+static void ask_dump(const probing *p, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = p->vm ? kubevirt_dump_check(p->installation, p->vm, p->object, p->vmi, &why) : 0;
+    vmc_answer_check(out, code, why);
+}
+
 static void ask_screenshot(const probing *p, vmc_answer *out) {
     vmctl_error *why = NULL;
     int code = p->vm ? kubevirt_screenshot_check(p->vm, p->vmi, &why) : 0;
@@ -318,6 +324,7 @@ static const struct {
     {"guest.freeze", ask_agent, "update", INSTANCE, "freeze"},
     {"guest.thaw", ask_agent, "update", INSTANCE, "unfreeze"},
     {"guest.forward", ask_forward, "get", INSTANCE, "portforward"},
+    {"guest.memory-dump", ask_dump, "update", VM, "memorydump"},
     {"migrate.live", ask_migration, "create", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
     {"migrate.abort", ask_abort, "delete", KUBEVIRT_GROUP, "virtualmachineinstancemigrations", NULL},
     {"console.serial", ask_stream, "get", INSTANCE, "console"},

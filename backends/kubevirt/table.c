@@ -54,6 +54,7 @@ static const vmctl_backend_ops kubevirt_ops = {
     .guest_freeze = kubevirt_guest_freeze,
     .guest_thaw = kubevirt_guest_thaw,
     .guest_forward = kubevirt_guest_forward,
+    .dump = kubevirt_dump,
 
     .probe = kubevirt_probe,
 

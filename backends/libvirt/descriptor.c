@@ -81,6 +81,7 @@ static const vmctl_slot_claim slots[] = {
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list), YES(metrics_list),
     YES(image_list), YES(image_upload), YES(image_download), YES(image_delete),
     YES(export_ova), YES(import_ova),
+    SOME_OF(dump, NULL, "on libvirt's own host, by its root or on qemu:///session"),
     YES(probe),
 };
 

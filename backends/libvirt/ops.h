@@ -161,6 +161,11 @@ vmctl_state libvirt_state(int state, int reason, bool saved, const char **text);
 int libvirt_life_check(const libvirt_vm *vm, vmctl_slot slot, int vir_state, int vir_reason, bool saved,
                        vmctl_error **err);
 
+/* dump.c: whether the memory can be written into a file here. */
+int libvirt_dump(void *conn, void *vm, const char *path, vmc_journal *journal, const vmctl_call *call,
+                 vmctl_error **err);
+int libvirt_dump_check(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
+
 /* life.c: the domain's state now. *vir_state may be NULL. */
 int libvirt_vm_state(libvirt_conn *conn, const libvirt_vm *vm, const vmc_deadline *deadline, int *vir_state,
                      int *vir_reason, vmctl_error **err);

@@ -464,6 +464,12 @@ static void ask_screenshot(libvirt_asked *asked, vmc_answer *out) {
     vmc_answer_check(out, code, why);
 }
 
+static void ask_dump(libvirt_asked *asked, vmc_answer *out) {
+    vmctl_error *why = NULL;
+    int code = libvirt_dump_check(asked->conn, asked->vm, asked->deadline, &why);
+    vmc_answer_check(out, code, why);
+}
+
 static void ask_keys(libvirt_asked *asked, vmc_answer *out) {
     vmctl_error *why = NULL;
     int code = libvirt_keys_check(asked->conn, asked->vm, asked->deadline, &why);
@@ -525,6 +531,7 @@ const libvirt_probe_entry libvirt_vm_probes[] = {
     {"guest.thaw", ask_agent},
     {"guest.password", ask_agent},
     {"guest.forward", ask_forward},
+    {"guest.memory-dump", ask_dump},
     {"snapshot.disk", ask_snapshot_disk},
     {"snapshot.memory", ask_snapshot_memory},
     {"snapshot.quiesce", ask_snapshot_quiesce},

@@ -70,6 +70,7 @@ static const vmctl_backend_ops libvirt_ops = {
     .image_download = libvirt_image_download,
     .image_delete = libvirt_image_delete,
     .export_ova = libvirt_export_ova,
+    .dump = libvirt_dump,
     .import_ova = libvirt_import_ova,
 
     .probe = libvirt_probe,

@@ -94,7 +94,7 @@ static const vmctl_slot_claim slots[] = {
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
     LIMITED(metrics_list, "CPU time and memory of the VM's process: VirtualBox counts no bytes of disks and networks"),
     NO(image_list, NO_IMAGES), NO(image_upload, NO_IMAGES), NO(image_download, NO_IMAGES), NO(image_delete, NO_IMAGES),
-    YES(export_ova), YES(import_ova),
+    YES(export_ova), YES(import_ova), YES(dump),
     YES(probe),
 };
 

@@ -139,6 +139,10 @@ int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, con
 
 int virtualbox_migrate_abort(void *conn, void *vm, const vmctl_call *call, vmctl_error **err);
 
+int virtualbox_dump(void *conn, void *vm, const char *path, vmc_journal *journal, const vmctl_call *call,
+                    vmctl_error **err);
+/* dump.c: whether there is a memory to write, and VirtualBox writes it here. */
+int virtualbox_dump_check(const virtualbox_conn *conn, const virtualbox_vm *vm, vmctl_state state, vmctl_error **err);
 int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_call *call, vmc_journal *journal,
                           vmctl_error **err);
 int virtualbox_import_ova(void *conn, const char *path, const char *name, const vmctl_call *call,

@@ -198,6 +198,7 @@ ASK(export, virtualbox_export_check(s, &why))
 ASK(snapshot_disk, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_AUTO, &why))
 ASK(snapshot_memory, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_WITH, &why))
 ASK(screenshot, virtualbox_screenshot_check(a->vm, s->machine, s->state, 0, &why))
+ASK(dump, virtualbox_dump_check(a->conn, a->vm, s->state, &why))
 ASK(keys, virtualbox_keys_check(a->vm, s->state, &why))
 ASK(console, virtualbox_console_check(a->vm, s->machine, s->state, NULL, &why))
 ASK(guest, virtualbox_guest_check(a->vm, s->state, virtualbox_additions(&a->info), &why))
@@ -423,6 +424,7 @@ static const probe_entry vm_probes[] = {
     {"guest.copy.out", ask_guest},
     {"guest.password", ask_guest},
     {"guest.forward", ask_forward},
+    {"guest.memory-dump", ask_dump},
 };
 
 static const probe_entry host_probes[] = {

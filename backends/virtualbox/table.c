@@ -44,6 +44,7 @@ static const vmctl_backend_ops virtualbox_ops = {
     .migrate = virtualbox_migrate,
     .migrate_abort = virtualbox_migrate_abort,
     .export_ova = virtualbox_export_ova,
+    .dump = virtualbox_dump,
     .import_ova = virtualbox_import_ova,
 
     .events = virtualbox_events,

@@ -306,6 +306,25 @@ int vmctl_export(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_e
     return vmc_op_end(&op, rc, "export %s", op.name);
 }
 
+int vmctl_vm_dump(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err) {
+    vmc_op op;
+    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_dump, call, VMC_NO_LIMIT, true, err);
+    if (rc == 0)
+        rc = check_target(&op, path);
+    vmc_journal *journal = NULL;
+    if (rc == 0) {
+        VMC_AUTO_FREE char *operation = vmc_printf("memory dump of %s", op.name);
+        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
+    }
+    if (rc == 0) {
+        rc = op.ops->dump(op.conn, op.handle, path, journal, &op.call, &op.why);
+        if (rc < 0)
+            vmc_op_undo(&op, journal);
+    }
+    vmc_journal_close(journal);
+    return vmc_op_end(&op, rc, "dump the memory of %s", op.name);
+}
+
 int vmctl_import(vmctl_connection *connection, const char *path, const char *name, const vmctl_call *call,
                  vmctl_vm **out, vmctl_error **err) {
     vmc_op op;

@@ -80,6 +80,7 @@ static const struct {
     {"rename", "lifecycle.rename"},
     {"export_ova", "image.export"},
     {"import_ova", "image.import"},
+    {"dump", "guest.memory-dump"},
     {"guest_exec", "guest.exec"},
     {"guest_copy_in", "guest.copy"},
     {"guest_copy_out", "guest.copy.out"},
@@ -127,6 +128,8 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
         return vmctl_guest_set_password(vm, "ci", "correct horse", NULL, &err);
     if (strcmp(slot, "export_ova") == 0)
         return vmctl_export(vm, "/nowhere/refused.ova", NULL, &err);
+    if (strcmp(slot, "dump") == 0)
+        return vmctl_vm_dump(vm, "/nowhere/refused.core", NULL, &err);
     if (strcmp(slot, "import_ova") == 0)
         return vmctl_import(conn, guest_image, "imported", NULL, NULL, &err);
     if (strcmp(slot, "clone") == 0)

@@ -3,6 +3,7 @@
 #include "contract.h"
 
 #include <png.h>
+#include <sys/stat.h>
 
 static vmctl_vm *make_picture(const char *name, bool started) {
     const char *image = getenv("VMCTL_CONTRACT_PICTURE");
@@ -294,6 +295,53 @@ static void counters_of_all_vms(void **state) {
     vmctl_vm_free(off);
 }
 
+/* --- memory --------------------------------------------------------------------------------------------------------------- */
+
+/* A core file (ELF specification: e_ident, e_type) in which the guest's program is: it was loaded to 0x7c00, with its text. */
+static void the_memory_comes_into_a_file(void **state) {
+    (void)state;
+    static const char words[] = "vmctl guest: line ";
+    vmctl_vm *vm = make_started("screen-m", "%s", "");
+    int line = wait_line(vm, 2).line;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_file("screen-m.core", "", 0));
+    FAILS(VMCTL_E_ALREADY_EXISTS, vmctl_vm_dump(vm, path, NULL, &err));
+    assert_int_equal(unlink(path), 0);
+    char *before = world();
+    MUST(vmctl_vm_dump(vm, path, NULL, &err));
+    struct stat seen_file;
+    assert_int_equal(stat(path, &seen_file), 0);
+    assert_int_equal(seen_file.st_mode & 0777, 0600);
+    assert_int_equal(seen_file.st_uid, geteuid());
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    char *bytes = malloc((size_t)seen_file.st_size);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, (size_t)seen_file.st_size, file), seen_file.st_size);
+    assert_int_equal(fclose(file), 0);
+    assert_memory_equal(bytes, "\177ELF", 4);
+    assert_int_equal(bytes[16], 4); /* ET_CORE */
+    assert_non_null(memmem(bytes, (size_t)seen_file.st_size, words, sizeof words - 1));
+    free(bytes);
+    wait_line(vm, line + 2); /* it goes on */
+    assert_int_equal(state_of(vm), VMCTL_STATE_RUNNING);
+    char *after = world_after(before);
+    assert_string_equal(before, after);
+    assert_int_equal(unlink(path), 0);
+    MUST(vmctl_vm_pause(vm, NULL, &err));
+    MUST(vmctl_vm_dump(vm, path, NULL, &err));
+    assert_int_equal(state_of(vm), VMCTL_STATE_PAUSED);
+    assert_int_equal(unlink(path), 0);
+    FAILS(vmctl_vm_dump(vm, "/nowhere/screen-m.core", NULL, NULL),
+          vmctl_vm_dump(vm, "/nowhere/screen-m.core", NULL, &err));
+    force_off(vm);
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_dump(vm, path, NULL, &err));
+    assert_int_equal(access(path, F_OK), -1);
+    free(before);
+    free(after);
+    vmctl_vm_free(vm);
+}
+
 static const contract_test tests[] = {
     TEST("display.screenshot", "screenshot", a_screenshot_shows_the_guests_pixels),
     TEST("display.screenshot", "screenshot", a_refused_screenshot_leaves_the_file),
@@ -301,5 +349,6 @@ static const contract_test tests[] = {
     TEST("display.keys", "send_keys", a_text_is_typed),
     TEST("display.keys", "send_keys", keys_that_would_be_lost_are_refused),
     TEST("look.metrics", "metrics_list", counters_of_all_vms),
+    TEST("guest.memory-dump", "dump", the_memory_comes_into_a_file),
 };
 const contract_group group_screen = {"screen", tests, sizeof tests / sizeof tests[0]};

@@ -17,6 +17,7 @@ from web import Answer, text
 
 PROXY_PORT = 18445
 TOKENS = {}  # (namespace, export): token
+DUMPS = {}  # (namespace, claim): the name and bytes of the memory dump in it
 
 
 def step(controller, key, export):
@@ -41,7 +42,7 @@ def step(controller, key, export):
             if refused.code != 409:
                 raise
         def links(base):
-            files = annotation(claim, "vmctl.test/export") == "files"
+            files = annotation(claim, "vmctl.test/export") == "files" or (key[0], source["name"]) in DUMPS
             formats = [{"format": f, "url": f"{base}/volumes/{source['name']}/{name}"}
                        for f, name in ((("dir", "dir"), ("tar.gz", "disk.tar.gz")) if files else (("raw", "disk.img"), ("gzip", "disk.img.gz")))]
             return {"cert": Proxy.certificate, "volumes": [{"name": source["name"], "formats": formats}]}
@@ -61,7 +62,7 @@ class Proxy(web.Handler):
     lock, answered = threading.Lock(), {}
 
     def answer(self):
-        match = re.fullmatch(r"/api/export\.kubevirt\.io/v1/namespaces/([^/]+)/virtualmachineexports/([^/]+)/volumes/([^/]+)/disk\.img", self.path)
+        match = re.fullmatch(r"/api/export\.kubevirt\.io/v1/namespaces/([^/]+)/virtualmachineexports/([^/]+)/volumes/([^/]+)/(disk\.img|dir/[^/]+)", self.path)
         if not match:
             raise text(404, "404 page not found")
         key, claim = match.groups()[:2], match[3]
@@ -70,7 +71,10 @@ class Proxy(web.Handler):
         how = annotation(self.api.get(path(PVC, key[0], claim)), "vmctl.test/export")
         with self.lock:
             count = self.answered[key] = self.answered.get(key, 0) + 1
-        data = (self.folder / "uploads" / key[0] / claim).read_bytes()
+        name, data = DUMPS.get((key[0], claim), (None, None))
+        if match[4] != ("disk.img" if name is None else f"dir/{name}"):
+            raise text(404, "404 page not found")
+        data = data or (self.folder / "uploads" / key[0] / claim).read_bytes()
         time = 1_700_000_000 + (count if how == "changed" else 0)
         data = data[::-1] if how == "changed" and count > 1 else data
         modified = email.utils.formatdate(time, usegmt=True)

@@ -313,16 +313,19 @@ class Handler(web.Handler):
         claim = options.get("claimName") or ((vm.get("status") or {}).get("memoryDumpRequest") or {}).get("claimName")
         if not claim:
             raise bad("Memory dump requires claim name on first call")
+        self.plugging()
         if not self.api.find(path(PVC, self.namespace, claim)):
             raise not_found("persistentvolumeclaim", claim)
         self.vmi()
+        if (vm.get("status") or {}).get("memoryDumpRequest", {}).get("phase") not in (None, "Completed", "Failed"):
+            raise conflict("virtualmachine", self.name, "memory dump request for pvc already in progress")
         self.done(options, lambda: self.api.patch(path(VM, *self.key, "status"), {"status": {"memoryDumpRequest": {"claimName": claim, "phase": "Associating"}}}))
 
     def vm_removememorydump(self):
         options, vm = self.object(), self.vm()
         if not (vm.get("status") or {}).get("memoryDumpRequest"):
             raise conflict("virtualmachine", self.name, "memory dump is not associated")
-        self.done(options, lambda: self.api.patch(path(VM, *self.key, "status"), {"status": {"memoryDumpRequest": None}}))
+        self.done(options, lambda: self.api.patch(path(VM, *self.key, "status"), {"status": {"memoryDumpRequest": {"phase": "Dissociating", "remove": True}}}))
 
     def vm_evacuate_cancel(self):
         self.vmi(False)

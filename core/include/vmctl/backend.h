@@ -30,7 +30,7 @@ VMCTL_BEGIN_DECLS
     X(device_attach) X(device_detach) X(cdrom_change) X(gpu_list) X(gpu_prepare) \
     X(migrate) X(migrate_abort) \
     X(events) X(console_open) X(serial_log) X(display_list) X(screenshot) X(send_keys) \
-    X(guest_exec) X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password) X(guest_forward) \
+    X(guest_exec) X(guest_copy_in) X(guest_copy_out) X(guest_freeze) X(guest_thaw) X(guest_set_password) X(guest_forward) X(dump) \
     X(host_info) X(host_list) X(pool_list) X(network_list) X(metrics_list) \
     X(image_list) X(image_upload) X(image_download) X(image_delete) X(export_ova) X(import_ova) X(probe)
 /* clang-format on */
@@ -290,6 +290,10 @@ typedef struct vmctl_backend_ops {
      * forward->address is set; forward->local 0 becomes a free port. *way (malloc'ed): how it goes. */
     int (*guest_forward)(void *conn, void *vm, vmctl_forward *forward, vmc_journal *journal, const vmctl_call *call,
                          char **way, vmctl_error **err);
+
+    /* The memory of a VM that runs or is paused, as an ELF core file at path, which is not there yet and appears whole; mode 0600. */
+    int (*dump)(void *conn, void *vm, const char *path, vmc_journal *journal, const vmctl_call *call,
+                vmctl_error **err);
 
     int (*host_info)(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);
     int (*host_list)(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err);

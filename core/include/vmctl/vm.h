@@ -307,6 +307,10 @@ VMCTL_API int vmctl_vm_pause(vmctl_vm *vm, const vmctl_call *call, vmctl_error *
 VMCTL_API int vmctl_vm_resume(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err);
 /* Memory to disk, then stopped: state saved. */
 VMCTL_API int vmctl_vm_save(vmctl_vm *vm, const vmctl_call *call, vmctl_error **err);
+/* The memory of a VM that runs or is paused into a file of this machine, for crash, gdb or Volatility: an ELF core file that only its owner can read. It
+ * appears whole or not at all; ALREADY_EXISTS. INVALID_STATE: it does not run. The guest stands still meanwhile where the hypervisor needs that, and goes
+ * on as it was. Default deadline: none. */
+VMCTL_API int vmctl_vm_dump(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err);
 /* The handle has the new name afterwards. VMCTL_E_ALREADY_EXISTS. */
 VMCTL_API int vmctl_vm_rename(vmctl_vm *vm, const char *new_name, const vmctl_call *call, vmctl_error **err);
 
