@@ -188,14 +188,40 @@ static int is_grown(const cJSON *claim, void *user, vmctl_error **err) {
            kubevirt_condition(claim, "FileSystemResizePending", "True"); /* by the node, when a VM next uses it */
 }
 
+typedef struct growing {
+    const char *disk;
+    uint64_t wanted;
+} growing;
+
+static int is_seen(const cJSON *vmi, void *user, vmctl_error **err) {
+    const growing *g = user;
+    const cJSON *status = vmc_json_item(vmc_json_at(vmi, "status.volumeStatus"), g->disk);
+    const cJSON *has = vmc_json_at(status, "persistentVolumeClaimInfo.capacity.storage");
+    (void)err;
+    return !has || kubevirt_quantity_of(has) >= g->wanted;
+}
+
+/* A claim that has grown is seen by the VM's instance some moments later, and then by the guest. */
+static int wait_seen(kubevirt_changing *ch, growing *g, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to see that disk %s has grown", ch->vm->name, g->disk);
+    const kubevirt_waiting waiting = {
+        .plural = "virtualmachineinstances", .name = ch->vm->name, .doing = doing, .settled = is_seen, .user = g};
+    return ch->vmi ? kubevirt_wait(ch->conn, ch->vm, &waiting, deadline, err) : 0;
+}
+
 /* The driver of the storage works on it by itself; who has no right to look goes on without. */
 static int wait_grown(kubevirt_changing *ch, const char *disk, const char *claim, uint64_t wanted, vmctl_error **err) {
     VMC_AUTO_FREE char *collection = kube_path("", "v1", ch->vm->namespace_name, "persistentvolumeclaims", NULL, NULL);
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for disk %s to grow", disk);
     vmc_deadline within = vmc_deadline_within(ch->deadline, GROW_MS);
-    const kubevirt_waiting waiting = {.name = claim, .doing = doing, .settled = is_grown, .user = &wanted};
+    VMC_AUTO_JSON *last = NULL;
+    growing g = {disk, wanted};
+    const kubevirt_waiting waiting = {
+        .name = claim, .doing = doing, .settled = is_grown, .user = &wanted, .last = &last};
     vmctl_error *why = NULL;
     int code = kubevirt_wait_in(ch->conn, ch->vm, collection, &waiting, &within, &why);
+    if (code == 0 && kubevirt_quantity_of(vmc_json_at(last, "status.capacity.storage")) >= wanted)
+        code = wait_seen(ch, &g, &within, &why);
     bool late = code == VMCTL_E_TIMEOUT && vmc_deadline_left(ch->deadline) != 0;
     if (late)
         vmc_note(ch->deadline, VMCTL_NOTE_WARNING, "disk %s is not larger yet: its storage is still working on it",

@@ -81,7 +81,7 @@ static const vmctl_slot_claim slots[] = {
     YES(host_info), YES(host_list), YES(pool_list), YES(network_list),
     NO(metrics_list, "KubeVirt gives its metrics to Prometheus, not to its API"),
     YES(image_list), LIMITED(image_upload, "with CDI in the cluster, and its upload proxy for files of this machine; an upload that is cut off begins again"),
-    LIMITED(image_download, "of a claim that no VM runs on, where the cluster shows its exports outside; the raw disk"), YES(image_delete),
+    LIMITED(image_download, "of a claim that no VM runs on; the raw disk; through the API server where the cluster shows its exports to nobody outside"), YES(image_delete),
     NO(export_ova, "a VM's disks leave the cluster by VirtualMachineExport; OVA is no format of KubeVirt's"),
     NO(import_ova, "an OVA comes in through another backend and vmctl image upload"),
     YES(probe),

@@ -17,7 +17,7 @@
 /* An export that nobody removes is removed by KubeVirt after so long. */
 #define LIFETIME "12h"
 
-enum { MOST_CUTS = 5, BLOCK = 65536 };
+enum { MOST_CUTS = 5, BLOCK = 65536, PROXY_MS = 30000, PROXY_PAUSE_MS = 200 };
 
 /* --- the export -------------------------------------------------------------------------------------------------------- */
 
@@ -28,12 +28,13 @@ typedef struct downloading {
     const char *claim;
     const char *file; /* in the claim's file system; NULL: the claim is a disk */
     const char *version;
-    char *export; /* its name */
-    char *detail; /* of the journal */
-    cJSON *ready; /* the export, once it serves */
-    char *url;    /* of the disk's bytes */
-    char *token;  /* header */
-    char *etag;   /* of the bytes so far; NULL */
+    char *export;  /* its name */
+    char *detail;  /* of the journal */
+    cJSON *ready;  /* the export, once it serves */
+    char *url;     /* of the bytes, from outside of the cluster */
+    char *proxied; /* instead: a path of the API server */
+    char *token;   /* header */
+    char *etag;    /* of the bytes so far; NULL */
     http_client *client;
     int fd;
     const char *path;
@@ -48,6 +49,7 @@ static void downloading_free(downloading *d) {
     free(d->detail);
     cJSON_Delete(d->ready);
     free(d->url);
+    free(d->proxied);
     vmc_wipe_free(d->token);
     free(d->etag);
     http_client_free(d->client);
@@ -155,15 +157,36 @@ static const char *url_of(const cJSON *link, const char *wanted) {
     return NULL;
 }
 
-/* Where it is to be had from outside of the cluster, and with what. */
+/* free */
+static char *place_in(const char *url, const char *file) {
+    return vmc_printf("%s%s%s", url, !file || vmc_ends_with(url, "/") ? "" : "/", file ? file : "");
+}
+
+/* The export's own service, by the API server's proxy: "https://virt-export-x.lab.svc/volumes/..." Its certificate is the cluster's own affair. Source:
+ * Kubernetes, "Access Services Running on Clusters". free. */
+static char *through_api_server(const downloading *d, const char *url) {
+    const char *host = strstr(url, "://");
+    const char *path = host ? strchr(host + 3, '/') : NULL;
+    if (!path)
+        return NULL;
+    VMC_AUTO_FREE char *service = vmc_strndup(host + 3, strcspn(host + 3, ".:/"));
+    VMC_AUTO_FREE char *name = vmc_printf("https:%s:443", service);
+    VMC_AUTO_FREE char *file = place_in(path, d->file);
+    VMC_AUTO_FREE char *rest = vmc_printf("proxy%s", file);
+    return kube_path("", "v1", d->namespace_name, "services", name, rest);
+}
+
+/* Where it is to be had from, and with what. */
 static int find_place(downloading *d, vmctl_error **err) {
     const char *format = d->file ? "dir" : "raw";
     const cJSON *outside = vmc_json_at(d->ready, "status.links.external");
+    const char *inside = url_of(vmc_json_at(d->ready, "status.links.internal"), format);
     const char *url = url_of(outside, format);
-    if (!url && url_of(vmc_json_at(d->ready, "status.links.internal"), format)) {
-        vmc_error(err, VMCTL_E_UNSUPPORTED, "the cluster shows its exports to nobody outside of it");
-        return vmc_error_next(err, "an administrator makes an Ingress or Route to the service virt-exportproxy of "
-                                   "KubeVirt's namespace");
+    if (!url && inside) {
+        d->proxied = through_api_server(d, inside);
+        vmc_note(d->deadline, VMCTL_NOTE_INFO,
+                 "the cluster shows its exports to nobody outside of it: this one comes through the API server");
+        return d->proxied ? 0 : vmc_error(err, VMCTL_E_INTERNAL, "the export's address cannot be read: %s", inside);
     }
     if (!url) {
         vmc_error(err, VMCTL_E_UNSUPPORTED,
@@ -172,7 +195,7 @@ static int find_place(downloading *d, vmctl_error **err) {
                   d->claim);
         return vmc_error_next(err, "vmctl image list shows the images that there are");
     }
-    d->url = d->file ? vmc_printf("%s%s%s", url, vmc_ends_with(url, "/") ? "" : "/", d->file) : vmc_strdup(url);
+    d->url = place_in(url, d->file);
     const char *authority = vmc_json_string(outside, "cert", "");
     return http_client_new(&(http_client_options){.ca_pem = *authority ? authority : NULL}, &d->client, err);
 }
@@ -264,7 +287,8 @@ static int read_once(downloading *d, bool *cut, vmctl_error **err) {
                         .user = d,
                         .failure = &failure};
     d->took = false;
-    int code = http_perform(d->client, &get, d->deadline, &response, err);
+    int code = d->proxied ? kube_fetch(d->conn->client, d->proxied, &get, d->deadline, err)
+                          : http_perform(d->client, &get, d->deadline, &response, err);
     if (d->why) {
         if (err)
             vmctl_error_free(*err);
@@ -272,7 +296,7 @@ static int read_once(downloading *d, bool *cut, vmctl_error **err) {
         return code;
     }
     *cut = code < 0 && (failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_SILENT);
-    return code < 0 ? code : http_status_error(&get, response, err);
+    return code < 0 || d->proxied ? code : http_status_error(&get, response, err);
 }
 
 /* What was written from an earlier beginning and is a hole now must be one. */
@@ -283,7 +307,14 @@ static int begin_again(downloading *d, vmctl_error **err) {
     return ftruncate(d->fd, 0) < 0 ? vmc_error_errno(err, errno, "cannot write %s", d->path) : 0;
 }
 
+/* The API server hears of a new service, and of the pod behind it, some moments after them. */
+static bool comes_later(const downloading *d, int code, int64_t began) {
+    return d->proxied && !d->took && !d->at && (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_UNAVAILABLE) &&
+           vmc_now_ms() - began < PROXY_MS;
+}
+
 static int read_all(downloading *d, vmctl_error **err) {
+    int64_t began = vmc_now_ms();
     int code = 0;
     for (int cuts = 0;; cuts++) {
         bool cut = false;
@@ -292,6 +323,14 @@ static int read_all(downloading *d, vmctl_error **err) {
         if (code < 0)
             return code;
         code = read_once(d, &cut, &why);
+        if (!cut && comes_later(d, code, began)) {
+            vmctl_error_free(why);
+            code = vmc_deadline_poll(d->deadline, -1, 0, PROXY_PAUSE_MS, "waiting for the export's service", err);
+            if (code < 0)
+                return code;
+            cuts = -1;
+            continue;
+        }
         if (d->took)
             cuts = 0;
         if (code == 0 || !cut || cuts >= MOST_CUTS) {

@@ -51,7 +51,10 @@ int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *o
     if (options->postcopy || options->auto_converge || options->bandwidth_bytes) {
         vmc_error(err, VMCTL_E_UNSUPPORTED,
                   "post-copy, auto-converge and bandwidth of a migration are the cluster's, by a MigrationPolicy");
-        return vmc_error_next(err, "an administrator makes one whose selectors fit the VM's labels");
+        return vmc_error_next(
+            err, "an administrator makes one with allowPostCopy, allowAutoConverge or "
+                 "bandwidthPerMigration whose selectors fit the labels of its template; migrate --dry-run tells "
+                 "which one it goes by now");
     }
     return 0;
 }
@@ -172,6 +175,19 @@ static int move(kubevirt_conn *conn, const kubevirt_vm *vm, const char *host, co
     return code;
 }
 
+/* What it would go by; only where somebody asks for what there is to be known. */
+static int tell_policy(preflight *p, kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *vmi,
+                       const vmc_deadline *deadline) {
+    VMC_AUTO_FREE char *words = NULL;
+    if (!p->options->dry_run || !p->options->obstacle)
+        return 0;
+    int code = kubevirt_migrate_policy(conn, vm, vmi, deadline, &words, p->err);
+    const vmctl_obstacle found = {.size = sizeof found, .what = "policy", .reason = words};
+    if (code == 0 && words && p->options->obstacle(&found, p->options->user))
+        return vmc_error(p->err, VMCTL_E_CANCELLED, "cancelled by the caller");
+    return code;
+}
+
 int kubevirt_migrate(void *opaque, void *handle, void *target, const char *host, const vmctl_migrate_options *options,
                      vmc_journal *journal, vmc_journal *arrivals, vmctl_error **err) {
     (void)journal; /* KubeVirt ends by itself what it began, and the VM is in one place all the time */
@@ -190,6 +206,8 @@ int kubevirt_migrate(void *opaque, void *handle, void *target, const char *host,
         code = look_at_vm(&p, vm, vmi, host);
     if (code == 0 && host)
         code = look_at_node(&p, conn, host, &deadline);
+    if (code == 0 && vmi)
+        code = tell_policy(&p, conn, vm, vmi, &deadline);
     if (code < 0 || p.code < 0)
         return code < 0 ? code : p.code;
     return options->dry_run ? 0 : move(conn, vm, host, &deadline, err);

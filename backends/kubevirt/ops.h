@@ -177,6 +177,9 @@ int kubevirt_migrate_check(const kubevirt_vm *vm, const cJSON *vmi, const vmctl_
 int kubevirt_migrate_check_abort(const kubevirt_vm *vm, bool migrating, vmctl_error **err);
 /* migrate.c: what the options ask for and KubeVirt has no place for. Only looks. */
 int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *options, vmctl_error **err);
+/* migrate_policy.c: by which MigrationPolicy it would migrate now, for a person. *words (free) NULL: this KubeVirt has none. */
+int kubevirt_migrate_policy(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *vmi, const vmc_deadline *deadline,
+                            char **words, vmctl_error **err);
 /* Of the journal. */
 int kubevirt_snapshot_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 int kubevirt_revert_undo(kubevirt_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);

@@ -145,6 +145,11 @@ int kube_raw(kube_client *client, const kube_request *request, const vmc_deadlin
  * ends it with success. */
 int kube_stream(kube_client *client, const kube_request *request, const vmc_deadline *deadline,
                 int (*write)(const void *bytes, size_t length, void *user), void *user, vmctl_error **err);
+/* GET of something large: `get` has the headers, `head`, `write` and `failure` (drivers/http); its URL and authorization are the client's. Not
+ * repeated, but for credentials that were old; refusals as in kube_call. */
+struct http_request;
+int kube_fetch(kube_client *client, const char *path, const struct http_request *get, const vmc_deadline *deadline,
+               vmctl_error **err);
 /* GET of one object. */
 int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err);
 

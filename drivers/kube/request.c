@@ -341,6 +341,40 @@ int kube_stream(kube_client *client, const kube_request *request, const vmc_dead
     return rc;
 }
 
+int kube_fetch(kube_client *client, const char *path, const http_request *get, const vmc_deadline *deadline,
+               vmctl_error **err) {
+    const kube_request request = {.path = path, .accept = "*/*"};
+    VMC_AUTO_STRV headers = {0};
+    vmc_strv_add(&headers, "Accept: */*");
+    for (size_t i = 0; get->headers && get->headers[i]; i++)
+        vmc_strv_add(&headers, get->headers[i]);
+    kube_add_impersonation(client->config, &headers);
+    VMC_AUTO_FREE char *url = kube_url(client, path, NULL);
+    for (bool again = false;; again = true) {
+        kube_grant grant;
+        HTTP_AUTO_RESPONSE *response = NULL;
+        int rc = kube_grant_get(client, deadline, &grant, err);
+        if (rc < 0)
+            return rc;
+        http_request own = *get;
+        own.url = url;
+        own.headers = (const char *const *)headers.items;
+        own.authorization = grant.authorization;
+        own.max_redirects = -1;
+        own.max_retries = -1;
+        rc = http_perform(grant.link->http, &own, deadline, &response, err);
+        bool refresh = rc == 0 && response->status == 401 && !kube_is_empty_refusal(response) && !again &&
+                       kube_grant_refused(client, &grant);
+        kube_grant_release(client, &grant);
+        if (rc < 0 && get->failure)
+            kube_explain_transport(client, *get->failure, err);
+        if (refresh)
+            continue;
+        KUBE_AUTO_STATUS status = {0};
+        return rc == 0 && response->status >= 300 ? kube_refuse(client, &request, response, &status, err) : rc;
+    }
+}
+
 int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {
     return kube_call(client, &(kube_request){.path = path}, deadline, out, err);
 }

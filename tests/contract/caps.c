@@ -90,7 +90,8 @@ static void life_in_every_state(void **state) {
     vmctl_vm *vm = make("cap-c", "%s", "");
     answers pause = ask(vm, "lifecycle.pause"), reset = ask(vm, "lifecycle.reset");
     assert_int_equal(ask(vm, "lifecycle.start").level, VMCTL_LEVEL_YES);
-    assert_int_equal(ask(vm, "lifecycle.rename").level, VMCTL_LEVEL_YES);
+    if (can("lifecycle.rename"))
+        assert_int_equal(ask(vm, "lifecycle.rename").level, VMCTL_LEVEL_YES);
     FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_pause(vm, NULL, &err));
     same_words(&pause);
     FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_reset(vm, NULL, &err));
@@ -98,9 +99,12 @@ static void life_in_every_state(void **state) {
     start(vm);
     answers rename = ask(vm, "lifecycle.rename");
     assert_int_equal(ask(vm, "lifecycle.pause").level, VMCTL_LEVEL_YES);
-    FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_rename(vm, "cap-d", NULL, &err));
-    same_words(&rename);
+    if (can("lifecycle.rename")) {
+        FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_rename(vm, "cap-d", NULL, &err));
+        same_words(&rename);
+    }
     MUST(vmctl_vm_pause(vm, NULL, &err));
+    assert_int_equal(state_after(vm, VMCTL_STATE_PAUSED), VMCTL_STATE_PAUSED);
     answers again = ask(vm, "lifecycle.start");
     FAILS(VMCTL_E_INVALID_STATE, vmctl_vm_start(vm, NULL, &err));
     same_words(&again);
@@ -126,8 +130,10 @@ static void moving_and_looking_at_a_stopped_vm(void **state) {
         same_words(&live);
         vmctl_connection_free(target);
     }
-    FAILS(VMCTL_E_INVALID_STATE, vmctl_send_keys(vm, key, 1, NULL, &err));
-    same_words(&keys);
+    if (can("display.keys")) {
+        FAILS(VMCTL_E_INVALID_STATE, vmctl_send_keys(vm, key, 1, NULL, &err));
+        same_words(&keys);
+    }
     assert_int_equal(screen.level, VMCTL_LEVEL_NO);
     if (can("migrate.offline"))
         assert_int_equal(ask(vm, "migrate.offline").level, VMCTL_LEVEL_YES);
@@ -243,7 +249,7 @@ static const contract_test tests[] = {
     TEST("lifecycle.pause", "probe pause resume", life_in_every_state),
     TEST("migrate.live", "probe migrate", moving_and_looking_at_a_stopped_vm),
     TEST("cpu.hotplug storage.raw", "probe change", more_cpus_and_memory_than_there_is_room_for),
-    TEST("device.detach", "probe device_attach device_detach cdrom_change change", devices_that_come_and_go),
+    TEST("device.detach", "probe device_attach device_detach cdrom_change change save", devices_that_come_and_go),
     TEST("look.get", "probe", asking_changes_nothing),
     TEST("look.get", "probe", what_is_possible_can_be_required),
 };

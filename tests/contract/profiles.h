@@ -164,7 +164,8 @@ static const contract_mark kubevirt_refused[] = {
     {"boot.kernel", "boot: {kernel: /etc/hostname}"},
     {"storage.backing", "disks: [{name: root, backing: /etc/hostname}]"},
     {"storage.format", "disks: [{name: root, size: 64MiB, format: raw}]"},
-    {"storage.discard", "disks: [{name: root, size: 64MiB, discard: unmap}]"}, /* this suite's name for it */
+    {"storage.raw", "disks: [{name: root, size: 64MiB, format: raw}]"}, /* this suite's names for both */
+    {"storage.discard", "disks: [{name: root, size: 64MiB, discard: unmap}]"},
     {"storage.bus.ide", "disks: [{name: root, size: 64MiB, bus: ide}]"},
     {"storage.bus.nvme", "disks: [{name: root, size: 64MiB, bus: nvme}]"},
     {"network.user", "networks: [{name: a, type: user}]"},

@@ -69,9 +69,20 @@ class Download(harness.Case):
     def test_what_cannot_be_had(self):
         name, file = self.upload("files")
         self.status(vmctl("image", "download", name, str(file)), 3, "holds files")
-        self.api.patch(f"{CLAIMS}/{name}", {"metadata": {"annotations": {"vmctl.test/export": "inside"}}})
-        self.status(vmctl("image", "download", name, str(file)), 3, "nobody outside", "virt-exportproxy")
         self.assertFalse(file.exists())
+
+    def test_through_the_api_server(self):
+        """Where nothing leads to an export from outside of the cluster: by the proxy to its service, cut off and taken up as elsewhere."""
+        name, file = self.upload("inside-cut")
+        done = self.ok(vmctl("image", "download", name, str(file)))
+        self.assertIn("comes through the API server", done.err)
+        self.assertIn("was cut off and goes on", done.err)
+        self.assertEqual(file.read_bytes(), self.bytes)
+        config = self.folder / "as-editor"
+        config.write_text(pathlib.Path(os.environ["KUBECONFIG"]).read_text().replace("current-context: admin", "current-context: editor"))
+        for who, words in (("editor", "this user may not"),):
+            self.status(vmctl("image", "download", name, str(self.folder / who), env={"KUBECONFIG": str(config)}), 7, words)
+        config.unlink()
 
     def test_a_disk_that_is_in_use(self):
         name, file = self.upload()

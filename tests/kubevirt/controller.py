@@ -963,7 +963,7 @@ class Controller(LiveUpdate, Snapshots):
         """kube-controller-manager's garbage collector: what belonged to what is gone goes too."""
         uid, namespace = thing["metadata"]["uid"], thing["metadata"].get("namespace")
         kinds = {VM: OWNED, DV: (PVC,), CLONE: (SNAPSHOT, RESTORE),
-                 EXPORT: ("v1/secrets",)}.get(kind, ())
+                 EXPORT: ("v1/secrets", "v1/services", "v1/endpoints", "v1/pods")}.get(kind, ())
         for other in kinds:
             for item in self.api.get(path(other, namespace))["items"]:
                 while item and any(o["uid"] == uid for o in item["metadata"].get("ownerReferences", [])):

@@ -3,7 +3,7 @@ user guide (storage/export_api.md) and its reasons of the condition Ready (recor
 token's secret is made where none is named, and belongs to the export.
 
 What a test asks for by an annotation of the claim: vmctl.test/export "files" (no disk is in it), "inside" (nothing leads to it from
-outside), "cut" (the first answer breaks off in its middle), "changed" (so does it, and the bytes are others then), "slow" (it never ends)."""
+outside; "inside-cut": and ...), "cut" (the first answer breaks off in its middle), "changed" (so does it, and the bytes are others then), "slow" (it never ends)."""
 
 import email.utils
 import re
@@ -16,6 +16,7 @@ from kube import path
 from web import Answer, text
 
 PROXY_PORT = 18445
+SERVER, SERVER_PORT = "192.0.2.1", 18446  # of the pods virt-export-NAME
 TOKENS = {}  # (namespace, export): token
 DUMPS = {}  # (namespace, claim): the name and bytes of the memory dump in it
 
@@ -41,6 +42,8 @@ def step(controller, key, export):
         except kube.Refused as refused:
             if refused.code != 409:
                 raise
+        serve(api, key, export)
+
         def links(base):
             files = annotation(claim, "vmctl.test/export") == "files" or (key[0], source["name"]) in DUMPS
             formats = [{"format": f, "url": f"{base}/volumes/{source['name']}/{name}"}
@@ -50,25 +53,46 @@ def step(controller, key, export):
         outside = f"https://localhost:{PROXY_PORT}/api/export.kubevirt.io/v1/namespaces/{key[0]}/virtualmachineexports/{key[1]}"
         status |= {"phase": "Ready", "tokenSecretRef": secret, "conditions": set_condition(status.get("conditions") or [], "Ready", "True", "PodReady"),
                    "links": {"internal": links(f"https://virt-export-{key[1]}.{key[0]}.svc")}}
-        if annotation(claim, "vmctl.test/export") != "inside":
+        if not (annotation(claim, "vmctl.test/export") or "").startswith("inside"):
             status["links"]["external"] = links(outside)
     controller.write_status(EXPORT, key, export, status)
 
 
+def serve(api, key, export):
+    """Its pod, and the service before it, to which the API server's proxy leads: it looks for both."""
+    name = f"virt-export-{key[1]}"
+    metadata = {"name": name, "ownerReferences": [owner(export, "VirtualMachineExport", "export.kubevirt.io/v1")]}
+    port = {"name": "export", "port": 443, "protocol": "TCP"}
+    for kind, plural, more in (("Pod", "pods", {"spec": {"containers": [{"name": "exporter", "image": "virt-exportserver"}]}}),
+                               ("Service", "services", {"spec": {"ports": [{**port, "targetPort": 8443}]}}),
+                               ("Endpoints", "endpoints", {"subsets": [{
+                                   "ports": [{**port, "port": SERVER_PORT}],
+                                   "addresses": [{"ip": SERVER, "targetRef": {"kind": "Pod", "namespace": key[0], "name": name}}]}]})):
+        try:
+            api.post(path(f"v1/{plural}", key[0]), {"apiVersion": "v1", "kind": kind, "metadata": metadata, **more})
+        except kube.Refused as refused:
+            if refused.code != 409:
+                raise
+    api.patch(path("v1/pods", key[0], name, "status"), {"status": {"phase": "Running", "podIP": SERVER, "podIPs": [{"ip": SERVER}]}})
+
+
 class Proxy(web.Handler):
-    """Go's http.ServeContent behind it: ranges, and the time of the last change."""
+    """virt-exportproxy, and at the pods' address virt-exportserver. Go's http.ServeContent is behind it: ranges, and the time of the last change."""
 
     api = folder = certificate = None  # set by stand_in
     lock, answered = threading.Lock(), {}
 
     def answer(self):
-        match = re.fullmatch(r"/api/export\.kubevirt\.io/v1/namespaces/([^/]+)/virtualmachineexports/([^/]+)/volumes/([^/]+)/(disk\.img|dir/[^/]+)", self.path)
-        if not match:
+        outside = r"(?:/api/export\.kubevirt\.io/v1/namespaces/([^/]+)/virtualmachineexports/([^/]+))?"
+        match = re.fullmatch(outside + r"/volumes/([^/]+)/(disk\.img|dir/[^/]+)", self.path)
+        token = self.headers.get("x-kubevirt-export-token")
+        if not match or bool(match[1]) != (self.server.server_address[0] != SERVER):
             raise text(404, "404 page not found")
-        key, claim = match.groups()[:2], match[3]
-        if key not in TOKENS or self.headers.get("x-kubevirt-export-token") != TOKENS[key]:
+        key = match.groups()[:2] if match[1] else next((k for k, t in TOKENS.items() if t == token), None)
+        claim = match[3]
+        if key not in TOKENS or token != TOKENS[key]:
             raise text(401, "Unauthorized")
-        how = annotation(self.api.get(path(PVC, key[0], claim)), "vmctl.test/export")
+        how = (annotation(self.api.get(path(PVC, key[0], claim)), "vmctl.test/export") or "").removeprefix("inside-")
         with self.lock:
             count = self.answered[key] = self.answered.get(key, 0) + 1
         name, data = DUMPS.get((key[0], claim), (None, None))

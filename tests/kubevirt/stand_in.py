@@ -29,6 +29,8 @@ def main():
     for port, handler, client_ca in ((VIRT_API_PORT, virt_api.Handler, str(certs / "front-ca.crt")), (UPLOAD_PROXY_PORT, virt_api.UploadProxy, None),
                                      (KUBELET_PORT, virt_api.Kubelet, None), (exports.PROXY_PORT, exports.Proxy, None)):
         threading.Thread(target=web.Server(port, handler, *files, client_ca).serve_forever, daemon=True).start()
+    # What a pod's address leads to: the API server proxies to none of this machine's own.
+    threading.Thread(target=web.Server(exports.SERVER_PORT, exports.Proxy, *files, host=exports.SERVER).serve_forever, daemon=True).start()
     controller.run()
     controller.ready.wait()
     (folder / "stand-in.ready").write_text("")

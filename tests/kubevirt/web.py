@@ -96,14 +96,14 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port, handler, certificate, key, client_ca=None):
+    def __init__(self, port, handler, certificate, key, client_ca=None, host="127.0.0.1"):
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(certificate, key)
         self.tls.set_alpn_protocols(["http/1.1"])
         if client_ca:
             self.tls.load_verify_locations(client_ca)
             self.tls.verify_mode = ssl.CERT_OPTIONAL
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__((host, port), handler)
 
     def handle_error(self, request, client_address):
         pass  # a handshake that failed, a peer that went

@@ -18,7 +18,7 @@ typedef struct vmctl_obstacle {
     bool fatal;
     /* "cpu-model", "machine", "kvm", "emulator", "firmware", "version", "same-host", "name", "uuid", "memory", "network", "pool", "disk",
      * "cdrom", "kernel", "initrd", "nvram", "tpm", "share", "host-device", "shared-memory", "serial-log", "saved", "snapshots", "checkpoints",
-     * "tunnelled", ... */
+     * "tunnelled", "policy" (by what the platform would migrate it), ... */
     const char *what;
     const char *reason;
     const char *remedy; /* NULL */

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Disks that come to a running VM, and go, under KubeVirt's older gate HotplugVolumes: by requests of their own, and as whole as elsewhere."""
+"""What a cluster's own settings decide: disks that come to a running VM by requests of their own under the older gate HotplugVolumes, what a role does not
+allow, by which MigrationPolicy a VM would migrate, memory dumps."""
 
 import json
 import os
@@ -15,10 +16,12 @@ import kube  # noqa: E402
 VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
 DISKS = "/apis/cdi.kubevirt.io/v1beta1/namespaces/default/datavolumes"
+CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
+POLICIES = "/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies"
 CR = "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt"
 
 
-class Hotplug(harness.Case):
+class Gates(harness.Case):
     @classmethod
     def setUpClass(cls):
         os.environ["VMCTL_BACKEND"] = "kubevirt"
@@ -102,6 +105,53 @@ class Hotplug(harness.Case):
         self.assertEqual(self.template("refused"), was)
         self.assertEqual(self.api.get(f"{VMS}/refused")["metadata"].get("annotations"), annotations)
         self.wait_for("the new volume's end", lambda: [d["metadata"]["name"] for d in self.api.get(DISKS)["items"]] == disks)
+
+    def policy(self, name, vm=None, namespace=None, **settings):
+        self.api.post(POLICIES, {"apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": name}, "spec": {
+            "selectors": {"virtualMachineInstanceSelector": vm or {}, "namespaceSelector": namespace or {}}, **settings}})
+        self.addCleanup(self.api.delete, f"{POLICIES}/{name}")
+
+    def test_which_policy_applies(self):
+        """KubeVirt's user guide, "Migration Policies": all labels must be there, the most specific one wins, then the first by name."""
+        self.start("policed", "kubevirt: {patch: [{op: add, path: /spec/template/metadata/labels, value: {tier: gold, team: infra}}]}\n")
+
+        def told():
+            tree = self.json(vmctl("migrate", "policed", "--to", "host:", "--dry-run", "-o", "json"))
+            return next(o["reason"] for o in (tree[0] if isinstance(tree, list) else tree)["obstacles"] if o["what"] == "policy")
+
+        self.assertEqual(told(), "no MigrationPolicy fits it: it goes by the cluster's own settings")
+        self.policy("silver", {"tier": "silver"}, bandwidthPerMigration="1Mi")
+        self.policy("b-gold", {"tier": "gold"}, bandwidthPerMigration="64Mi", allowPostCopy=True)
+        self.assertEqual(told(), "it goes by the MigrationPolicy b-gold: post-copy allowed, at most 64Mi a second")
+        self.policy("a-gold", {"tier": "gold"}, allowAutoConverge=False)
+        self.assertEqual(told(), "it goes by the MigrationPolicy a-gold: no auto-converge")
+        self.policy("z-both", {"tier": "gold", "team": "infra"})
+        self.assertEqual(told(), "it goes by the MigrationPolicy z-both")
+        self.policy("elsewhere", {"tier": "gold", "team": "infra"}, {"kubernetes.io/metadata.name": "team"})
+        self.assertEqual(told(), "it goes by the MigrationPolicy z-both")
+        self.policy("here", {"tier": "gold", "team": "infra"}, {"kubernetes.io/metadata.name": "default"})
+        self.assertEqual(told(), "it goes by the MigrationPolicy here")
+        self.status(vmctl("migrate", "policed", "--to", "host:", "--bandwidth", "1MiB"), 3, "by a MigrationPolicy", "bandwidthPerMigration")
+
+    def test_a_dump_that_fails(self):
+        """Nothing is left of it: no claim, no request on the VM."""
+        self.start("dumped")
+        file = pathlib.Path(os.environ["WORLD"], "dumped.core")
+        self.api.patch(f"{VMS}/dumped", {"metadata": {"annotations": {"vmctl.test/dump": "fails"}}})
+        self.status(vmctl("dump", "dumped", str(file)), 9, "no space left on device")
+        self.assertFalse(file.exists())
+        self.wait_for("the claim's end", lambda: not [c for c in self.api.get(CLAIMS)["items"] if c["metadata"]["name"].startswith("vmctl-dump-")])
+        self.assertNotIn("memoryDumpRequest", self.api.get(f"{VMS}/dumped")["status"])
+        # Somebody else's dump is not touched.
+        self.api.post(CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "theirs"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+        self.addCleanup(self.api.delete, f"{CLAIMS}/theirs")
+        self.api.patch(f"{VMS}/dumped", {"metadata": {"annotations": {"vmctl.test/dump": None}}})
+        self.api.put(f"{VMS.replace('kubevirt.io/v1/', 'subresources.kubevirt.io/v1/')}/dumped/memorydump", {"claimName": "theirs", "phase": ""})
+        here = next(f for f in self.json(vmctl("caps", "--vm", "dumped", "-o", "json")) if f["feature"] == "guest.memory-dump")["here"]
+        self.assertEqual(here["level"], "no")
+        self.status(vmctl("dump", "dumped", str(file)), 6, here["reason"], here["remedy"])
+        self.assertEqual(self.api.get(f"{VMS}/dumped")["status"]["memoryDumpRequest"]["claimName"], "theirs")
 
     def test_who_may(self):
         """What a role does not allow has one text, beforehand and when it is done."""
