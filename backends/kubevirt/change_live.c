@@ -92,10 +92,14 @@ static char *medium_obstacle(const kubevirt_changing *ch, const char *name) {
     return kubevirt_disk_obstacle(ch->installation, disk, will ? will : was);
 }
 
+static char *growth_obstacle(const kubevirt_changing *ch);
+
+/* A card comes and goes with a migration, as CPUs and memory do. */
 static char *nic_obstacle(const kubevirt_changing *ch, const char *name, bool adding) {
     const cJSON *of = vmc_json_at(adding ? ch->then : ch->now, "spec.template.spec");
-    return kubevirt_nic_obstacle(vmc_json_item(vmc_json_at(of, "domain.devices.interfaces"), name),
-                                 vmc_json_item(vmc_json_key(of, "networks"), name));
+    char *why = kubevirt_nic_obstacle(vmc_json_item(vmc_json_at(of, "domain.devices.interfaces"), name),
+                                      vmc_json_item(vmc_json_key(of, "networks"), name));
+    return why ? why : growth_obstacle(ch);
 }
 
 /* --- CPUs and memory --------------------------------------------------------------------------------------------------- */
@@ -110,7 +114,7 @@ bool kubevirt_migrates_by_itself(const cJSON *installation) {
     return !installation;
 }
 
-/* KubeVirt gives a guest more CPUs and memory by migrating it. */
+/* KubeVirt gives a guest more CPUs and memory, and NICs, by migrating it. */
 static char *growth_obstacle(const kubevirt_changing *ch) {
     const cJSON *not = kubevirt_condition(ch->vmi, "LiveMigratable", "False");
     if (not )
@@ -119,7 +123,7 @@ static char *growth_obstacle(const kubevirt_changing *ch) {
     if (kubevirt_migrates_by_itself(ch->installation))
         return NULL;
     return vmc_printf("KubeVirt gives it by migrating the VM, and this cluster does not do so by itself: vmctl migrate "
-                      "%s does",
+                      "%s --to host: does",
                       ch->vm->name);
 }
 

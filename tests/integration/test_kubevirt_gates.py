@@ -153,6 +153,65 @@ class Gates(harness.Case):
         self.status(vmctl("dump", "dumped", str(file)), 6, here["reason"], here["remedy"])
         self.assertEqual(self.api.get(f"{VMS}/dumped")["status"]["memoryDumpRequest"]["claimName"], "theirs")
 
+    def test_waiting_ends_with_the_cause(self):
+        """What will not come by itself ends a start at once, in the object's own words, with what to try; nothing is waited out."""
+        def volume(name, **source):
+            return {"name": name, **source}
+
+        for name, status, volumes, more, words in (
+                ("no-image", 9, [volume("d0", containerDisk={"image": "quay.io/missing/nothing:1"})], {}, ("quay.io/missing/nothing:1", "not found")),
+                ("no-claim", 4, [volume("d0", persistentVolumeClaim={"claimName": "nowhere"})], {}, ("default/nowhere does not exist",)),
+                ("no-node", 11, [volume("d0", containerDisk={"image": "quay.io/x:1"})], {"nodeSelector": {"rack": "none"}}, ("nodes are available",)),
+                ("crashing", 9, [volume("d0", containerDisk={"image": "quay.io/crashes:1"})], {}, ())):
+            spec = {"domain": {"memory": {"guest": "512Mi"}, "devices": {"disks": [{"name": "d0", "disk": {"bus": "virtio"}}]}}, "volumes": volumes, **more}
+            self.api.post(VMS, {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": name}, "spec": {
+                "runStrategy": "RerunOnFailure" if name == "crashing" else "Manual", "template": {"spec": spec}}})
+            self.addCleanup(vmctl, "delete", name, "--force")
+            if name == "crashing":
+                self.wait_for("the crash", lambda: (self.api.get(f"{VMS}/{name}").get("status") or {}).get("printableStatus") == "CrashLoopBackOff")
+                result = vmctl("wait", name, "--for", "running", "--timeout", "280s")
+            else:
+                result = vmctl("start", name, "--timeout", "280s")
+            with self.subTest(name):
+                self.assertNotIn(result.status, (0, 8), str(result))
+                self.assertEqual(result.status, status, str(result))
+                for word in words:
+                    self.assertIn(word, result.err, str(result))
+                self.assertIn("try:", result.err, str(result))
+
+    def test_a_gpu(self):
+        """Refused before anything is made, with what there is; a permitted one is what recordings 178 and 180 have."""
+        def spec(device):
+            path = pathlib.Path(os.environ["WORLD"], "gpu.yaml")
+            path.write_text(f"name: gpu\nmemory: 512MiB\nnetworks: []\ndisks: [{{name: d0, image: 'docker://quay.io/x:1'}}]\n"
+                            f"gpus: [{{name: g1, resource: {device}}}]\n")
+            return str(path)
+
+        self.status(vmctl("create", spec("nvidia.com/NOTHERE"), "--start"), 4, "nvidia.com/NOTHERE", "nvidia.com/TU104GL_Tesla_T4", "nvidia.com/GRID_T4-1Q")
+        self.assertIsNone(self.api.find(f"{VMS}/gpu"))
+        self.ok(vmctl("create", spec("nvidia.com/TU104GL_Tesla_T4"), "--start"))
+        self.addCleanup(vmctl, "delete", "gpu", "--force")
+        want = [{"name": "g1", "deviceName": "nvidia.com/TU104GL_Tesla_T4"}]
+        self.assertEqual(self.api.get(f"{VMS}/gpu")["spec"]["template"]["spec"]["domain"]["devices"]["gpus"], want)
+        self.assertEqual(self.api.get(f"{VMIS}/gpu")["status"]["nodeName"], "node01")  # which has it
+
+    def test_a_nic_that_waits_for_a_migration(self):
+        """Where the cluster does not migrate VMs by itself, that is said, and a migration brings it."""
+        self.start("carded")
+        self.api.patch(CR, {"spec": {"workloadUpdateStrategy": {"workloadUpdateMethods": ["Evict"]}}})
+        self.addCleanup(self.api.patch, CR, {"spec": {"workloadUpdateStrategy": {"workloadUpdateMethods": ["LiveMigrate"]}}})
+        nic = ("nic", "name=hot", "type=multus", "source=one")
+        self.status(vmctl("attach", "carded", *nic, "--live"), 6, "by migrating the VM", "vmctl migrate carded --to host: does")
+        self.assertNotIn("one", json.dumps(self.template_spec("carded")))
+        self.assertIn("by migrating the VM", self.ok(vmctl("attach", "carded", *nic)).err)
+        self.assertEqual(self.api.get(f"{VMIS}/carded")["status"].get("interfaces") or [], [])
+        self.ok(vmctl("migrate", "carded", "--to", "host:"))
+        self.wait_for("the card", lambda: [i["name"] for i in self.api.get(f"{VMIS}/carded")["status"].get("interfaces") or []] == ["hot"])
+        self.assertNotIn("RestartRequired", [c["type"] for c in self.api.get(f"{VMS}/carded")["status"]["conditions"]])
+
+    def template_spec(self, name):
+        return self.api.get(f"{VMS}/{name}")["spec"]["template"]["spec"]
+
     def test_who_may(self):
         """What a role does not allow has one text, beforehand and when it is done."""
         self.start("rights")

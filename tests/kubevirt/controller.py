@@ -743,8 +743,11 @@ class Controller(LiveUpdate, Snapshots):
                     {"name": name, "target": "", "phase": "Pending", "reason": "PVCNotReady", "message": "PVC is in phase Pending", "hotplugVolume": {}}
             volumes.append({**(status or {"name": name, "target": ""}), **info})
         state["volumeStatus"] = volumes
-        cards = [c for c in vmi["spec"]["domain"]["devices"].get("interfaces") or [] if c.get("state") != "absent"]
         shown = {i["name"]: i for i in state.get("interfaces") or []}
+        # Cards come with a migration, which the workload updater begins; here it has no time of its own.
+        there = {**shown, **self.arrived.get(vmi["metadata"]["uid"], {})}
+        cards = [c for c in vmi["spec"]["domain"]["devices"].get("interfaces") or [] if c.get("state") != "absent" and
+                 (c["name"] in there or self.migrates_by_itself())]
         state["interfaces"] = [{**(shown.get(c["name"]) or {"name": c["name"], "mac": c.get("macAddress") or f"52:54:00:77:{random.randrange(256):02x}:01",
                                                             "infoSource": "domain", "interfaceName": f"eth{n}", "podInterfaceName": f"pod{n}"}),
                                 "linkState": c.get("state") or "up"} for n, c in enumerate(cards)]
@@ -878,6 +881,7 @@ class Controller(LiveUpdate, Snapshots):
         status = {**vmi["status"], "migrationState": moving, "nodeName": target, "migratedVolumes": []}
         cpu, memory = vmi["spec"]["domain"].get("cpu") or {}, (vmi["spec"]["domain"].get("memory") or {}).get("guest")
         # What was plugged in is there after a migration only.
+        self.arrived[vmi["metadata"]["uid"]] = {c["name"]: {} for c in vmi["spec"]["domain"]["devices"].get("interfaces") or []}
         status["currentCPUTopology"] = {k: v for k, v in cpu.items() if k in ("cores", "sockets", "threads")}
         if memory:
             status["memory"] = {**status["memory"], "guestCurrent": memory, "guestRequested": memory}
@@ -885,7 +889,7 @@ class Controller(LiveUpdate, Snapshots):
         state["migrationState"] = moving
         to("Succeeded")
 
-    targets = {}
+    targets, arrived = {}, {}
 
     # --- disks -----------------------------------------------------------------------------------------------------------
 

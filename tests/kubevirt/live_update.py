@@ -202,13 +202,15 @@ class LiveUpdate:
             self.update_workload(vmi, state, wants["VolumesChange"])
         return conditions
 
+    def migrates_by_itself(self):
+        cr = next(iter(self.all(KUBEVIRT)), {"spec": {}})
+        return "LiveMigrate" in ((cr["spec"].get("workloadUpdateStrategy") or {}).get("workloadUpdateMethods") or [])
+
     def update_workload(self, vmi, state, volumes):
         namespace, name = vmi["metadata"]["namespace"], vmi["metadata"]["name"]
-        cr = next(iter(self.all(KUBEVIRT)), {"spec": {}})
-        methods = (cr["spec"].get("workloadUpdateStrategy") or {}).get("workloadUpdateMethods") or []
         jobs = [j for j in self.all(VMIM, namespace) if j["spec"].get("vmiName") == name]
         movable = not any(c["type"] == ("StorageLiveMigratable" if volumes else "LiveMigratable") and c["status"] == "False" for c in state.get("conditions") or [])
-        if "LiveMigrate" not in methods or not movable or any((j.get("status") or {}).get("phase") not in ("Succeeded", "Failed") for j in jobs):
+        if not self.migrates_by_itself() or not movable or any((j.get("status") or {}).get("phase") not in ("Succeeded", "Failed") for j in jobs):
             return
         failed = [j for j in jobs if (j.get("status") or {}).get("phase") == "Failed"]
         if len(failed) > 3 or vmi["metadata"]["uid"] in self.updating:
