@@ -206,7 +206,7 @@ int kubevirt_migrate(void *opaque, void *handle, void *target, const char *host,
         code = look_at_vm(&p, vm, vmi, host);
     if (code == 0 && host)
         code = look_at_node(&p, conn, host, &deadline);
-    if (code == 0 && vmi)
+    if (code == 0 && p.code == 0)
         code = tell_policy(&p, conn, vm, vmi, &deadline);
     if (code < 0 || p.code < 0)
         return code < 0 ? code : p.code;
