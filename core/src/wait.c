@@ -100,7 +100,9 @@ static bool is_guest_stage(stage s) {
 static int cannot_come(waiting *w, const facts *f) {
     vmc_error(&w->op->why, VMCTL_E_INVALID_STATE, "%s is %s%s%s%s", w->op->name, vmctl_state_name(f->state),
               f->reason ? " (" : "", f->reason ? f->reason : "", f->reason ? ")" : "");
-    if (f->state != VMCTL_STATE_CRASHED)
+    if (f->state == VMCTL_STATE_CRASHED)
+        vmc_error_next(&w->op->why, "vmctl logs %s shows what it printed last", w->op->name);
+    else
         vmc_error_next(&w->op->why, "vmctl start %s", w->op->name);
     return VMCTL_E_INVALID_STATE;
 }

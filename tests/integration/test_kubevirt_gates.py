@@ -159,10 +159,10 @@ class Gates(harness.Case):
             return {"name": name, **source}
 
         for name, status, volumes, more, words in (
-                ("no-image", 9, [volume("d0", containerDisk={"image": "quay.io/missing/nothing:1"})], {}, ("quay.io/missing/nothing:1", "not found")),
+                ("no-image", 4, [volume("d0", containerDisk={"image": "quay.io/missing/nothing:1"})], {}, ("quay.io/missing/nothing:1", "not found")),
                 ("no-claim", 4, [volume("d0", persistentVolumeClaim={"claimName": "nowhere"})], {}, ("default/nowhere does not exist",)),
                 ("no-node", 11, [volume("d0", containerDisk={"image": "quay.io/x:1"})], {"nodeSelector": {"rack": "none"}}, ("nodes are available",)),
-                ("crashing", 9, [volume("d0", containerDisk={"image": "quay.io/crashes:1"})], {}, ())):
+                ("crashing", 6, [volume("d0", containerDisk={"image": "quay.io/crashes:1"})], {}, ())):
             spec = {"domain": {"memory": {"guest": "512Mi"}, "devices": {"disks": [{"name": "d0", "disk": {"bus": "virtio"}}]}}, "volumes": volumes, **more}
             self.api.post(VMS, {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": name}, "spec": {
                 "runStrategy": "RerunOnFailure" if name == "crashing" else "Manual", "template": {"spec": spec}}})
