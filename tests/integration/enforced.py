@@ -48,6 +48,7 @@ OPERATIONS = {
     "migrate.abort": ["migrate", "--abort", "VM"],
     "display.address": ["display", "VM"],
     "guest.forward": ["port-forward", "VM", "0:22"],
+    "guest.memory-dump": ["dump", "VM", "/tmp/memory.core"],
     "lifecycle.autostart": ["set", "VM", "autostart=on"],
     "lifecycle.delete": ["delete", "VM"],
     "image.export": ["export", "VM", "/tmp/exported.ova"],
