@@ -111,7 +111,7 @@ static int check_user(virtualbox_changing *ch, const vmctl_node *disk, vmctl_err
     if (!path || vmctl_node_boolean(disk, "shared", false))
         return 0;
     VIRTUALBOX_AUTO_WORLD world = {0};
-    VBOXMANAGE_AUTO_PROPERTIES running = {0};
+    VBOXMANAGE_AUTO_PROPERTIES states = {0};
     int code = virtualbox_world_read(ch->scene.conn, ch->scene.deadline, &world, err);
     for (size_t i = 0; code == 0 && i < world.count; i++) {
         const vboxmanage_machine *other = world.machines[i];
@@ -120,8 +120,8 @@ static int check_user(virtualbox_changing *ch, const vmctl_node *disk, vmctl_err
             if (!medium || strcmp(medium->location, path) != 0 || strcmp(other->id, ch->scene.vm->id) == 0 ||
                 !vmc_str_eq(other->attachments[a].kind, "HardDisk"))
                 continue;
-            virtualbox_running(ch->scene.conn, ch->scene.deadline, &running, NULL);
-            bool runs = vboxmanage_property_get(&running, other->id) != NULL;
+            virtualbox_states(ch->scene.conn, &world.registry, NULL, ch->scene.deadline, &states, NULL);
+            bool runs = virtualbox_is_up(virtualbox_state(vboxmanage_property_get(&states, other->id), NULL));
             vmc_refuse(err, runs ? VMCTL_E_BUSY : VMCTL_E_CONFLICT, vmctl_node_get(disk, "volume"),
                        "%s is a disk of %s%s", path, other->name, runs ? ", which runs" : "");
             return vmc_error_next(err,

@@ -38,13 +38,10 @@ int virtualbox_guest_check(const virtualbox_vm *vm, vmctl_state state, unsigned 
 
 int virtualbox_guest_ready(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
                            vmctl_error **err) {
-    VMC_AUTO_FREE char *text = NULL;
-    int code = virtualbox_say(conn, vm, "asking for Guest Additions", deadline, &text, err, "showvminfo", vm->id,
-                              "--machinereadable", NULL);
+    VBOXMANAGE_AUTO_PROPERTIES info = {0};
+    int code = virtualbox_ask_info(conn, vm, deadline, &info, err);
     if (code < 0)
         return code;
-    VBOXMANAGE_AUTO_PROPERTIES info = {0};
-    vboxmanage_parse_properties(text, &info);
     vmctl_state state = virtualbox_state(vboxmanage_property_get(&info, "VMState"), NULL);
     return virtualbox_guest_check(vm, state, virtualbox_additions(&info), err);
 }

@@ -30,11 +30,18 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
     virtualbox_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, ASK_MS);
     VBOXMANAGE_AUTO_PROPERTIES facts = {0};
-    VBOXMANAGE_AUTO_PROPERTIES running = {0};
+    VBOXMANAGE_AUTO_PROPERTIES states = {0};
+    vboxmanage_registry registry = {0};
     int code = ask(conn, "hostinfo", &deadline, &facts, err);
     VMC_AUTO_FREE char *version = NULL;
     if (code == 0)
-        code = virtualbox_running(conn, &deadline, &running, err);
+        code = virtualbox_registry(conn, &deadline, &registry, err);
+    if (code == 0)
+        code = virtualbox_states(conn, &registry, NULL, &deadline, &states, err);
+    vboxmanage_registry_free(&registry);
+    size_t running = 0;
+    for (size_t i = 0; i < states.count; i++)
+        running += virtualbox_is_up(virtualbox_state(states.items[i].value, NULL));
     if (code == 0)
         code = vboxmanage_version(conn->manage, &deadline, &version, err);
     if (code < 0)
@@ -67,7 +74,7 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
         .memory_mib = number_of(&facts, "Memory size"),
         .memory_free_mib = number_of(&facts, "Memory available"),
         .status = "ready",
-        .vm_count = (unsigned)running.count,
+        .vm_count = (unsigned)running,
     };
     each(&host, user);
     return 0;

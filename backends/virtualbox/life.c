@@ -15,7 +15,8 @@ enum {
     AFTER_GRACE_MS = 60000,
     WITHOUT_GRACE_MS = 300000,
     ASK_AGAIN_MS = 15000, /* a guest that still boots does not hear the first request */
-    LISTEN_MS = 500
+    LISTEN_MS = 500,
+    OUTCOME_SLICE_MS = 20
 };
 
 static void words(vmc_strv *argv, const char *a, const char *b, const char *c, const char *d) {
@@ -75,8 +76,6 @@ static int control(virtualbox_conn *conn, const virtualbox_vm *vm, const char *v
     vmctl_error *why = NULL;
     words(&argv, "controlvm", vm->id, verb, NULL);
     int code = virtualbox_run(conn, vm->id, &argv, doing, progress, vm->name, deadline, NULL, &why);
-    if (code == 0)
-        virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, after, NULL);
     if (code != VMCTL_E_INVALID_STATE) {
         vmc_error_move(code < 0 ? err : NULL, &why);
         return code;
@@ -100,6 +99,8 @@ static int simple(virtualbox_conn *conn, const virtualbox_vm *vm, const char *ve
                   vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(call, default_ms);
     int code = control(conn, vm, verb, doing, progress, after, &deadline, err);
+    if (code == 0)
+        virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, after, NULL);
     return code < 0 ? code : 0;
 }
 
@@ -138,9 +139,69 @@ int virtualbox_resume(void *conn, void *vm, const vmctl_call *call, vmctl_error 
     return simple(conn, vm, "resume", "resuming the VM", NULL, VMCTL_STATE_RUNNING, call, SHORT_MS, err);
 }
 
-int virtualbox_save(void *conn, void *vm, const vmctl_call *call, vmctl_error **err) {
-    return simple(conn, vm, "savestate", "saving the VM's memory", "saving the memory", VMCTL_STATE_SAVED, call,
-                  SAVE_MS, err);
+/* What became of a VM, once its process has let go of it. native: as VBoxManage spells it (free). */
+static int outcome(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
+                   char **native, vmctl_error **err) {
+    static const char doing[] = "waiting for the VM's process to end";
+    for (bool ended = false; !ended;) {
+        VBOXMANAGE_AUTO_PROPERTIES info = {0};
+        int code = virtualbox_ask_info(conn, vm, deadline, &info, err);
+        if (code < 0)
+            return code;
+        const char *word = vboxmanage_property_get(&info, "VMState");
+        free(*native);
+        *native = vmc_strdup(word ? word : "");
+        *state = virtualbox_state(word, NULL);
+        ended = !vboxmanage_property_get(&info, "SessionName") ||
+                (virtualbox_is_up(*state) && *state != VMCTL_STATE_STOPPING);
+        code = ended ? 0 : vmc_deadline_poll(deadline, -1, 0, OUTCOME_SLICE_MS, doing, err);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+static int aborted(virtualbox_conn *conn, const virtualbox_vm *vm, vmctl_error **why, vmctl_error **err) {
+    const char *reason = NULL;
+    vmctl_state state = virtualbox_state("aborted", &reason);
+    virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, state, reason);
+    VMC_AUTO_FREE char *words = vmc_strdup(*why ? vmctl_error_message(*why) : reason);
+    vmctl_error_free(*why);
+    *why = NULL;
+    vmc_error(err, VMCTL_E_INTERNAL,
+              "VirtualBox' process of %s died as it ended after saving, and VirtualBox threw the memory away",
+              vm->name);
+    vmc_error_hypervisor(err, NULL, words);
+    return vmc_error_next(err, "vmctl start %s boots it; VBox.log in its Logs folder tells more", vm->name);
+}
+
+/* savestate succeeds when the memory is in its file. The process has still to end in good order: when it dies of that, VirtualBox calls the VM aborted
+ * and throws the file away (7.2 does so with a NAT NIC, the third time that a memory was restored). */
+int virtualbox_save(void *opaque, void *handle, const vmctl_call *call, vmctl_error **err) {
+    virtualbox_conn *conn = opaque;
+    virtualbox_vm *vm = handle;
+    vmc_deadline deadline = vmc_deadline_start(call, SAVE_MS);
+    vmctl_error *why = NULL;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    VMC_AUTO_FREE char *native = NULL;
+    int code = control(conn, vm, "savestate", "saving the VM's memory", "saving the memory", VMCTL_STATE_SAVED,
+                       &deadline, &why);
+    if (code == 1)
+        return 0;
+    if (code == 0)
+        code = outcome(conn, vm, &deadline, &state, &native, &why);
+    else if (code != VMCTL_E_INVALID_STATE && code != VMCTL_E_CANCELLED && code != VMCTL_E_TIMEOUT)
+        virtualbox_ask_state(conn, vm, &deadline, &state, &native, NULL);
+    if (vmc_str_eq(native, "aborted"))
+        return aborted(conn, vm, &why, err);
+    if (code == 0 && state != VMCTL_STATE_SAVED) {
+        vmc_error(&why, VMCTL_E_INTERNAL, "VirtualBox saved %s, which is %s all the same", vm->name, native);
+        code = vmc_error_next(&why, "vmctl get %s shows what it is now", vm->name);
+    }
+    if (code == 0)
+        virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, VMCTL_STATE_SAVED, NULL);
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
 }
 
 /* --- start ------------------------------------------------------------------------------------------------------ */
@@ -261,6 +322,16 @@ int virtualbox_power_off(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_dea
     int code = virtualbox_run(conn, vm->id, &argv, "powering the VM off", NULL, vm->name, deadline, NULL, &why);
     if (code == 0)
         virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, VMCTL_STATE_STOPPED, NULL);
+    if (code < 0 && code != VMCTL_E_INVALID_STATE && code != VMCTL_E_CANCELLED && code != VMCTL_E_TIMEOUT) {
+        /* Its process died of it: that is off, too. */
+        vmctl_state state = VMCTL_STATE_UNKNOWN;
+        if (virtualbox_ask_state(conn, vm, deadline, &state, NULL, NULL) == 0 && state == VMCTL_STATE_STOPPED) {
+            vmctl_error_free(why);
+            why = NULL;
+            virtualbox_tell(conn, VMCTL_EVENT_STATE, vm, state, NULL);
+            code = 0;
+        }
+    }
     if (code == VMCTL_E_INVALID_STATE) { /* it does not run (any more), or is on its way */
         /* One that waits for a VM which is teleported to it cannot be powered off: its process is ended. */
         bool waits = why && strstr(vmctl_error_message(why), "TeleportingIn");

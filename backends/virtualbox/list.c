@@ -2,6 +2,7 @@
  * threads as there are CPUs, up to a few. */
 #include "facts.h"
 #include "media.h"
+#include "processes.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LIST_MS = 60000, BATCH = 512, MOST_THREADS = 4, WORTH_A_THREAD = 16, SETTINGS_LIMIT = 64 << 20 };
+enum { LIST_MS = 60000, BATCH = 512, MOST_THREADS = 4, WORTH_A_THREAD = 16 };
 
 static int deliver_inaccessible(const vboxmanage_entry *entry, const char *why, const vmctl_list_options *options,
                                 vmctl_vm_info_fn each, void *user) {
@@ -80,7 +81,7 @@ static int fetch_batch(batch *b, const vmc_deadline *deadline, vmctl_error **err
     size_t lengths[BATCH] = {0};
     for (size_t i = 0; i < b->count; i++)
         paths[i] = b->entries[i].settings;
-    int code = vboxmanage_files_read(b->conn->manage, paths, b->count, SETTINGS_LIMIT, deadline, texts, lengths, err);
+    int code = vboxmanage_settings_texts(b->conn->manage, paths, b->count, deadline, texts, lengths, err);
     for (size_t i = 0; i < b->count; i++) {
         slot *to = &b->slots[i];
         if (texts[i])
@@ -108,8 +109,9 @@ static void read_batch(batch *b) {
 
 typedef struct asking {
     virtualbox_conn *conn;
+    const vboxmanage_registry *registry;
     vmc_deadline deadline; /* silent: callbacks are the caller's thread's */
-    vboxmanage_properties running;
+    vboxmanage_properties states;
     vmctl_error *why;
     int code;
     pthread_t thread;
@@ -118,7 +120,7 @@ typedef struct asking {
 
 static void *ask(void *user) {
     asking *a = user;
-    a->code = virtualbox_running(a->conn, &a->deadline, &a->running, &a->why);
+    a->code = virtualbox_states(a->conn, a->registry, NULL, &a->deadline, &a->states, &a->why);
     return NULL;
 }
 
@@ -139,10 +141,10 @@ static int end_asking(asking *a, vmctl_error **err) {
 /* --- list ------------------------------------------------------------------------------------------------------------------ */
 
 static int deliver(virtualbox_conn *conn, const vmc_deadline *deadline, const vboxmanage_registry *registry,
-                   const vboxmanage_entry *entry, slot *s, const vboxmanage_properties *running,
+                   const vboxmanage_entry *entry, slot *s, const vboxmanage_properties *states,
                    const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
     unsigned facts = options->facts ? options->facts : VMCTL_FACTS_LIST;
-    const char *native = vboxmanage_property_get(running, entry->id);
+    const char *native = vboxmanage_property_get(states, entry->id);
     const char *reason = NULL;
     struct stat st;
     /* Read before the states were told: what was written since (a VM that was saved meanwhile) is read again. */
@@ -180,7 +182,7 @@ static int list_all(virtualbox_conn *conn, const vboxmanage_registry *registry, 
             code = fetch_batch(&b, deadline, err);
         for (size_t i = 0; code == 0 && !stop && i < b.count; i++) {
             stop =
-                deliver(conn, deadline, registry, &b.entries[i], &slots[i], &states->running, options, each, user) != 0;
+                deliver(conn, deadline, registry, &b.entries[i], &slots[i], &states->states, options, each, user) != 0;
             if (!stop)
                 code = vmc_deadline_check(deadline, "listing the VMs", err);
         }
@@ -195,15 +197,16 @@ int virtualbox_list(void *opaque, const vmctl_list_options *options, vmctl_vm_in
                     vmctl_error **err) {
     virtualbox_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(options->call, LIST_MS);
-    asking states = {.conn = conn, .deadline = {.at_ms = deadline.at_ms, .cancel = deadline.cancel}};
     vboxmanage_registry registry = {0};
+    asking states = {
+        .conn = conn, .registry = &registry, .deadline = {.at_ms = deadline.at_ms, .cancel = deadline.cancel}};
     int code = virtualbox_registry(conn, &deadline, &registry, err);
     if (code < 0)
         return code;
     begin_asking(&states);
     code = list_all(conn, &registry, &states, options, &deadline, each, user, err);
     int asked = end_asking(&states, code == 0 ? err : NULL);
-    vboxmanage_properties_free(&states.running);
+    vboxmanage_properties_free(&states.states);
     vboxmanage_registry_free(&registry);
     return code < 0 ? code : asked;
 }

@@ -88,13 +88,10 @@ int virtualbox_lookup(void *opaque, const char *name_or_id, const vmctl_lookup_o
 /* One call, and one more only of a VM in which Guest Additions run, for what they tell. */
 static int ask_now(virtualbox_conn *conn, const virtualbox_vm *vm, bool properties, const vmc_deadline *deadline,
                    char **native, virtualbox_told *told, vmctl_error **err) {
-    VMC_AUTO_FREE char *text = NULL;
-    int code = virtualbox_say(conn, vm, "asking for the VM's state", deadline, &text, err, "showvminfo", vm->id,
-                              "--machinereadable", NULL);
+    VBOXMANAGE_AUTO_PROPERTIES info = {0};
+    int code = virtualbox_ask_info(conn, vm, deadline, &info, err);
     if (code < 0)
         return code;
-    VBOXMANAGE_AUTO_PROPERTIES info = {0};
-    vboxmanage_parse_properties(text, &info);
     const char *word = vboxmanage_property_get(&info, "VMState");
     *native = vmc_strdup(word ? word : "");
     if (virtualbox_state(*native, NULL) != VMCTL_STATE_RUNNING)
@@ -160,7 +157,7 @@ int virtualbox_native(void *opaque, void *handle, const vmctl_call *call, char *
     if (code == 0 && !settings)
         code = vmc_error(err, VMCTL_E_NOT_FOUND, "there is no VM %s any more", vm->name);
     if (code == 0)
-        code = vboxmanage_file_read(conn->manage, settings, 64u << 20, &deadline, out, NULL, err);
+        code = vboxmanage_settings_text(conn->manage, settings, &deadline, out, NULL, err);
     vboxmanage_registry_free(&registry);
     return code;
 }

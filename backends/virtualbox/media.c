@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETTINGS_LIMIT = 64 << 20 };
-
 int virtualbox_world_read(virtualbox_conn *conn, const vmc_deadline *deadline, virtualbox_world *out,
                           vmctl_error **err) {
     int code = virtualbox_registry(conn, deadline, &out->registry, err);
@@ -106,8 +104,7 @@ static void fetch(search *in) {
     in->lengths = vmc_alloc((in->registry->count + 1) * sizeof(size_t));
     for (size_t i = 0; i < in->registry->count; i++)
         paths[i] = in->registry->entries[i].settings;
-    vboxmanage_files_read(in->conn->manage, paths, in->registry->count, SETTINGS_LIMIT, in->deadline, in->texts,
-                          in->lengths, NULL);
+    vboxmanage_settings_texts(in->conn->manage, paths, in->registry->count, in->deadline, in->texts, in->lengths, NULL);
 }
 
 static bool adopt(search *in, vboxmanage_machine *machine, const char *id) {
@@ -121,7 +118,8 @@ static bool adopt(search *in, vboxmanage_machine *machine, const char *id) {
         VMC_AUTO_FREE char *read = NULL;
         vboxmanage_machine *other = NULL;
         if (strcasecmp(registry->entries[i].id, machine->id) == 0 ||
-            (!in->texts && vmc_file_read(registry->entries[i].settings, SETTINGS_LIMIT, &read, NULL, NULL) < 0))
+            (!in->texts &&
+             vboxmanage_settings_text(NULL, registry->entries[i].settings, in->deadline, &read, NULL, NULL) < 0))
             continue;
         const char *text = in->texts ? in->texts[i] : read;
         /* Reading the text is a tenth of parsing it. */

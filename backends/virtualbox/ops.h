@@ -72,9 +72,17 @@ const char *virtualbox_constant_reason(const char *reason);
 /* Asks: one call. native as VBoxManage spells it (free); may be NULL. */
 int virtualbox_ask_state(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
                          vmctl_state *state, char **native, vmctl_error **err);
-/* The states of all VMs that have a process: one call. */
-int virtualbox_running(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_properties *out,
-                       vmctl_error **err);
+/* showvminfo, or only VMState "starting" of one that is being launched: it can be asked nothing else then. */
+int virtualbox_ask_info(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
+                        vboxmanage_properties *out, vmctl_error **err);
+typedef struct virtualbox_processes virtualbox_processes;
+/* The states, as VBoxManage spells them, of those VMs of the registry that have a process, and of some that have just lost theirs; what the settings
+ * file of any other says of its state holds, when it is read afterwards. One call, and one more for each that starts, stops, saves or
+ * has crashed. processes: as they were a moment before or meanwhile (processes.h); NULL: not looked at yet. */
+int virtualbox_states(virtualbox_conn *conn, const vboxmanage_registry *registry, const virtualbox_processes *processes,
+                      const vmc_deadline *deadline, vboxmanage_properties *out, vmctl_error **err);
+/* Whether it has a process that does something. */
+bool virtualbox_is_up(vmctl_state state);
 
 /* --- the table ------------------------------------------------------------------------------------------------- */
 

@@ -64,11 +64,8 @@ static bool host(asked *a, vmc_answer *out) {
 
 static const virtualbox_scene *scene(asked *a, vmc_answer *out) {
     if (!a->looked) {
-        VMC_AUTO_FREE char *text = NULL;
-        int code = virtualbox_look(a->conn, a->vm, a->deadline, &a->scene, &a->why_scene);
-        if (code == 0 && virtualbox_say(a->conn, a->vm, "asking what the VM is", a->deadline, &text, NULL, "showvminfo",
-                                        a->vm->id, "--machinereadable", NULL) == 0)
-            vboxmanage_parse_properties(text, &a->info);
+        if (virtualbox_look(a->conn, a->vm, a->deadline, &a->scene, &a->why_scene) == 0)
+            virtualbox_ask_info(a->conn, a->vm, a->deadline, &a->info, NULL);
     }
     a->looked = true;
     if (a->why_scene || !a->scene.machine) {

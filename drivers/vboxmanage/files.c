@@ -3,7 +3,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/random.h"
 #include "host.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -44,8 +43,18 @@ static int run_script(const vboxmanage *manage, const char *script, const char *
 
 int vboxmanage_files_script(const vboxmanage *manage, const char *script, const char *const *words, const char *doing,
                             const vmc_deadline *deadline, char **output, vmctl_error **err) {
+    return vboxmanage_files_script_fed(manage, script, words, NULL, doing, deadline, output, err);
+}
+
+int vboxmanage_files_script_fed(const vboxmanage *manage, const char *script, const char *const *words,
+                                const vmc_str *input, const char *doing, const vmc_deadline *deadline, char **output,
+                                vmctl_error **err) {
     process_options io = {.doing = doing, .limit = OUTPUT_LIMIT};
     PROCESS_AUTO_RESULT result = {0};
+    if (input) {
+        io.input = input->text ? input->text : "";
+        io.input_length = input->length;
+    }
     int code = run_script(manage, script, words, &io, deadline, &result, err);
     if (code == 0 && output) {
         *output = result.output;
@@ -73,52 +82,6 @@ int vboxmanage_file_read(const vboxmanage *manage, const char *path, size_t limi
     *out = result.output;
     result.output = NULL;
     return 0;
-}
-
-/* Each file is followed by a line of the mark, with "+" before it, or "-" when it could not be read. */
-static int split_files(const char *text, size_t count, const char *mark, char **outs, size_t *lengths,
-                       vmctl_error **err) {
-    for (size_t i = 0; i < count; i++) {
-        const char *end = strstr(text, mark);
-        if (!end || end == text)
-            return vmc_error(err, VMCTL_E_UNAVAILABLE, "the host's answer was cut off");
-        if (end[-1] == '+') {
-            lengths[i] = (size_t)(end - 1 - text);
-            outs[i] = vmc_strndup(text, lengths[i]);
-        }
-        text = end + strlen(mark);
-    }
-    return 0;
-}
-
-int vboxmanage_files_read(const vboxmanage *manage, const char *const *paths, size_t count, size_t limit,
-                          const vmc_deadline *deadline, char **outs, size_t *lengths, vmctl_error **err) {
-    /* One process for all. VBoxSVC renames a new file over the old one: what is open does not change. */
-    static const char script[] = "exec awk -v m=\"$1\" '{ f = $0; while ((r = (getline l < f)) > 0) print l\n"
-                                 " close(f); print (r < 0 ? \"-\" : \"+\") m }'";
-    if (!manage || !manage->host) {
-        for (size_t i = 0; i < count; i++)
-            if (vmc_file_read(paths[i], limit, &outs[i], &lengths[i], NULL) < 0)
-                outs[i] = NULL;
-        return 0;
-    }
-    vmc_str list = {0};
-    for (size_t i = 0; i < count; i++)
-        vmc_str_printf(&list, "%s\n", strchr(paths[i], '\n') ? "/" : paths[i]);
-    char mark[VMC_UUID_BYTES] = "";
-    vmc_uuid_new(mark);
-    process_options io = {.doing = "reading the VMs' settings",
-                          .input = list.text ? list.text : "",
-                          .input_length = list.length,
-                          .limit = OUTPUT_LIMIT};
-    PROCESS_AUTO_RESULT result = {0};
-    int code = run_script(manage, script, (const char *const[]){mark, NULL}, &io, deadline, &result, err);
-    if (code == 0) {
-        VMC_AUTO_FREE char *line = vmc_printf("%s\n", mark);
-        code = split_files(result.output, count, line, outs, lengths, err);
-    }
-    vmc_str_free(&list);
-    return code;
 }
 
 int vboxmanage_file_part(const vboxmanage *manage, const char *path, int64_t offset, void *bytes, size_t length,

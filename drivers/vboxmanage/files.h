@@ -12,9 +12,6 @@
 /* The whole file, NUL-terminated (free). */
 int vboxmanage_file_read(const vboxmanage *manage, const char *path, size_t limit, const vmc_deadline *deadline,
                          char **out, size_t *length, vmctl_error **err);
-/* Many in one go. outs[i] stays NULL where one cannot be read; each is the caller's to free. */
-int vboxmanage_files_read(const vboxmanage *manage, const char *const *paths, size_t count, size_t limit,
-                          const vmc_deadline *deadline, char **outs, size_t *lengths, vmctl_error **err);
 /* At most `length` bytes from `offset` on; below 0: from the end. *got: how many. */
 int vboxmanage_file_part(const vboxmanage *manage, const char *path, int64_t offset, void *bytes, size_t length,
                          size_t *got, const vmc_deadline *deadline, vmctl_error **err);
@@ -69,5 +66,9 @@ int vboxmanage_tree_remove(const vboxmanage *manage, const char *path, const vmc
  * code other than 0 is an error in the words of its stderr, 44 NOT_FOUND. */
 int vboxmanage_files_script(const vboxmanage *manage, const char *script, const char *const *words, const char *doing,
                             const vmc_deadline *deadline, char **output, vmctl_error **err);
+/* The same with a standard input. */
+int vboxmanage_files_script_fed(const vboxmanage *manage, const char *script, const char *const *words,
+                                const vmc_str *input, const char *doing, const vmc_deadline *deadline, char **output,
+                                vmctl_error **err);
 
 #endif

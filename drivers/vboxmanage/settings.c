@@ -17,8 +17,7 @@
 
 enum {
     XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS | XML_PARSE_COMPACT,
-    UUID_LENGTH = 36,
-    SETTINGS_LIMIT = 64 << 20
+    UUID_LENGTH = 36
 };
 
 /* --- the tree ----------------------------------------------------------------------------------------------------- */
@@ -148,7 +147,7 @@ int vboxmanage_registry_read(const vboxmanage *manage, const vmc_deadline *deadl
     VMC_AUTO_FREE char *text = NULL;
     size_t length = 0;
     xmlDoc *doc = NULL;
-    int code = vboxmanage_file_read(manage, path, SETTINGS_LIMIT, deadline, &text, &length, err);
+    int code = vboxmanage_settings_text(manage, path, deadline, &text, &length, err);
     if (code == 0)
         code = parse(path, text, length, 12, 14, &doc, err);
     if (code < 0)
@@ -463,7 +462,7 @@ int vboxmanage_machine_read(const vboxmanage *manage, const char *path, const vm
                             vboxmanage_machine **out, vmctl_error **err) {
     VMC_AUTO_FREE char *text = NULL;
     size_t length = 0;
-    int code = vboxmanage_file_read(manage, path, SETTINGS_LIMIT, deadline, &text, &length, err);
+    int code = vboxmanage_settings_text(manage, path, deadline, &text, &length, err);
     return code < 0 ? code : vboxmanage_machine_parse(manage, path, text, length, out, err);
 }
 
@@ -613,7 +612,7 @@ static int each_text(const vboxmanage *manage, const vboxmanage_registry *regist
         size_t count = registry->count - first < BATCH ? registry->count - first : BATCH;
         for (size_t i = 0; i < count; i++)
             paths[i] = registry->entries[first + i].settings;
-        code = vboxmanage_files_read(manage, paths, count, SETTINGS_LIMIT, deadline, texts, lengths, err);
+        code = vboxmanage_settings_texts(manage, paths, count, deadline, texts, lengths, err);
         for (size_t i = 0; i < count; i++) {
             if (code == 0)
                 each(first + i, texts[i], lengths[i], user);

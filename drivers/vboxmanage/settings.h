@@ -1,6 +1,6 @@
 /* drivers/vboxmanage/settings.h - VirtualBox's own settings files, read without VBoxSVC: the fast path for everything that is no state.
  *
- * VBoxSVC writes them whole at every change, atomically (a new file is renamed over the old one). Nothing here writes them.
+ * VBoxSVC writes them whole at every change, by renaming (vboxmanage_settings_text). Nothing here writes them.
  * Formats: VirtualBox.xml 1.12 to 1.14, .vbox 1.15 to 1.20 (src/VBox/Main/xml/VirtualBox-settings.xsd); others are
  * refused, so that callers ask VBoxManage instead. An attribute with its default value is absent.
  */
@@ -29,6 +29,15 @@ typedef struct vboxmanage_registry {
     char *machine_folder;       /* where VMs are made; NULL: VirtualBox's default */
     char *autostart_folder;     /* the autostart database; NULL: none is set */
 } vboxmanage_registry;
+
+/* Reads a settings file. VBoxSVC writes PATH-tmp, renames PATH to PATH-prev and then PATH-tmp to PATH: between the two there is none, and
+ * for the while it is waited for. NOT_FOUND where nobody is writing it. */
+int vboxmanage_settings_text(const vboxmanage *manage, const char *path, const vmc_deadline *deadline, char **out,
+                             size_t *length, vmctl_error **err);
+
+/* Many in one go. outs[i] stays NULL where one cannot be read; each is the caller's to free. */
+int vboxmanage_settings_texts(const vboxmanage *manage, const char *const *paths, size_t count,
+                              const vmc_deadline *deadline, char **outs, size_t *lengths, vmctl_error **err);
 
 /* VirtualBox.xml of a VBOX_USER_HOME. NOT_FOUND when there is none yet, UNSUPPORTED for a version that is not known, INTERNAL when it is
  * damaged. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING, SETTINGS_LIMIT = 64 << 20 };
+enum { XML_FLAGS = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING };
 
 static bool is(const xmlNode *node, const char *name) {
     return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
@@ -84,7 +84,7 @@ int vboxmanage_settings_move(const vboxmanage_move *move, vmctl_error **err) {
     vboxmanage_machine *known = NULL; /* checks the version */
     VMC_AUTO_FREE char *text = NULL;
     size_t text_length = 0;
-    int code = vboxmanage_file_read(move->source, move->from, SETTINGS_LIMIT, move->deadline, &text, &text_length, err);
+    int code = vboxmanage_settings_text(move->source, move->from, move->deadline, &text, &text_length, err);
     if (code == 0)
         code = vboxmanage_machine_parse(move->source, move->from, text, text_length, &known, err);
     if (code == 0 && known->snapshot_count)

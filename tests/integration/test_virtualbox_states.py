@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""VirtualBox' states while they change: VBoxSVC writes a settings file some time after a VM has changed, by two renames between which there is none, and
+`list runningvms` leaves out what starts, saves, stops or has crashed. Whoever looks meanwhile hears of no state that was never there."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+import harness
+from harness import run, vmctl
+
+harness.need("strace")
+harness.enter("--virtualbox", cached=False)
+os.environ["VMCTL_BACKEND"] = "virtualbox"
+WORLD = pathlib.Path(os.environ["WORLD"])
+EXTRA = "virtualbox: {modifyvm: {vm-execution-engine: recompiler, paravirt-provider: none}}"
+
+
+def spec(name, networks=""):
+    return (f"name: {name}\nbackend: virtualbox\nmemory: 32MiB\nnetworks: [{networks}]\ndisplay: none\n"
+            f"disks: [{{name: root, image: {harness.GUEST}}}]\nserial: {{log: serial.log}}\n{EXTRA}\n")
+
+
+def manage(*arguments):
+    return run("VBoxManage", *arguments)
+
+
+def listed(name):
+    """What `list` and `top` say of its state, each of which must know the VM."""
+    vms = {vm["name"]: vm for vm in json.loads(vmctl("list", "-o", "json").out)}
+    return vms[name]["state"] if name in vms else f"only {sorted(vms)}"
+
+
+class States(harness.Case):
+    def tearDown(self):
+        for line in manage("list", "vms").out.split("{")[1:]:
+            vmctl("delete", line.split("}")[0], "--force")
+
+    def make(self, *arguments, **options):
+        self.ok(vmctl("create", "-", *arguments, input=spec("web", **options)))
+
+    def slow(self, how):
+        """VBoxSVC takes its time with each rename: strace's --inject, which ends with the test."""
+        server = harness.processes("VBoxSVC")
+        self.assertEqual(len(server), 1)
+        log = WORLD / "strace.log"
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=rename", f"--inject=rename:{how}", "-p", str(server[0]), "-o", str(log)],
+                                  stderr=subprocess.DEVNULL)
+
+        def end():
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(60)
+
+        self.addCleanup(end)
+        self.wait_for("strace is there", lambda: int(pathlib.Path(f"/proc/{server[0]}/status").read_text().split("TracerPid:")[1].split()[0]) != 0)
+
+    def while_it_changes(self, words, look):
+        """What look() says, again and again, from before VBoxManage does it until it has been done."""
+        seen = [look()]
+        with subprocess.Popen(["VBoxManage", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as changing:
+            while changing.poll() is None:
+                seen.append(look())
+            self.assertEqual(changing.returncode, 0, changing.stderr.read())
+        seen.append(look())
+        return [state for n, state in enumerate(seen) if n == 0 or state != seen[n - 1]]
+
+    def test_no_file_between_two_renames(self):
+        """Every look finds the VM, by its name and in the list."""
+        self.make()
+        self.slow("delay_exit=300000")
+        for number in range(2):
+            seen = self.while_it_changes(["setextradata", "web", "note", str(number)],
+                                         lambda: (listed("web"), self.json(vmctl("get", "web", "-o", "json"))["state"]))
+            self.assertEqual(seen, [("stopped", "stopped")])
+
+    def test_states_that_are_not_written_yet(self):
+        """From one state to the next without a state that was never there."""
+        self.make("--start")
+        self.counts("web", 2)
+        self.slow("delay_enter=200000")
+        for words, before, after, between in (
+                (["controlvm", "web", "savestate"], "running", "saved", {"paused", "stopping", "unknown"}),
+                (["startvm", "web", "--type", "headless"], "saved", "running", {"starting", "paused"}),
+                (["controlvm", "web", "poweroff"], "running", "stopped", {"stopping"}),
+                (["startvm", "web", "--type", "headless"], "stopped", "running", {"starting"}),
+                (["controlvm", "web", "pause"], "running", "paused", set()),
+                (["controlvm", "web", "savestate"], "paused", "saved", {"stopping"}),
+                (["discardstate", "web"], "saved", "stopped", set())):
+            self.wait_for(f"it is {before}", lambda want=before: listed("web") == want)
+            seen = self.while_it_changes(words, lambda: listed("web"))
+            self.assertEqual([state for state in seen if state not in between - {"unknown"}], [before, after], (words, seen))
+
+    def test_a_crashed_one_is_listed_as_crashed(self):
+        image = WORLD / "faults.img"
+        code = bytes.fromhex("31c08ed80f011e107ccc").ljust(510, b"\0") + b"\x55\xaa"
+        image.write_bytes(code.ljust(1 << 20, b"\0"))
+        self.ok(vmctl("create", "-", "--start", input=spec("web").replace(harness.GUEST, str(image))))
+        self.wait_for("VirtualBox gives it up", lambda: self.json(vmctl("get", "web", "-o", "json"))["state"] == "crashed")
+        self.assertEqual(listed("web"), "crashed")
+        self.assertEqual(self.json(vmctl("host", "info", "-o", "json"))["vmCount"], 1)
+
+    def test_a_start_that_takes_its_time(self):
+        """VBoxSVC lets nobody near the VM: it is starting, at once."""
+        self.make()
+        with subprocess.Popen(["VBoxManage", "startvm", "web", "--type", "headless"], stdout=subprocess.DEVNULL) as starting:
+            victims = []
+            while not victims and starting.poll() is None:
+                victims = harness.processes("VBoxHeadless")
+            os.kill(victims[0], signal.SIGSTOP)
+            try:
+                self.assertEqual((listed("web"), self.json(vmctl("get", "web", "-o", "json"))["state"]), ("starting", "starting"))
+            finally:
+                os.kill(victims[0], signal.SIGCONT)
+            self.assertEqual(starting.wait(200), 0)
+
+    # --- a memory that is thrown away --------------------------------------------------------------------------------
+
+    def test_a_save_that_succeeded_and_is_lost(self):
+        """VBoxManage says that it has saved; the process dies, and VirtualBox throws the memory away. Nobody is told that it is saved."""
+        self.make("--start")
+        self.counts("web", 2)
+        real = run("sh", "-c", "command -v VBoxManage").out.strip()
+        spy = WORLD / "spy"
+        spy.mkdir()
+        (spy / "VBoxManage").write_text(f'#!/bin/sh\n{real} "$@"\ncode=$?\ncase "$*" in *savestate*) {real} discardstate web ;; esac\nexit $code\n')
+        (spy / "VBoxManage").chmod(0o755)
+        lost = vmctl("save", "web", env={"PATH": f"{spy}:{os.environ['PATH']}"})
+        self.assertEqual(lost.status, 70, lost)
+        self.assertIn("web", lost.err)
+        self.assertEqual(listed("web"), "stopped")
+
+    def test_a_process_that_dies_of_saving(self):
+        """VirtualBox 7.2's NAT does that the third time that a memory was restored: a failure that says what is lost, and never success."""
+        self.make("--start", networks="{name: out, type: nat}")
+        for _ in range(8):
+            self.counts("web", 1)
+            saved = vmctl("save", "web")
+            if saved.status:
+                break
+            self.assertEqual(listed("web"), "saved")
+            self.ok(vmctl("start", "web"))
+        if saved.status:  # another VirtualBox may do better
+            self.assertEqual(saved.status, 70, saved)
+            self.assertIn("threw the memory away", saved.err)
+            self.assertEqual(listed("web"), "stopped")
+            self.assertIn("aborted", json.dumps(self.one(vmctl("get", "web", "-o", "json"))))
+            self.ok(vmctl("start", "web"))
+        self.ok(vmctl("stop", "web", "--force"))
+        self.assertEqual(listed("web"), "stopped")
+
+
+if __name__ == "__main__":
+    harness.main()
