@@ -1,4 +1,5 @@
 /* The connection: which VirtualBox, one queue per VM, and the settings of its VMs. */
+#include "forward.h"
 #include "media.h"
 
 #include "backends/shared/uri.h"
@@ -177,6 +178,7 @@ int virtualbox_open(const vmctl_endpoint *endpoint, void **out, vmctl_opened *op
 void virtualbox_close(void *opaque) {
     virtualbox_conn *conn = opaque;
     virtualbox_poller_end(conn);
+    virtualbox_tunnels_end(conn, NULL);
     while (conn->queues) {
         virtualbox_queue *gone = conn->queues;
         conn->queues = gone->after;
@@ -185,14 +187,6 @@ void virtualbox_close(void *opaque) {
     pthread_mutex_destroy(&conn->lock);
     vboxmanage_close(conn->manage);
     free(conn);
-}
-
-int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err) {
-    if (!conn->manage->host)
-        return 0;
-    vmc_error(err, VMCTL_E_UNSUPPORTED, "%s needs VirtualBox on this machine, and this one is on %s", what,
-              conn->manage->host->name);
-    return vmc_error_next(err, "run vmctl there: ssh %s vmctl --backend virtualbox ...", conn->manage->host->name);
 }
 
 /* --- queues ---------------------------------------------------------------------------------------------------- */

@@ -10,4 +10,7 @@ int virtualbox_forward_check(const virtualbox_vm *vm, const vboxmanage_machine *
 /* The journal's entry "natpf": UUID SLOT RULE. */
 int virtualbox_forward_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);
 
+/* Closes the forward through ssh that belongs to this entry; detail NULL: all of the connection. */
+void virtualbox_tunnels_end(virtualbox_conn *conn, const char *detail);
+
 #endif

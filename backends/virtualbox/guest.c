@@ -1,6 +1,8 @@
 /* Inside the guest, through Guest Additions and VBoxManage guestcontrol. */
 #include "guest.h"
 
+#include "drivers/vboxmanage/hold.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,13 +56,18 @@ typedef struct login {
     const char *user;
     int memory;
     char *folder, *file;
+    vboxmanage_held *secret,
+        *staging; /* of another host: folders for the password, which is in its memory where that has a place for it, and
+                                          for what is copied */
 } login;
 
 static void login_end(login *l) {
-    if (l->file)
+    if (l->memory > 0)
         close(l->memory);
     if (l->folder)
         rmdir(l->folder);
+    vboxmanage_release(l->staging);
+    vboxmanage_release(l->secret);
     free(l->file);
     free(l->folder);
     *l = (login){0};
@@ -80,14 +87,38 @@ static int read_password(char **out, vmctl_error **err) {
     return code;
 }
 
-/* Once the guest can be spoken to at all. */
-static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline, login *l,
-                       vmctl_error **err) {
+static int keep_password(login *l, const char *folder, const char *password, vmctl_error **err) {
+    l->folder = vmc_printf("%s/.vmctl-XXXXXX", folder);
+    if (!mkdtemp(l->folder)) {
+        int code = vmc_error_errno(err, errno, "cannot make a folder in %s", folder);
+        free(l->folder);
+        l->folder = NULL;
+        return code;
+    }
+    l->memory = memfd_create("password", MFD_CLOEXEC);
+    ssize_t length = (ssize_t)strlen(password);
+    if (l->memory < 0 || write(l->memory, password, (size_t)length) != length)
+        return vmc_error_errno(err, errno, "cannot keep the password for VBoxManage");
+    l->file = vmc_printf("/proc/%ld/fd/%d", (long)getpid(), l->memory);
+    return 0;
+}
+
+static int keep_password_there(login *l, const virtualbox_conn *conn, const char *folder, const char *password,
+                               const vmc_deadline *deadline, vmctl_error **err) {
+    int code =
+        vboxmanage_hold(conn->manage, (const char *const[]){"/dev/shm", folder, NULL}, deadline, &l->secret, err);
+    if (code < 0)
+        return code;
+    l->file = vmc_printf("%s/password", vboxmanage_held_folder(l->secret));
+    return vboxmanage_file_write(conn->manage, l->file, password, strlen(password), deadline, err);
+}
+
+/* Once the guest can be spoken to at all. files: some are copied. */
+static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, bool files, const vmc_deadline *deadline,
+                       login *l, vmctl_error **err) {
     vboxmanage_machine *machine = NULL;
     char *password = NULL;
-    int code = virtualbox_check_here(conn, "what is done in a guest", err);
-    if (code == 0)
-        code = virtualbox_guest_ready(conn, vm, deadline, err);
+    int code = virtualbox_guest_ready(conn, vm, deadline, err);
     if (code < 0)
         return code;
     l->user = getenv("VMCTL_GUEST_USER");
@@ -98,22 +129,11 @@ static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc
     code = read_password(&password, err);
     if (code == 0)
         code = virtualbox_load(conn, vm, deadline, &machine, err);
-    if (code == 0) {
-        l->folder = vmc_printf("%s/.vmctl-XXXXXX", machine->folder);
-        if (!mkdtemp(l->folder)) {
-            code = vmc_error_errno(err, errno, "cannot make a folder in %s", machine->folder);
-            free(l->folder);
-            l->folder = NULL;
-        }
-    }
-    if (code == 0) {
-        l->memory = memfd_create("password", MFD_CLOEXEC);
-        ssize_t length = (ssize_t)strlen(password);
-        if (l->memory < 0 || write(l->memory, password, (size_t)length) != length)
-            code = vmc_error_errno(err, errno, "cannot keep the password for VBoxManage");
-        if (l->memory >= 0)
-            l->file = vmc_printf("/proc/%ld/fd/%d", (long)getpid(), l->memory);
-    }
+    if (code == 0)
+        code = conn->manage->host ? keep_password_there(l, conn, machine->folder, password, deadline, err)
+                                  : keep_password(l, machine->folder, password, err);
+    if (code == 0 && files && conn->manage->host)
+        code = vboxmanage_hold(conn->manage, (const char *const[]){machine->folder, NULL}, deadline, &l->staging, err);
     vboxmanage_machine_free(machine);
     vmc_wipe_free(password);
     return code;
@@ -206,7 +226,7 @@ int virtualbox_guest_exec(void *opaque, void *handle, const char *const *argv, c
     const virtualbox_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     AUTO_LOGIN l = {0};
-    int code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, false, &deadline, &l, err);
     return code < 0 ? code : run_there(conn, vm, &l, argv, options, &deadline, status, err);
 }
 
@@ -220,7 +240,7 @@ int virtualbox_guest_set_password(void *opaque, void *handle, const char *user, 
     AUTO_LOGIN l = {0};
     if (strpbrk(user, ":\n") || strchr(password, '\n'))
         return vmc_error(err, VMCTL_E_INVALID_ARGUMENT, "a user's name has no colon, and a password no end of line");
-    int code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, false, &deadline, &l, err);
     if (code < 0)
         return code;
     char *line = vmc_printf("%s:%s\n", user, password);
@@ -255,14 +275,45 @@ static char *beside(const char *path) {
     return vmc_printf("%s.vmctl-%ld", path, (long)getpid());
 }
 
-static int standard_input(const login *l, char **path, vmctl_error **err) {
+/* A folder of this machine for what is piped: the VM's, or of this machine alone where the VM is another's. */
+static int own_folder(login *l, vmctl_error **err) {
+    if (l->folder)
+        return 0;
+    VMC_AUTO_FREE char *base = vmc_runtime_dir("copy");
+    int code = vmc_mkdirs(base, 0700, err);
+    if (code < 0)
+        return code;
+    l->folder = vmc_printf("%s/XXXXXX", base);
+    if (mkdtemp(l->folder))
+        return 0;
+    code = vmc_error_errno(err, errno, "cannot make a folder in %s", base);
+    free(l->folder);
+    l->folder = NULL;
+    return code;
+}
+
+static int standard_input(login *l, char **path, vmctl_error **err) {
     char *bytes = NULL;
     size_t length = 0;
-    int code = vmc_file_read("-", MOST_INPUT, &bytes, &length, err);
-    *path = vmc_printf("%s/input", l->folder);
+    int code = own_folder(l, err);
+    if (code == 0)
+        code = vmc_file_read("-", MOST_INPUT, &bytes, &length, err);
+    *path = code == 0 ? vmc_printf("%s/input", l->folder) : NULL;
     if (code == 0)
         code = vmc_file_write(*path, bytes, length, 0600, err);
     free(bytes);
+    return code;
+}
+
+/* *from, a file of this machine, becomes one that VBoxManage can read. */
+static int send_there(const virtualbox_conn *conn, const login *l, char **from, const vmc_deadline *deadline,
+                      vmctl_error **err) {
+    if (!l->staging)
+        return 0;
+    char *there = vmc_printf("%s/file", vboxmanage_held_folder(l->staging));
+    int code = vboxmanage_file_send(conn->manage, *from, there, deadline, err);
+    free(*from);
+    *from = there;
     return code;
 }
 
@@ -273,25 +324,30 @@ int virtualbox_guest_copy_in(void *opaque, void *handle, const char *local, cons
     vmc_deadline deadline = vmc_deadline_start(call, COPY_MS);
     AUTO_LOGIN l = {0};
     (void)journal;
-    int code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, true, &deadline, &l, err);
     if (code < 0)
         return code;
-    bool standard = strcmp(local, "-") == 0;
     VMC_AUTO_FREE char *input = NULL;
-    VMC_AUTO_FREE char *source = standard ? NULL : vmc_path_absolute(NULL, local);
-    if (standard) {
+    VMC_AUTO_FREE char *source = NULL;
+    if (strcmp(local, "-") == 0) {
         code = standard_input(&l, &input, err);
-    } else if (access(source, R_OK) < 0) {
-        code = vmc_error_errno(err, errno, "cannot read %s", local);
+        source = vmc_strdup(input);
+    } else {
+        source = vmc_path_absolute(NULL, local);
+        if (access(source, R_OK) < 0)
+            code = vmc_error_errno(err, errno, "cannot read %s", local);
     }
     VMC_AUTO_FREE char *target =
         vmc_ends_with(guest, "/") ? vmc_printf("%s%s", guest, vmc_path_basename(local)) : vmc_strdup(guest);
     VMC_AUTO_FREE char *first = beside(target);
     if (code == 0)
-        code = copy_call(conn, vm, &l, "copyto", standard ? input : source, first, &deadline, err);
+        code = send_there(conn, &l, &source, &deadline, err);
+    bool begun = code == 0;
+    if (code == 0)
+        code = copy_call(conn, vm, &l, "copyto", source, first, &deadline, err);
     if (code == 0)
         code = copy_call(conn, vm, &l, "mv", first, target, &deadline, err);
-    if (code < 0) {
+    if (code < 0 && begun) {
         vmc_deadline after = {.at_ms = vmc_now_ms() + ASK_MS};
         copy_call(conn, vm, &l, "rm", first, NULL, &after, NULL);
     }
@@ -321,13 +377,19 @@ int virtualbox_guest_copy_out(void *opaque, void *handle, const char *guest, con
     vmc_deadline deadline = vmc_deadline_start(call, COPY_MS);
     AUTO_LOGIN l = {0};
     (void)journal;
-    int code = login_begin(conn, vm, &deadline, &l, err);
+    int code = login_begin(conn, vm, true, &deadline, &l, err);
+    bool standard = strcmp(local, "-") == 0;
+    if (code == 0 && standard)
+        code = own_folder(&l, err);
     if (code < 0)
         return code;
-    bool standard = strcmp(local, "-") == 0;
     VMC_AUTO_FREE char *target = standard ? vmc_printf("%s/output", l.folder) : vmc_path_absolute(NULL, local);
     VMC_AUTO_FREE char *first = standard ? vmc_strdup(target) : beside(target);
-    code = copy_call(conn, vm, &l, "copyfrom", guest, first, &deadline, err);
+    VMC_AUTO_FREE char *there =
+        l.staging ? vmc_printf("%s/file", vboxmanage_held_folder(l.staging)) : vmc_strdup(first);
+    code = copy_call(conn, vm, &l, "copyfrom", guest, there, &deadline, err);
+    if (code == 0 && l.staging)
+        code = vboxmanage_file_fetch(conn->manage, there, first, &deadline, err);
     if (code == 0 && standard)
         code = to_standard_output(first, err);
     else if (code == 0 && first && target && rename(first, target) < 0)

@@ -18,13 +18,15 @@
 
 typedef struct virtualbox_queue virtualbox_queue;
 typedef struct virtualbox_poller virtualbox_poller;
+typedef struct virtualbox_tunnel virtualbox_tunnel;
 
 /* Any number of threads may use it. */
 typedef struct virtualbox_conn {
     vboxmanage *manage;
     pthread_mutex_t lock; /* of what follows */
     virtualbox_queue *queues;
-    virtualbox_poller *poller; /* while somebody listens (events.c) */
+    virtualbox_poller *poller;  /* while somebody listens (events.c) */
+    virtualbox_tunnel *tunnels; /* forwards through ssh that are open (forward.c) */
 } virtualbox_conn;
 
 typedef struct virtualbox_vm {
@@ -57,9 +59,6 @@ int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadlin
 /* All VMs that are registered. */
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err);
-
-/* UNSUPPORTED on another host, for what reads files or processes of VirtualBox' machine: `what` begins the sentence. */
-int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err);
 
 /* --- states (state.c) ------------------------------------------------------------------------------------------ */
 

@@ -4,6 +4,8 @@
 #include "plan.h"
 #include "snapshot.h"
 
+#include "drivers/vboxmanage/hold.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,6 +55,23 @@ static int flatten(const exporting *x, const vboxmanage_medium *medium, const ch
     return code;
 }
 
+/* Of another host: made there, in a folder that goes with the connection, and fetched. */
+static int fetch(const exporting *x, const vboxmanage_medium *medium, const char *vmdk, const char *name,
+                 vmctl_error **err) {
+    const vboxmanage *manage = x->scene.conn->manage;
+    vboxmanage_held *held = NULL;
+    int code =
+        vboxmanage_hold(manage, (const char *const[]){x->scene.machine->folder, NULL}, x->scene.deadline, &held, err);
+    if (code < 0)
+        return code;
+    VMC_AUTO_FREE char *there = vmc_printf("%s/disk.vmdk", vboxmanage_held_folder(held));
+    code = flatten(x, medium, there, name, err);
+    if (code == 0)
+        code = vboxmanage_file_fetch(manage, there, vmdk, x->scene.deadline, err);
+    vboxmanage_release(held);
+    return code;
+}
+
 static const vboxmanage_attachment *attachment_of(const virtualbox_scene *scene, const char *name) {
     for (size_t i = 0; i < scene->machine->attachment_count; i++) {
         const vboxmanage_attachment *at = &scene->machine->attachments[i];
@@ -80,9 +99,10 @@ static int read_disk(exporting *x, const char *name, size_t item, vmctl_error **
     vmc_ova_disk *disk = &x->disks[x->count++];
     *disk = (vmc_ova_disk){.item = item};
     int code = vmc_journal_add(x->journal, "file", vmdk, NULL, err);
-    if (code == 0 && *medium->parent) {
-        disk->capacity = virtualbox_image_bytes(NULL, medium->location);
-        code = flatten(x, medium, vmdk, name, err);
+    const vboxmanage *manage = scene->conn->manage;
+    if (code == 0 && (*medium->parent || manage->host)) {
+        disk->capacity = virtualbox_image_bytes(manage, medium->location);
+        code = manage->host ? fetch(x, medium, vmdk, name, err) : flatten(x, medium, vmdk, name, err);
     } else if (code == 0) {
         code = vmc_ova_compress(medium->location, NULL, vmdk, &label, &disk->capacity, scene->deadline, err);
     }
@@ -112,9 +132,7 @@ int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_ca
     vmc_deadline deadline = vmc_deadline_start(call, -1);
     vmc_cleanup(exporting_free) exporting x = {.journal = journal};
     x.target = vmc_path_absolute(NULL, path);
-    int code = virtualbox_check_here(conn, "vmctl export", err);
-    if (code == 0)
-        code = vmc_ova_check_target(x.target, err);
+    int code = vmc_ova_check_target(x.target, err);
     if (code == 0)
         code = virtualbox_look(conn, vm, &deadline, &x.scene, err);
     if (code == 0)
@@ -190,6 +208,5 @@ int virtualbox_import_ova(void *conn, const char *path, const char *name, const 
                                          .adapt = adapt,
                                          .create = create,
                                          .user = &im};
-    int code = virtualbox_check_here(conn, "vmctl import", err);
-    return code < 0 ? code : vmc_ova_import(&want, &deadline, err);
+    return vmc_ova_import(&want, &deadline, err);
 }

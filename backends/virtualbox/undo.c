@@ -8,7 +8,57 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { UNDO_MS = 120000 };
+enum { UNDO_MS = 120000, FORGET_MS = 20000, FORGET_SLICE_MS = 100 };
+
+/* The ids of the disks that VirtualBox knows in this folder, children before their parents, as far as one pass can tell. */
+static int media_in(virtualbox_conn *conn, const char *folder, const vmc_deadline *deadline, vmc_strv *ids,
+                    vmctl_error **err) {
+    VMC_AUTO_FREE char *text = NULL;
+    VBOXMANAGE_AUTO_PROPERTIES media = {0};
+    int code =
+        virtualbox_say(conn, NULL, "asking VirtualBox for its disks", deadline, &text, err, "list", "hdds", NULL);
+    if (code < 0)
+        return code;
+    vboxmanage_parse_records(text, &media);
+    const char *id = NULL;
+    for (size_t i = media.count; i-- > 0;) { /* from behind, the location stands before the id */
+        const char *key = media.items[i].key;
+        if (strcmp(key, "Location") == 0) {
+            size_t length = strlen(folder);
+            const char *path = media.items[i].value;
+            id = strncmp(path, folder, length) == 0 && path[length] == '/' ? path : NULL;
+        } else if (strcmp(key, "UUID") == 0 && id) {
+            vmc_strv_add(ids, media.items[i].value);
+            id = NULL;
+        }
+    }
+    return 0;
+}
+
+/* A clone that was interrupted has left its disks registered with the original's, of which they are children: nothing of that could be deleted any
+ * more. While VirtualBox still takes the clone back they are locked. */
+static int forget_media(virtualbox_conn *conn, const char *folder, const vmc_deadline *deadline, vmctl_error **err) {
+    vmc_deadline patient = vmc_deadline_within(deadline, FORGET_MS);
+    for (;;) {
+        VMC_AUTO_STRV ids = {0};
+        int code = media_in(conn, folder, deadline, &ids, err);
+        if (code < 0 || ids.count == 0)
+            return code;
+        size_t closed = 0;
+        vmctl_error *why = NULL;
+        for (size_t i = 0; i < ids.count; i++) {
+            vmctl_error_free(why);
+            why = NULL;
+            code = virtualbox_say(conn, NULL, "forgetting a disk", deadline, NULL, &why, "closemedium", "disk",
+                                  ids.items[i], NULL);
+            closed += code == 0;
+        }
+        bool late = closed == 0 && vmc_deadline_poll(&patient, -1, 0, FORGET_SLICE_MS, "forgetting disks", NULL) < 0;
+        vmc_error_move(late ? err : NULL, &why);
+        if (late)
+            return code;
+    }
+}
 
 /* vm UUID FOLDER: the VM, and the folder that was not there before it. */
 static int undo_vm(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err) {
@@ -30,6 +80,8 @@ static int undo_vm(virtualbox_conn *conn, const char *detail, const vmc_deadline
         code = 0;
     }
     vmc_error_move(code < 0 ? err : NULL, &why);
+    if (code == 0)
+        code = forget_media(conn, detail + 37, deadline, err);
     return code < 0 ? code : vboxmanage_tree_remove(conn->manage, detail + 37, deadline, err);
 }
 

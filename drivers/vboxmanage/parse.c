@@ -250,7 +250,9 @@ int vboxmanage_parse_progress(const char *text) {
 }
 
 bool vboxmanage_parse_is_answer(const char *output) {
-    return vmc_starts_with(output, "This machine does not have any snapshots");
+    return vmc_starts_with(output, "This machine does not have any snapshots") ||
+           (vmc_starts_with(output, "Oracle ") && strstr(output, " Command Line Management Interface Version ") &&
+            strstr(output, "\nUsage\n"));
 }
 
 char *vboxmanage_parse_labelled(const char *text, const char *label) {

@@ -59,7 +59,7 @@ int vboxmanage_parse_version(const char *text, char **version, unsigned *major, 
 /* The last of "0%...10%...20%"; -1: none. */
 int vboxmanage_parse_progress(const char *text);
 
-/* An exit code of 1 that is no failure: this text answers "there is none". */
+/* An exit code of 1 that is no failure: this text answers "there is none", or `help SUBCOMMAND` (measured on 7.2). */
 bool vboxmanage_parse_is_answer(const char *output);
 
 /* "Virtual machine 'x' is created...\nUUID: ...\nSettings file: '/a/b.vbox'": what follows the label, without its quotes. NULL: not there. free. */

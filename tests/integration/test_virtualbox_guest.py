@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 
+import additions
 import harness
 from harness import vmctl
 
@@ -19,62 +20,6 @@ ROOT = pathlib.Path(tempfile.mkdtemp(prefix="vmctl-guest."))
 LOG = ROOT / "calls"
 VM = "22222222-2222-4333-8444-555555555501"
 SECRET = "geheim: 'quoted' $x"
-
-STAND_IN = r'''
-import json, os, pathlib, shutil, subprocess, sys
-root = pathlib.Path(ROOT)
-argv = sys.argv[1:]
-with open(root / "calls", "a") as log:
-    log.write(json.dumps(argv) + "\n")
-def fail(*lines):
-    for line in lines:
-        print("VBoxManage: error: " + line, file=sys.stderr)
-    sys.exit(1)
-options = {a[2:].split("=", 1)[0]: a.split("=", 1)[1] for a in argv if a.startswith("--") and "=" in a}
-if argv == ["--version"]:
-    print("7.2.22r175245")
-elif argv[0] == "showvminfo":
-    print((root / "info").read_text(), end="")
-elif argv[0] in ("list", "controlvm"):
-    print("")
-elif argv[:2] == ["help", "guestcontrol"]:
-    print((root / "help").read_text())
-elif argv[0] == "guestproperty":
-    print((root / "properties").read_text(), end="")
-elif argv[0] == "guestcontrol":
-    verb = argv[2]
-    if pathlib.Path(options["passwordfile"]).read_text() != SECRET or options["username"] != "ci":
-        fail("The specified user was not able to logon on guest", "Details: code VBOX_E_GSTCTL_GUEST_ERROR (0x80bb000f), component "
-             "GuestSessionWrap, interface IGuestSession, callee nsISupports")
-    words = [a for a in argv[3:argv.index("--")] if not a.startswith("--")] if "--" in argv else [a for a in argv[3:] if not a.startswith("--")]
-    if verb == "run":
-        rest = argv[argv.index("--") + 1:]
-        names_itself = "--arg0" in (root / "help").read_text()
-        program = [options["exe"]] + (rest if names_itself else rest[1:])
-        if not names_itself and rest[:1] != [options["exe"]]:
-            fail("argument 0 is missing")
-        env = dict(os.environ, **dict(a[len("--putenv="):].split("=", 1) for a in argv if a.startswith("--putenv=")))
-        if options["exe"] == "/usr/sbin/chpasswd":
-            (root / "chpasswd").write_text(sys.stdin.read())
-            sys.exit(0)
-        try:
-            code = subprocess.run(program, env=env).returncode
-        except OSError as error:
-            fail(str(error))
-        sys.exit(0 if code == 0 else 18 if code < 0 else code + 32 if code <= 93 else 126)
-    if verb == "copyto":
-        if words[0].endswith("cannot-be-copied"):
-            fail("File copy failed: VERR_DISK_FULL")
-        shutil.copy(words[0], words[1])
-    elif verb == "copyfrom":
-        if not os.path.exists(words[0]):
-            fail("File \"%s\" could not be found: VERR_FILE_NOT_FOUND" % words[0])
-        shutil.copy(words[0], words[1])
-    elif verb == "mv":
-        os.rename(words[0], words[1])
-    elif verb == "rm":
-        os.unlink(words[0])
-'''
 
 SETTINGS = f"""<?xml version="1.0"?>
 <VirtualBox xmlns="http://www.virtualbox.org/" version="1.20-linux">
@@ -103,9 +48,7 @@ class Guest(harness.Case):
             shutil.rmtree(ROOT / folder, ignore_errors=True)
             (ROOT / folder).mkdir()
         LOG.unlink(missing_ok=True)
-        program = ROOT / "bin/VBoxManage"
-        program.write_text(f"#!{sys.executable}\nROOT, SECRET = {str(ROOT)!r}, {SECRET!r}\n{STAND_IN}")
-        program.chmod(0o755)
+        additions.install(ROOT / "bin/VBoxManage", ROOT, SECRET)
         (ROOT / "vm/inside.vbox").write_text(SETTINGS)
         (ROOT / "home/VirtualBox.xml").write_text(REGISTRY)
         (ROOT / "info").write_text('VMState="running"\nGuestAdditionsRunLevel=2\n')
