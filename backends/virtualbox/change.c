@@ -22,6 +22,7 @@ static virtualbox_step_kind kind_of(const virtualbox_step *step) {
         {"lifetime", NULL, VIRTUALBOX_STEP_MARKER},     {"labels", NULL, VIRTUALBOX_STEP_MARKER},
         {"networks", NULL, VIRTUALBOX_STEP_NIC},        {"disks", "cdrom", VIRTUALBOX_STEP_MEDIUM},
         {"disks", "size", VIRTUALBOX_STEP_SIZE},        {"cpus", "count", VIRTUALBOX_STEP_CPUS},
+        {"memory", "size", VIRTUALBOX_STEP_MEMORY},
     };
     if (step->change->action == VMCTL_CHANGE_ADD)
         return VIRTUALBOX_STEP_ADD;
@@ -81,12 +82,17 @@ static void tell_later(const virtualbox_changing *ch) {
 
 /* --- what shall be ------------------------------------------------------------------------------------------------------ */
 
+/* The guest has less for now, of what it began with: its settings are changed at its next start. */
+static bool is_ballooned(const virtualbox_changing *ch, const virtualbox_step *step) {
+    return step->kind == VIRTUALBOX_STEP_MEMORY && ch->fixed && step->effect == VMCTL_EFFECT_NOW;
+}
+
 /* The spec with the changes laid over it: those that are made now, or all of them. */
 static cJSON *laid_over(const virtualbox_changing *ch, bool all) {
     cJSON *json = cJSON_Duplicate(ch->shown, true);
     for (size_t i = 0; i < ch->count; i++) {
         const virtualbox_step *step = &ch->steps[i];
-        if (all || step->effect == VMCTL_EFFECT_NOW)
+        if (all || (step->effect == VMCTL_EFFECT_NOW && !is_ballooned(ch, step)))
             virtualbox_json_lay(json, step->change->action, step->change->path,
                                 step->change->action == VMCTL_CHANGE_REMOVE ? NULL
                                                                             : vmc_json_of_node(step->change->want));
@@ -101,7 +107,7 @@ static void note_pending(virtualbox_changing *ch) {
         const virtualbox_step *step = &ch->steps[i];
         bool description = step->kind == VIRTUALBOX_STEP_DESCRIPTION && ch->fixed && !ch->scene.machine->state_file;
         bool waits = virtualbox_pending_find(marker, step->change->path) != NULL;
-        if (step->effect != VMCTL_EFFECT_AT_RESTART && !description && !waits)
+        if (step->effect != VMCTL_EFFECT_AT_RESTART && !description && !waits && !is_ballooned(ch, step))
             continue;
         cJSON *value = step->change->action == VMCTL_CHANGE_REMOVE ? NULL : vmc_json_of_node(step->change->want);
         if (step->volume) {

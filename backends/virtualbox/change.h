@@ -14,7 +14,8 @@ typedef enum virtualbox_step_kind {
     VIRTUALBOX_STEP_NIC, /* one key of a NIC */
     VIRTUALBOX_STEP_MEDIUM,
     VIRTUALBOX_STEP_CPUS,
-    VIRTUALBOX_STEP_SIZE, /* of a disk: never taken back */
+    VIRTUALBOX_STEP_MEMORY, /* its size: of a VM that runs by the balloon */
+    VIRTUALBOX_STEP_SIZE,   /* of a disk: never taken back */
     VIRTUALBOX_STEP_ADD,
     VIRTUALBOX_STEP_REMOVE
 } virtualbox_step_kind;
@@ -82,6 +83,8 @@ char *virtualbox_disk_obstacle(const vboxmanage_machine *machine, const char *bu
                                const vboxmanage_attachment *attachment);
 /* Why it cannot have so many CPUs now. free; NULL: it can. */
 char *virtualbox_cpus_obstacle(const vboxmanage_machine *machine, uint64_t wanted);
+/* Why the guest cannot have so much memory now. free; NULL: it can, by the balloon. */
+char *virtualbox_memory_obstacle(const virtualbox_scene *scene, uint64_t wanted_mib);
 /* Whether the disk can grow at all: INVALID_STATE (saved, snapshots stand on it), UNSUPPORTED (its format). */
 int virtualbox_grow_check(const virtualbox_scene *scene, const char *name, const vboxmanage_medium *medium,
                           vmctl_error **err);

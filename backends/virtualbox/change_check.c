@@ -103,6 +103,16 @@ char *virtualbox_cpus_obstacle(const vboxmanage_machine *machine, uint64_t wante
     return NULL;
 }
 
+/* VirtualBox's manual, "Memory Ballooning": Guest Additions give up memory, and a VM never has more than it began with. */
+char *virtualbox_memory_obstacle(const virtualbox_scene *scene, uint64_t wanted_mib) {
+    if (wanted_mib > scene->machine->memory_mib)
+        return vmc_printf("it began with %llu MiB, and VirtualBox adds no memory to a running VM",
+                          (unsigned long long)scene->machine->memory_mib);
+    if (scene->additions == 0)
+        return vmc_strdup("VirtualBox takes memory from a guest by the balloon of Guest Additions, and none run in it");
+    return NULL;
+}
+
 int virtualbox_grow_check(const virtualbox_scene *scene, const char *name, const vboxmanage_medium *medium,
                           vmctl_error **err) {
     const char *vm = scene->vm->name;

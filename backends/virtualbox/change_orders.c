@@ -71,6 +71,23 @@ static void plug_cpus(virtualbox_changing *ch, const virtualbox_step *step) {
     }
 }
 
+/* --- memory of a VM that runs -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t mib_of(const virtualbox_step *step) {
+    return (uint64_t)vmctl_node_integer(step->change->want, NULL, 0) >> 20;
+}
+
+static int plan_balloon(virtualbox_changing *ch, const virtualbox_step *step, vmctl_error **err) {
+    if (vmctl_node_integer(step->change->want, NULL, 0) % (1 << 20))
+        return vmc_refuse(err, VMCTL_E_INVALID_SPEC, step->change->want, "VirtualBox gives memory in whole MiB");
+    virtualbox_order *order = virtualbox_order_add(ch);
+    virtualbox_words(&order->argv, "controlvm", ch->scene.vm->id, "guestmemoryballoon", NULL);
+    vmc_strv_printf(&order->argv, "%llu", (unsigned long long)(ch->scene.machine->memory_mib - mib_of(step)));
+    virtualbox_words(&order->back, "controlvm", ch->scene.vm->id, "guestmemoryballoon", NULL);
+    vmc_strv_printf(&order->back, "%llu", (unsigned long long)ch->scene.balloon_mib);
+    return 0;
+}
+
 /* --- steps -------------------------------------------------------------------------------------------------------------------------- */
 
 static int no_device(const virtualbox_changing *ch, const virtualbox_step *step, vmctl_error **err) {
@@ -89,6 +106,8 @@ static char *why_later(const virtualbox_changing *ch, const virtualbox_step *ste
     switch (step->kind) {
     case VIRTUALBOX_STEP_CPUS:
         return virtualbox_cpus_obstacle(m, (uint64_t)vmctl_node_integer(step->change->want, NULL, m->cpus));
+    case VIRTUALBOX_STEP_MEMORY:
+        return virtualbox_memory_obstacle(&ch->scene, mib_of(step));
     case VIRTUALBOX_STEP_NIC:
         return vmc_str_eq(step->key, "mac") || vmc_str_eq(step->key, "model") ? vmc_strdup(VIRTUALBOX_FIXED_OBSTACLE)
                                                                               : NULL;
@@ -239,6 +258,10 @@ int virtualbox_step_plan(virtualbox_changing *ch, virtualbox_step *step, vmctl_e
         if (ch->fixed && now)
             plug_cpus(ch, step);
         return ch->fixed ? 0 : virtualbox_change_setting(ch, step, err);
+    case VIRTUALBOX_STEP_MEMORY:
+        if (ch->fixed)
+            return now ? plan_balloon(ch, step, err) : 0;
+        return virtualbox_change_setting(ch, step, err);
     case VIRTUALBOX_STEP_MEDIUM:
     case VIRTUALBOX_STEP_SIZE:
         at = virtualbox_attachment_named(&ch->scene, step->name);

@@ -7,6 +7,13 @@
 static int set_memory(virtualbox_changing *ch, vmctl_error **err) {
     vmc_strv_add(&ch->modify_back, "--memory");
     vmc_strv_printf(&ch->modify_back, "%llu", (unsigned long long)ch->scene.machine->memory_mib);
+    if (ch->settles &&
+        ch->scene
+            .balloon_mib) { /* VirtualBox keeps it: what the guest had less is left out of its memory from now on */
+        vmc_strv_add(&ch->modify_back, "--guestmemoryballoon");
+        vmc_strv_printf(&ch->modify_back, "%llu", (unsigned long long)ch->scene.balloon_mib);
+        virtualbox_words(&ch->p.modify, "--guestmemoryballoon", "0", NULL, NULL);
+    }
     return virtualbox_plan_memory(&ch->p, err);
 }
 

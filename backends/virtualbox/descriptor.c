@@ -47,7 +47,7 @@ static const vmctl_slot_claim slots[] = {
     PARTLY(change, "storage.grow", "vdi and vhd disks of a stopped VM; one of a VM that runs grows at its next start"),
     PARTLY(change, "cpu.hotplug", "up to cpus.max; an added CPU leaves when the guest has taken it offline"),
     {VMCTL_SLOT_change, "memory.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds no memory to a running VM"},
-    {VMCTL_SLOT_change, "memory.balloon", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the balloon needs Guest Additions; VBoxManage controlvm guestmemoryballoon sets it"},
+    {VMCTL_SLOT_change, "memory.balloon", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION, "below what the VM began with, where Guest Additions run in the guest; its next start gives it that size"},
     {VMCTL_SLOT_get, "guest.info", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION, "the system and who is logged in, where Guest Additions run in the guest; no file systems"},
     {VMCTL_SLOT_get, "guest.addresses", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION, "where Guest Additions run in the guest"},
     {VMCTL_SLOT_create, "cpu.model", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "the guest sees the host's CPU; virtualbox.modifyvm takes a cpu-profile"},

@@ -252,6 +252,12 @@ static void ask_cpu_hotplug(asked *a, vmc_answer *out) {
         obstacle(a, out, virtualbox_cpus_obstacle(s->machine, s->machine->cpus + 1u));
 }
 
+static void ask_balloon(asked *a, vmc_answer *out) {
+    const virtualbox_scene *s = running(a, out);
+    if (s)
+        obstacle(a, out, virtualbox_memory_obstacle(s, s->machine->memory_mib));
+}
+
 static void ask_disk_hotplug(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = running(a, out);
     if (!s)
@@ -399,6 +405,7 @@ static const probe_entry vm_probes[] = {
     {"lifecycle.clone.linked", ask_clone},
     {"change.apply", ask_apply},
     {"cpu.hotplug", ask_cpu_hotplug},
+    {"memory.balloon", ask_balloon},
     {"device.disk.hotplug", ask_disk_hotplug},
     {"device.detach", ask_detach},
     {"device.cdrom.change", ask_medium},

@@ -2,6 +2,7 @@
 #include "snapshot.h"
 
 #include "facts.h"
+#include "guest.h"
 #include "migrate.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,16 @@ enum { SHORT_MS = 60000, CLOCK_SLACK_S = 2 };
 int virtualbox_look(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, virtualbox_scene *out,
                     vmctl_error **err) {
     *out = (virtualbox_scene){.conn = conn, .vm = vm, .deadline = deadline};
-    int code = virtualbox_ask_state(conn, vm, deadline, &out->state, &out->native, err);
+    VBOXMANAGE_AUTO_PROPERTIES info = {0};
+    int code = virtualbox_ask_info(conn, vm, deadline, &info, err);
+    if (code == 0) {
+        const char *word = vboxmanage_property_get(&info, "VMState");
+        const char *balloon = vboxmanage_property_get(&info, "GuestMemoryBalloon");
+        out->native = vmc_strdup(word ? word : "");
+        out->state = virtualbox_state(word, NULL);
+        out->additions = virtualbox_additions(&info);
+        out->balloon_mib = balloon ? strtoull(balloon, NULL, 10) : 0;
+    }
     if (code == 0)
         code = virtualbox_load(conn, vm, deadline, &out->machine, err);
     if (code == 0)

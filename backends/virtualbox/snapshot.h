@@ -21,7 +21,9 @@ typedef struct virtualbox_scene {
     const vmc_deadline *deadline;
     vboxmanage_machine *machine;
     vmctl_state state;
-    char *native; /* VirtualBox's word for the state */
+    char *native;         /* VirtualBox's word for the state */
+    unsigned additions;   /* as virtualbox_additions tells */
+    uint64_t balloon_mib; /* what the balloon has taken from the guest */
     cJSON *marker;
 } virtualbox_scene;
 

@@ -24,6 +24,8 @@ elif argv[0] == "showvminfo" and REAL:
     sys.exit(done.returncode)
 elif argv[0] == "showvminfo":
     print((root / "info").read_text(), end="")
+elif argv == ["list", "systemproperties"]:
+    print("Default machine folder:          " + str(root))
 elif argv[0] in ("list", "controlvm"):
     print("")
 elif argv[:2] == ["help", "guestcontrol"]:

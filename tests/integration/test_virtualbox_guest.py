@@ -111,6 +111,21 @@ class Guest(harness.Case):
         self.ok(self.run_vmctl("set-password", "inside", "root", input=SECRET + "\n"))
         self.assertEqual((ROOT / "chpasswd").read_text(), f"root:{SECRET}\n")
 
+    def test_memory_goes_and_comes_by_the_balloon(self):
+        """At once, in one call, and the next start gives the VM that size; never more than it began with."""
+        (ROOT / "info").write_text('VMState="running"\nGuestAdditionsRunLevel=2\nGuestMemoryBalloon=64\n')
+        self.assertRegex(self.ok(self.run_vmctl("caps", "--vm", "inside", "--feature", "memory.balloon", "-o", "json")).out, r'"level": ?"yes"')
+        self.ok(self.run_vmctl("set", "inside", "memory=384MiB", "--live"))
+        self.assertIn(["controlvm", VM, "guestmemoryballoon", "128"], calls())
+        marker = [c[3] for c in calls() if c[:3] == ["setextradata", VM, "vmctl.marker"]]
+        self.assertEqual([(p["path"], p["value"]) for p in json.loads(marker[-1])["pending"]], [("memory.size", "384MiB")])
+        LOG.unlink()
+        more = self.status(self.run_vmctl("set", "inside", "memory=1GiB", "--live"), 6, "it began with 512 MiB")
+        self.assertEqual([c for c in calls() if c[0] == "controlvm"], [], more)
+        (ROOT / "info").write_text('VMState="running"\nGuestAdditionsRunLevel=0\n')
+        none = self.status(self.run_vmctl("set", "inside", "memory=256MiB", "--live"), 6, "by the balloon of Guest Additions, and none run in it")
+        self.assertEqual([c for c in calls() if c[0] in ("controlvm", "setextradata")], [], none)
+
     def test_addresses(self):
         self.assertIn("10.0.2.15", self.ok(self.run_vmctl("address", "inside")).out)
 
