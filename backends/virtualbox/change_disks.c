@@ -248,5 +248,9 @@ int virtualbox_change_growth(virtualbox_changing *ch, const virtualbox_step *ste
     virtualbox_words(&order->argv, "modifymedium", "disk", medium->location, "--resizebyte");
     vmc_strv_printf(&order->argv, "%lld", (long long)bytes);
     order->last = true;
+    virtualbox_order *look = virtualbox_order_add(ch); /* as in virtualbox_plan_growth */
+    virtualbox_words(&look->argv, "showmediuminfo", "disk", medium->location, NULL);
+    virtualbox_words(&look->back, "showmediuminfo", "disk", medium->location, NULL);
+    look->last = true;
     return 0;
 }

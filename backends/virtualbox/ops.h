@@ -60,6 +60,9 @@ int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadlin
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err);
 
+/* UNSUPPORTED on another host, for what needs VirtualBox on this one: `what` begins the sentence. */
+int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err);
+
 /* --- states (state.c) ------------------------------------------------------------------------------------------ */
 
 /* *reason: what the common model's word does not tell, or NULL. Constant. */

@@ -300,5 +300,9 @@ void virtualbox_plan_growth(virtualbox_plan *plan) {
         virtualbox_add(argv, "modifymedium", "disk");
         virtualbox_add(argv, file->path, "--resizebyte");
         vmc_strv_printf(argv, "%llu", (unsigned long long)file->bytes);
+        /* VBoxSVC keeps the size that it knew until it is asked, and merges no snapshot into a disk that it takes for smaller. */
+        argv = virtualbox_plan_command(plan);
+        virtualbox_add(argv, "showmediuminfo", "disk");
+        vmc_strv_add(argv, file->path);
     }
 }

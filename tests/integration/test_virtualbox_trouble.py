@@ -262,6 +262,19 @@ class Trouble(harness.Case):
         self.assertEqual(registered(), before)
         self.assertNotIn(str(disk), (MACHINES / "other/other.vbox").read_text())
 
+    def test_a_disk_that_has_grown_takes_its_snapshot_back(self):
+        """VBoxSVC goes on with the size that a disk had, unless it is asked, and merges nothing into a smaller one."""
+        grown = f"{{name: root, image: {harness.GUEST}, size: 4MiB}}"
+        self.ok(vmctl("create", "-", "--start", input=spec("grown").replace(f"{{name: root, image: {harness.GUEST}}}", grown)))
+        self.ok(vmctl("snapshot", "create", "grown", "one"))
+        self.ok(vmctl("snapshot", "delete", "grown", "one"))
+        self.ok(vmctl("stop", "grown", "--force"))
+        self.ok(vmctl("set", "grown", "disks.root.size=6MiB"))
+        self.ok(vmctl("start", "grown"))
+        self.ok(vmctl("snapshot", "create", "grown", "two"))
+        self.ok(vmctl("snapshot", "delete", "grown", "two"))
+        self.assertEqual(state_of("grown"), "running")
+
     # --- the machine ----------------------------------------------------------------------------------------------------
 
     def test_a_full_disk_while_converting(self):
