@@ -171,6 +171,7 @@ class Faults(Faulty):
             with self.subTest(fault=act, operation=verb, of=pattern):
                 name = f"http2-{number}"
                 argument = self.prepare(name, verb)
+                self.addCleanup(vmctl, "--backend", "kubevirt", "delete", name, "--force", "--ignore-not-found")
                 proxy.set(method, pattern, act)
                 result = vmctl("--backend", "kubevirt", verb, *([] if verb == "list" else [argument]), env={"KUBECONFIG": str(config)}, timeout=60)
                 self.assertEqual(result.status, status, str(result))

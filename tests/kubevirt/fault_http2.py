@@ -2,7 +2,9 @@
 away: GOAWAY (RFC 9113, 6.8) and RST_STREAM (8.7, 8.8)."""
 
 import collections
+import queue
 import re
+import select
 import socket
 import ssl
 import threading
@@ -64,53 +66,74 @@ class Http2Proxy:
 
 
 class Connection:
+    """One thread reads and writes it, as TLS wants; a watch has a thread of its own that hands over what the server says."""
+
     def __init__(self, proxy, link, number):
-        self.proxy, self.link, self.number, self.open = proxy, link, number, True
+        self.proxy, self.link, self.number, self.leaving = proxy, link, number, False
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         self.asked = {}  # stream: (headers, body)
+        self.lines = queue.SimpleQueue()  # of watches: (stream, act, line; None: its end)
+        self.awake, self.waker = socket.socketpair()
+        self.ended = set()  # streams that the client has no more use for
 
     def serve(self):
         self.h2.initiate_connection()
         self.flush()
-        while self.open and (data := self.link.recv(1 << 16)):
-            for event in self.h2.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived):
-                    self.asked[event.stream_id] = (dict(event.headers), bytearray())
-                elif isinstance(event, h2.events.DataReceived):
-                    self.asked[event.stream_id][1].extend(event.data)
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                if isinstance(event, h2.events.StreamEnded):
-                    self.answer(event.stream_id, *self.asked.pop(event.stream_id))
+        while True:
+            pending = self.link.pending()
+            ready = [self.link] if pending else select.select([self.link, self.awake], [], [])[0]
+            if self.link in ready:
+                if not (data := self.link.recv(1 << 16)):
+                    return
+                if not self.leaving:
+                    self.take(data)
+            if self.awake in ready:
+                self.awake.recv(4096)
+            while not self.lines.empty():
+                if not self.tell(*self.lines.get()):
+                    return
+
+    def take(self, data):
+        for event in self.h2.receive_data(data):
+            if isinstance(event, h2.events.RequestReceived):
+                self.asked[event.stream_id] = (dict(event.headers), bytearray())
+            elif isinstance(event, h2.events.DataReceived):
+                self.asked[event.stream_id][1].extend(event.data)
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.StreamReset):
+                self.ended.add(event.stream_id)
+            if isinstance(event, h2.events.StreamEnded) and not self.leaving:
+                self.answer(event.stream_id, *self.asked.pop(event.stream_id))
+        if not self.leaving:
             self.flush()
 
     def flush(self):
         self.link.sendall(self.h2.data_to_send())
 
-    def note(self, method, target, done):
-        with self.proxy.lock:
-            self.proxy.seen.append(Seen(method, target, self.number, done))
-
     def go_away(self, last):
+        """The connection's end is the client's to make: what it has not read yet would be lost."""
         self.h2.close_connection(last_stream_id=last)
         self.flush()
-        self.open = False
+        self.leaving = True
 
     def answer(self, stream, headers, body):
         method, target = headers[":method"], headers[":path"]
         act = self.proxy.act_for(method, target)
-        self.note(method, target, act not in ("refused", "goaway"))
+        with self.proxy.lock:
+            self.proxy.seen.append(Seen(method, target, self.number, act not in ("refused", "goaway")))
         if act == "refused":
             return self.h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
         if act == "goaway":
             return self.go_away(stream - 2 if stream > 1 else 0)
         if "watch=true" in target:
-            return self.watch(stream, target, act)
+            return threading.Thread(target=self.watch, args=(stream, target, act), daemon=True).start()
         status, answered, data = self.proxy.api.raw(method, target, bytes(body) or None, {k: v for k, v in headers.items() if k in ("accept", "content-type")})
         self.send(stream, status, answered, data[:len(data) // 2] if act == "broken" else data, length=len(data), end=act != "broken")
         if act == "broken":
             self.h2.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
         elif act == "goaway after":
             self.go_away(stream)
+        return None
 
     def send(self, stream, status, answered, data, length=None, end=True):
         headers = [(":status", str(status)), *((name.lower(), answered[name]) for name in ("Content-Type", "Date") if name in answered)]
@@ -126,30 +149,35 @@ class Connection:
             self.h2.end_stream(stream)
         self.flush()
 
-    def watch(self, stream, target, act):
-        """One stream at a time, which is all that a command has: until it ends, nothing else is looked at."""
-        there = self.proxy.api.open()
-        there.request("GET", target, headers=self.proxy.api.headers)
-        answer = there.getresponse()
-        self.send(stream, answer.status, answer.headers, b"", end=False)
-        for line in answer:
-            self.pieces(stream, line, False)
-            if act == "goaway within":
-                there.close()
-                return self.go_away(stream)
-            if self.ended(stream):
-                break
-        there.close()
-        return None
+    # --- watches ------------------------------------------------------------------------------------------------------
 
-    def ended(self, stream):
-        """Whether the client has ended the stream or the connection since."""
-        self.link.settimeout(0.05)
+    def watch(self, stream, target, act):
+        there = self.proxy.api.open()
         try:
-            data = self.link.recv(1 << 16)
-            events = self.h2.receive_data(data) if data else [None]
-            return any(event is None or isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)) for event in events)
-        except (TimeoutError, ssl.SSLWantReadError):
-            return False
+            there.request("GET", target, headers=self.proxy.api.headers)
+            answer = there.getresponse()
+            self.hand_over(stream, act, answer)
+            for line in answer:
+                self.hand_over(stream, act, line)
+            self.hand_over(stream, act, None)
+        except OSError:
+            pass  # the client went long ago
         finally:
-            self.link.settimeout(None)
+            there.close()
+
+    def hand_over(self, *what):
+        self.lines.put(what)
+        self.waker.send(b"1")
+
+    def tell(self, stream, act, line):
+        """False: the connection ends."""
+        if stream in self.ended or self.leaving:
+            return True
+        if not isinstance(line, (bytes, type(None))):
+            self.send(stream, line.status, line.headers, b"", end=False)
+            return True
+        self.pieces(stream, line or b"", line is None)
+        if act == "goaway within":
+            self.go_away(stream)
+            return False
+        return True
