@@ -128,26 +128,29 @@ class Connection:
         if "watch=true" in target:
             return threading.Thread(target=self.watch, args=(stream, target, act), daemon=True).start()
         status, answered, data = self.proxy.api.raw(method, target, bytes(body) or None, {k: v for k, v in headers.items() if k in ("accept", "content-type")})
-        self.send(stream, status, answered, data[:len(data) // 2] if act == "broken" else data, length=len(data), end=act != "broken")
+        # An answer and the farewell after it come together: a client that has read the one knows of the other before it asks again.
+        self.send(stream, status, answered, data[:len(data) // 2] if act == "broken" else data, length=len(data), end=act != "broken",
+                  flush=act != "goaway after")
         if act == "broken":
             self.h2.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
         elif act == "goaway after":
             self.go_away(stream)
         return None
 
-    def send(self, stream, status, answered, data, length=None, end=True):
+    def send(self, stream, status, answered, data, length=None, end=True, flush=True):
         headers = [(":status", str(status)), *((name.lower(), answered[name]) for name in ("Content-Type", "Date") if name in answered)]
         self.h2.send_headers(stream, [*headers, *([("content-length", str(length))] if length is not None else [])])
-        self.pieces(stream, data, end)
+        self.pieces(stream, data, end, flush)
 
-    def pieces(self, stream, data, end):
+    def pieces(self, stream, data, end, flush=True):
         """What fits into the window that the client gives, which is larger than any answer of these tests."""
         size = self.h2.max_outbound_frame_size
         for at in range(0, len(data), size):
             self.h2.send_data(stream, data[at:at + size])
         if end:
             self.h2.end_stream(stream)
-        self.flush()
+        if flush:
+            self.flush()
 
     # --- watches ------------------------------------------------------------------------------------------------------
 
