@@ -58,6 +58,7 @@ static ssize_t on_want_bytes(wslay_event_context_ptr frames, uint8_t *bytes, siz
             return -1;
         }
         ws->heard_ms = vmc_now_ms();
+        ws->unanswered = 0;
         raw->from = 0;
         raw->to = (size_t)n;
     }
@@ -195,15 +196,17 @@ static void keep_alive(websocket *ws) {
     int64_t now = vmc_now_ms();
     if (ws->ping_at < 0 || now < ws->ping_at || ws->end || ws->deaf)
         return;
-    if (now - ws->heard_ms >= SILENT_PINGS * ws->ping_ms && websocket_flushed(ws)) {
+    /* A caller that stayed away for long has sent no pings that could have been answered. */
+    if (now - ws->heard_ms >= SILENT_PINGS * ws->ping_ms && ws->unanswered >= SILENT_PINGS - 1 &&
+        websocket_flushed(ws)) {
         VMC_AUTO_FREE char *words = vmc_printf("no answer for %lld s", (long long)((now - ws->heard_ms) / 1000));
         end(ws, WEBSOCKET_DROPPED, words);
         return;
     }
     ws->ping_at = now + ws->ping_ms;
     static const struct wslay_event_msg ping = {.opcode = WSLAY_PING};
-    if (websocket_flushed(ws)) /* else the connection is busy enough */
-        ws->wslay->queue_msg(ws->frames, &ping);
+    if (websocket_flushed(ws) && ws->wslay->queue_msg(ws->frames, &ping) == 0) /* else it is busy enough */
+        ws->unanswered++;
 }
 
 void websocket_turn(websocket *ws) {

@@ -45,6 +45,7 @@ struct websocket {
     char reason[WEBSOCKET_REASON + 1];
     int64_t ping_ms, ping_at; /* -1: none */
     int64_t heard_ms;         /* when bytes last came */
+    int unanswered;           /* pings sent since */
 };
 
 static inline size_t websocket_buffer_length(const websocket_buffer *b) {

@@ -320,10 +320,10 @@ static void pings_are_answered_in_order(void **state) {
 static void pings_of_our_own_keep_a_quiet_connection(void **state) {
     (void)state;
     websocket *ws = NULL;
-    websocket_options options = {.ping_ms = 50};
+    websocket_options options = {.ping_ms = 300};
     assert_int_equal(open_with(&options, "/echo", &ws, NULL, NULL), 0);
     vmctl_call call = VMCTL_CALL_INIT;
-    call.timeout_ms = 1000; /* twenty pings: one would do */
+    call.timeout_ms = 1500; /* longer than the silence that ends it */
     vmc_deadline while_quiet = vmc_deadline_start(&call, 0);
     char byte;
     assert_int_equal(websocket_receive(ws, &byte, 1, &while_quiet, NULL), VMCTL_E_TIMEOUT);
@@ -331,6 +331,7 @@ static void pings_of_our_own_keep_a_quiet_connection(void **state) {
     VMC_AUTO_FREE char *told = ask("/state");
     assert_non_null(strstr(told, "\"pings\": "));
     vmc_deadline deadline = far();
+    assert_int_equal(poll(NULL, 0, 1000), 0); /* nor does it end by the caller's own silence */
     assert_int_equal(websocket_send(ws, "x", 1, &deadline, NULL), 0);
     assert_int_equal(websocket_receive(ws, &byte, 1, &deadline, NULL), 1);
     websocket_free(ws);
