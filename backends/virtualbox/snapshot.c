@@ -207,7 +207,7 @@ int virtualbox_snapshot_create(void *conn, void *vm, const char *name, const vmc
         code = virtualbox_snapshot_check_name(&scene, name, err);
     if (code == 0)
         code = virtualbox_snapshot_check_create(&scene, options->memory, err);
-    if (code < 0)
+    if (code != 0)
         return code;
     tell_left_out(&scene);
     VMC_AUTO_FREE char *detail = vmc_printf("%s %lld %s", scene.vm->id, (long long)time(NULL), name);
