@@ -22,7 +22,7 @@ CALLS = [
     ("snapshot", "create", "{}", "one"), ("snapshot", "list", "{}"), ("snapshot", "get", "{}", "one"), ("snapshot", "rename", "{}", "one", "two"),
     ("snapshot", "revert", "{}", "two"), ("snapshot", "delete", "{}", "two"), ("clone", "{}", "copy"), ("export", "{}", str(WORLD / "twin.ova")),
     ("start", "{}"), ("wait", "{}", "--for", "running"), ("console", "{}", "--until", "line", "--timeout", "3m"),
-    ("screenshot", "{}", str(WORLD / "twin.png")), ("send-key", "{}", "a"), ("top", "{}", "--count", "1"),
+    ("screenshot", "{}", str(WORLD / "twin.png")), ("dump", "{}", str(WORLD / "twin.core")), ("send-key", "{}", "a"), ("top", "{}", "--count", "1"),
     ("events", "{}", "--timeout", "1s", "--count", "1"), ("exec", "{}", "--", "true"), ("ssh", "{}", "--", "true"),
     ("cp", harness.GUEST, "{}:/tmp/x"), ("cp", "{}:/tmp/x", str(WORLD / "x")), ("port-forward", "{}", "0:22", "--timeout", "1s"),
     ("freeze", "{}"), ("thaw", "{}"), ("set-password", "{}", "root"), ("migrate", "{}", "--to", TARGET),
