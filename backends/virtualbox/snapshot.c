@@ -4,12 +4,16 @@
 #include "facts.h"
 #include "guest.h"
 #include "migrate.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { SHORT_MS = 60000, CLOCK_SLACK_S = 2 };
+enum { SHORT_MS = 60000, CLOCK_SLACK_S = 2, TURN_SLICE_MS = 20 };
 
 /* --- the scene ------------------------------------------------------------------------------------------------- */
 
@@ -198,11 +202,35 @@ static int take(const virtualbox_scene *scene, const char *name, const vmctl_sna
     return code;
 }
 
+/* Snapshots of one VM are taken one after the other, whoever takes them: of several VBoxManage that take at once, VBoxSVC (7.2) now and then keeps
+ * a VM that it can do nothing with any more ("The object functionality is limited"). The lock is on the VM's folder; *waited: somebody had it. */
+static int wait_turn(const virtualbox_scene *scene, int *folder, bool *waited, vmctl_error **err) {
+    if (scene->conn->manage->host || !scene->machine->folder)
+        return 0;
+    *folder = open(scene->machine->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (*folder >= 0 && flock(*folder, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        *waited = true;
+        int code =
+            vmc_deadline_poll(scene->deadline, -1, 0, TURN_SLICE_MS, "waiting for another snapshot of the VM", err);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
 int virtualbox_snapshot_create(void *conn, void *vm, const char *name, const vmctl_snapshot_create_options *options,
                                vmc_journal *journal, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     VIRTUALBOX_AUTO_SCENE scene = {0};
+    VMC_AUTO_CLOSE int folder = -1;
+    bool waited = false;
     int code = virtualbox_look(conn, vm, &deadline, &scene, err);
+    if (code == 0)
+        code = wait_turn(&scene, &folder, &waited, err);
+    if (code == 0 && waited) {
+        virtualbox_scene_free(&scene);
+        code = virtualbox_look(conn, vm, &deadline, &scene, err);
+    }
     if (code == 0)
         code = virtualbox_snapshot_check_name(&scene, name, err);
     if (code == 0)
@@ -216,8 +244,14 @@ int virtualbox_snapshot_create(void *conn, void *vm, const char *name, const vmc
     code = vmc_journal_add(journal, "snapshot", detail, &noted, err);
     if (code == 0) {
         code = take(&scene, name, options, &id, err);
-        if (code == VMCTL_E_BUSY) /* never begun: what came of that name meanwhile is of whoever had the VM */
+        if (code < 0 && !vmc_outcome_unknown(code)) /* refused: what came of that name meanwhile is somebody else's */
             vmc_journal_drop(journal, noted, NULL);
+    }
+    if (code == 0 && id) { /* from here on it is known which one is ours */
+        VMC_AUTO_FREE char *ours = vmc_printf("%s %s", scene.vm->id, id);
+        code = vmc_journal_add(journal, "snapshot-id", ours, NULL, err);
+        if (code == 0)
+            code = vmc_journal_drop(journal, noted, err);
     }
     vboxmanage_machine *after = NULL;
     if (code == 0)
@@ -259,6 +293,30 @@ int virtualbox_snapshot_rename(void *conn, void *vm, const char *name, const cha
 }
 
 /* --- undo ---------------------------------------------------------------------------------------------------------- */
+
+int virtualbox_snapshot_undo_id(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                                vmctl_error **err) {
+    if (!vboxmanage_is_uuid(detail, true) || detail[36] != ' ' || !vboxmanage_is_uuid(detail + 37, false))
+        return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"snapshot-id %s\" cannot be read", detail);
+    virtualbox_vm vm = {.name = (char *)detail + 37};
+    memcpy(vm.id, detail, 36);
+    vmctl_error *why = NULL;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    vboxmanage_machine *machine = NULL;
+    int code = virtualbox_wait_idle(conn, &vm, deadline, &state, NULL, &why);
+    if (code == 0)
+        code = virtualbox_load(conn, &vm, deadline, &machine, &why);
+    if (code == 0 && vboxmanage_snapshot_of(machine, detail + 37))
+        code = virtualbox_say(conn, &vm, "deleting the snapshot", deadline, NULL, &why, "snapshot", vm.id, "delete",
+                              detail + 37, NULL);
+    vboxmanage_machine_free(machine);
+    if (code == VMCTL_E_NOT_FOUND) {
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
 
 int virtualbox_snapshot_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
                              vmctl_error **err) {

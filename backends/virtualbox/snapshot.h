@@ -59,6 +59,9 @@ int virtualbox_export_check(const virtualbox_scene *scene, vmctl_error **err);
 /* Whether snapshots leave this disk as it is: shareable, written through, read only. */
 bool virtualbox_snapshot_leaves(const vboxmanage_machine *machine, const vboxmanage_attachment *attachment);
 
+/* Undoes "snapshot-id UUID SNAPSHOT", once VirtualBox has told which one it took. */
+int virtualbox_snapshot_undo_id(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                                vmctl_error **err);
 /* Undoes "snapshot UUID SECONDS NAME": that of the VM which was taken since then. */
 int virtualbox_snapshot_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
                              vmctl_error **err);

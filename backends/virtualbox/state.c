@@ -65,6 +65,20 @@ vmctl_state virtualbox_state_at_rest(const vboxmanage_machine *machine, const ch
     return virtualbox_state(machine->aborted ? "aborted" : "poweroff", reason);
 }
 
+enum { PASSES_MS = 8000, PASSES_SLICE_MS = 50 };
+
+/* What VBoxSVC answers in the moment in which another session of the VM ends. A question can be asked again; a change cannot, for two that
+ * are tried again and again beside each other leave VBoxSVC with a VM that it can do nothing with any more. */
+static bool passes(const vmctl_error *why) {
+    static const char *const moments[] = {"extended info not available",
+                                          "was unlocked unexpectedly while attempting to share",
+                                          "The session is not locked", "Failed to assign the machine to the session"};
+    for (size_t i = 0; why && i < sizeof moments / sizeof moments[0]; i++)
+        if (strstr(vmctl_error_message(why), moments[i]))
+            return true;
+    return false;
+}
+
 int virtualbox_ask_info(virtualbox_conn *conn, const virtualbox_vm *vm, const vmc_deadline *deadline,
                         vboxmanage_properties *out, vmctl_error **err) {
     static const char doing[] = "asking for the VM's state";
@@ -74,7 +88,16 @@ int virtualbox_ask_info(virtualbox_conn *conn, const virtualbox_vm *vm, const vm
     vmc_strv_add(&argv, "showvminfo");
     vmc_strv_add(&argv, vm->id);
     vmc_strv_add(&argv, "--machinereadable");
+    int64_t until = vmc_now_ms() + PASSES_MS;
     int code = virtualbox_try(conn, vm->id, &argv, doing, NULL, vm->name, deadline, &text, &why);
+    while (code < 0 && passes(why) && vmc_now_ms() < until) {
+        vmctl_error_free(why);
+        why = NULL;
+        code = vmc_deadline_poll(deadline, -1, 0, PASSES_SLICE_MS, doing, err);
+        if (code < 0)
+            return code;
+        code = virtualbox_try(conn, vm->id, &argv, doing, NULL, vm->name, deadline, &text, &why);
+    }
     /* Only the process that VBoxSVC has launched for it may come near a VM that is starting. */
     if (code == VMCTL_E_BUSY && strstr(vmctl_error_message(why), "has tried to lock the machine")) {
         vmctl_error_free(why);

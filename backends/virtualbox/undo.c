@@ -146,6 +146,7 @@ static const struct {
     {"vm", undo_vm},
     {"file", undo_file},
     {"snapshot", virtualbox_snapshot_undo},
+    {"snapshot-id", virtualbox_snapshot_undo_id},
     {"disk", undo_disk},
     {"natpf", virtualbox_forward_undo},
     {"departure", virtualbox_departure_undo},

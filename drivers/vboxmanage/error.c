@@ -22,10 +22,6 @@ static const struct {
     /* It is being started by somebody else. */
     {"has tried to lock the machine", VMCTL_E_BUSY, true, NULL},
     {"Machine in invalid state", VMCTL_E_INVALID_STATE, false, NULL},
-    /* Another session that was open in that moment has just been closed. */
-    {"was unlocked unexpectedly while attempting to share", VMCTL_E_BUSY, true, NULL},
-    {"The session is not locked", VMCTL_E_BUSY, true, NULL},
-    {"Failed to assign the machine to the session", VMCTL_E_BUSY, true, NULL},
     /* It was asked while its process ended. */
     {"Failed to get a console object from the direct session", VMCTL_E_BUSY, true, NULL},
     {"Could not find a registered machine", VMCTL_E_NOT_FOUND, false, NULL},

@@ -427,7 +427,7 @@ static void what_is_no_frame_ends_it(void **state) {
 
 static void closing_waits_for_the_other_close(void **state) {
     (void)state;
-    WEBSOCKET_AUTO *ws = open_ok("/echo");
+    WEBSOCKET_AUTO *ws = open_ok("/echo?closing");
     vmc_deadline deadline = far();
     assert_int_equal(websocket_send(ws, "unread", 6, &deadline, NULL), 0);
     assert_int_equal(websocket_close(ws, WEBSOCKET_NORMAL, "done", &deadline, NULL), 0);
@@ -435,7 +435,7 @@ static void closing_waits_for_the_other_close(void **state) {
     assert_int_equal(websocket_end(ws, &reason), WEBSOCKET_NORMAL);
     assert_string_equal(reason, "done"); /* the server sends it back */
     VMC_AUTO_FREE char *told = ask("/state");
-    assert_non_null(strstr(told, "\"close\": \"03e8646f6e65\"")); /* 1000, "done" */
+    assert_non_null(strstr(told, "\"/echo?closing\": \"03e8646f6e65\"")); /* 1000, "done" */
 }
 
 static void sending_to_a_peer_that_does_not_read_ends_at_the_deadline(void **state) {
@@ -663,12 +663,13 @@ static void both_ways_at_once_do_not_block_each_other(void **state) {
 static void what_was_written_before_the_end_still_goes_out(void **state) {
     (void)state;
     int fd;
-    websocket_bridge *bridge = bridge_to("/echo", SOCK_STREAM, &fd);
+    websocket_bridge *bridge = bridge_to("/echo?written", SOCK_STREAM, &fd);
     assert_int_equal(write(fd, "x", 1), 1);
     close(fd);
     assert_int_equal(websocket_bridge_end(bridge, FAR_MS, "it", false, NULL), 0);
     VMC_AUTO_FREE char *told = ask("/state");
-    assert_non_null(strstr(told, "\"close\": \"03e8\"")); /* 1000: the end was told to the server, after the byte */
+    assert_non_null(
+        strstr(told, "\"/echo?written\": \"03e8\"")); /* 1000: the end was told to the server, after the byte */
 }
 
 static void a_half_close_still_gets_the_answer(void **state) {

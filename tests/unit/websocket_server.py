@@ -17,7 +17,8 @@ import urllib.parse
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-state = {"sent": 0, "proxied": [], "reader": threading.Event()}
+# closes: by the target, as the end of a connection that an earlier test has let go of may come late
+state = {"sent": 0, "proxied": [], "reader": threading.Event(), "closes": {}}
 
 
 def pattern(length, seed=1):
@@ -28,7 +29,7 @@ def pattern(length, seed=1):
 
 class Peer:
     def __init__(self, sock):
-        self.sock, self.rest, self.masked, self.sizes = sock, b"", True, []
+        self.sock, self.rest, self.masked, self.sizes, self.target = sock, b"", True, [], ""
 
     def exactly(self, count):
         while len(self.rest) < count:
@@ -71,7 +72,7 @@ class Peer:
                 state["pings"] = state.get("pings", 0) + 1
                 self.frame(PONG, data)
             elif opcode == CLOSE:
-                state["close"] = data.hex()
+                state["closes"][self.target] = data.hex()
                 self.frame(CLOSE, data)
                 raise EOFError
             elif opcode != PONG:
@@ -275,7 +276,7 @@ def serve(sock):
         headers[":alpn"] = sock.selected_alpn_protocol() if isinstance(sock, ssl.SSLSocket) else None
         if not refuse(sock, url.path, headers):
             peer = Peer(sock)
-            peer.rest = rest
+            peer.rest, peer.target = rest, target
             upgrade(peer, url.path, query, headers)
             WAYS.get(url.path, echo)(peer, query)
     except (OSError, EOFError, ValueError):
