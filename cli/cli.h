@@ -99,6 +99,9 @@ cJSON *cli_outcome(const vmctl_vm *vm, const char *outcome, const char *detail);
 /* The end of a verb on one VM: rc < 0 reports err, else the result is shown (NULL: the verb has
  * shown it). Frees vm, err and the result; the exit status. */
 int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result);
+/* A whole verb "VM FILE": `make` writes the file, `outcome` says what that was ("exported"). */
+int cli_vm_into_file(cli *c, int (*make)(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err),
+                     const char *outcome);
 
 /* A verb that takes several VMs has a row for each, also for one that failed: {"name", "outcome": "failed", "error"} in JSON and YAML, where
  * programs match rows with what they asked for. NULL in the other forms: stderr tells it. */

@@ -137,6 +137,20 @@ int cli_vm_end(cli *c, vmctl_vm *vm, int rc, vmctl_error *err, cJSON *result) {
     return status;
 }
 
+int cli_vm_into_file(cli *c, int (*make)(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err),
+                     const char *outcome) {
+    const char *path = c->args.operands[1];
+    vmctl_error *err = NULL;
+    int status = 0;
+    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
+
+    if (!vm)
+        return status;
+    vmctl_call call = cli_call(c);
+    int rc = make(vm, path, &call, &err);
+    return cli_vm_end(c, vm, rc, err, cli_outcome(vm, outcome, path));
+}
+
 cJSON *cli_failure(const cli *c, const char *name, const vmctl_error *err, const char *context) {
     if (c->format != CLI_JSON && c->format != CLI_JSONL && c->format != CLI_YAML)
         return NULL;

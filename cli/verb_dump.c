@@ -2,15 +2,7 @@
 #include "verbs.h"
 
 static int dump(cli *c) {
-    vmctl_error *err = NULL;
-    int status = 0;
-    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
-
-    if (!vm)
-        return status;
-    vmctl_call call = cli_call(c);
-    int rc = vmctl_vm_dump(vm, c->args.operands[1], &call, &err);
-    return cli_vm_end(c, vm, rc, err, cli_outcome(vm, "memory dumped", c->args.operands[1]));
+    return cli_vm_into_file(c, vmctl_vm_dump, "memory dumped");
 }
 
 const cli_verb cli_verb_dump = {

@@ -2,15 +2,7 @@
 #include "verbs.h"
 
 static int export_vm(cli *c) {
-    vmctl_error *err = NULL;
-    int status = 0;
-    vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
-
-    if (!vm)
-        return status;
-    vmctl_call call = cli_call(c);
-    int rc = vmctl_export(vm, c->args.operands[1], &call, &err);
-    return cli_vm_end(c, vm, rc, err, cli_outcome(vm, "exported", c->args.operands[1]));
+    return cli_vm_into_file(c, vmctl_export, "exported");
 }
 
 const cli_verb cli_verb_export = {

@@ -294,28 +294,40 @@ int virtualbox_snapshot_rename(void *conn, void *vm, const char *name, const cha
 
 /* --- undo ---------------------------------------------------------------------------------------------------------- */
 
+/* Deletes the snapshot with that id, or (NULL) those of that name which were taken since then. VBoxManage ends at once when it is killed, and
+ * VirtualBox goes on: its work is waited for, then taken back. */
+static int take_back(virtualbox_conn *conn, virtualbox_vm *vm, const char *id, const char *name, long long since,
+                     const vmc_deadline *deadline, vmctl_error **err) {
+    vmctl_error *why = NULL;
+    vboxmanage_machine *machine = NULL;
+    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    int code = virtualbox_wait_idle(conn, vm, deadline, &state, NULL, &why);
+    if (code == 0)
+        code = virtualbox_load(conn, vm, deadline, &machine, &why);
+    for (size_t i = 0; code == 0 && i < machine->snapshot_count; i++) {
+        const vboxmanage_snapshot *snapshot = &machine->snapshots[i];
+        bool ours = id ? strcasecmp(snapshot->id, id) == 0
+                       : strcmp(snapshot->name, name) == 0 && snapshot->created + CLOCK_SLACK_S >= since;
+        if (ours)
+            code = virtualbox_say(conn, vm, "deleting the snapshot", deadline, NULL, &why, "snapshot", vm->id, "delete",
+                                  snapshot->id, NULL);
+    }
+    vboxmanage_machine_free(machine);
+    if (code == VMCTL_E_NOT_FOUND) { /* the VM is gone, and its snapshots with it */
+        vmctl_error_free(why);
+        return 0;
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
 int virtualbox_snapshot_undo_id(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
                                 vmctl_error **err) {
     if (!vboxmanage_is_uuid(detail, true) || detail[36] != ' ' || !vboxmanage_is_uuid(detail + 37, false))
         return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"snapshot-id %s\" cannot be read", detail);
     virtualbox_vm vm = {.name = (char *)detail + 37};
     memcpy(vm.id, detail, 36);
-    vmctl_error *why = NULL;
-    vmctl_state state = VMCTL_STATE_UNKNOWN;
-    vboxmanage_machine *machine = NULL;
-    int code = virtualbox_wait_idle(conn, &vm, deadline, &state, NULL, &why);
-    if (code == 0)
-        code = virtualbox_load(conn, &vm, deadline, &machine, &why);
-    if (code == 0 && vboxmanage_snapshot_of(machine, detail + 37))
-        code = virtualbox_say(conn, &vm, "deleting the snapshot", deadline, NULL, &why, "snapshot", vm.id, "delete",
-                              detail + 37, NULL);
-    vboxmanage_machine_free(machine);
-    if (code == VMCTL_E_NOT_FOUND) {
-        vmctl_error_free(why);
-        return 0;
-    }
-    vmc_error_move(code < 0 ? err : NULL, &why);
-    return code;
+    return take_back(conn, &vm, detail + 37, NULL, 0, deadline, err);
 }
 
 int virtualbox_snapshot_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
@@ -327,24 +339,5 @@ int virtualbox_snapshot_undo(virtualbox_conn *conn, const char *detail, const vm
     name++;
     virtualbox_vm vm = {.name = name};
     memcpy(vm.id, detail, 36);
-    vmctl_error *why = NULL;
-    vboxmanage_machine *machine = NULL;
-    vmctl_state state = VMCTL_STATE_UNKNOWN;
-    /* VBoxManage ends at once when it is killed, and VirtualBox goes on: its work is waited for, then taken back. */
-    int code = virtualbox_wait_idle(conn, &vm, deadline, &state, NULL, &why);
-    if (code == 0)
-        code = virtualbox_load(conn, &vm, deadline, &machine, &why);
-    for (size_t i = 0; code == 0 && i < machine->snapshot_count; i++) {
-        const vboxmanage_snapshot *snapshot = &machine->snapshots[i];
-        if (strcmp(snapshot->name, name) == 0 && snapshot->created + CLOCK_SLACK_S >= since)
-            code = virtualbox_say(conn, &vm, "deleting the snapshot", deadline, NULL, &why, "snapshot", vm.id, "delete",
-                                  snapshot->id, NULL);
-    }
-    vboxmanage_machine_free(machine);
-    if (code == VMCTL_E_NOT_FOUND) { /* the VM is gone, and its snapshots with it */
-        vmctl_error_free(why);
-        return 0;
-    }
-    vmc_error_move(code < 0 ? err : NULL, &why);
-    return code;
+    return take_back(conn, &vm, NULL, name, since, deadline, err);
 }

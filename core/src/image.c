@@ -287,42 +287,42 @@ int vmctl_image_delete(vmctl_connection *connection, const char *name, const vmc
 
 /* --- whole VMs -------------------------------------------------------------------------------------------- */
 
+/* What the calls that write something of a VM into a new file of this machine begin with. */
+static int begin_file(vmc_op *op, vmctl_vm *vm, vmctl_slot slot, const char *what, const char *path,
+                      const vmctl_call *call, vmc_journal **journal, vmctl_error **err) {
+    int rc = vmc_op_begin_vm(op, vm, slot, call, VMC_NO_LIMIT, true, err);
+    if (rc == 0)
+        rc = check_target(op, path);
+    if (rc < 0)
+        return rc;
+    VMC_AUTO_FREE char *operation = vmc_printf("%s of %s", what, op->name);
+    return vmc_journal_open(op->connection->uri, operation, journal, &op->why);
+}
+
+/* Ends them: what a failed one made is removed. */
+static int end_file(vmc_op *op, int rc, vmc_journal *journal, const char *doing) {
+    if (rc < 0 && journal)
+        vmc_op_undo(op, journal);
+    vmc_journal_close(journal);
+    return vmc_op_end(op, rc, "%s %s", doing, op->name);
+}
+
 int vmctl_export(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err) {
     vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_export_ova, call, VMC_NO_LIMIT, true, err);
-    if (rc == 0)
-        rc = check_target(&op, path);
     vmc_journal *journal = NULL;
-    if (rc == 0) {
-        VMC_AUTO_FREE char *operation = vmc_printf("export of %s", op.name);
-        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
-    }
-    if (rc == 0) {
+    int rc = begin_file(&op, vm, VMCTL_SLOT_export_ova, "export", path, call, &journal, err);
+    if (rc == 0)
         rc = op.ops->export_ova(op.conn, op.handle, path, &op.call, journal, &op.why);
-        if (rc < 0)
-            vmc_op_undo(&op, journal);
-    }
-    vmc_journal_close(journal);
-    return vmc_op_end(&op, rc, "export %s", op.name);
+    return end_file(&op, rc, journal, "export");
 }
 
 int vmctl_vm_dump(vmctl_vm *vm, const char *path, const vmctl_call *call, vmctl_error **err) {
     vmc_op op;
-    int rc = vmc_op_begin_vm(&op, vm, VMCTL_SLOT_dump, call, VMC_NO_LIMIT, true, err);
-    if (rc == 0)
-        rc = check_target(&op, path);
     vmc_journal *journal = NULL;
-    if (rc == 0) {
-        VMC_AUTO_FREE char *operation = vmc_printf("memory dump of %s", op.name);
-        rc = vmc_journal_open(op.connection->uri, operation, &journal, &op.why);
-    }
-    if (rc == 0) {
+    int rc = begin_file(&op, vm, VMCTL_SLOT_dump, "memory dump", path, call, &journal, err);
+    if (rc == 0)
         rc = op.ops->dump(op.conn, op.handle, path, journal, &op.call, &op.why);
-        if (rc < 0)
-            vmc_op_undo(&op, journal);
-    }
-    vmc_journal_close(journal);
-    return vmc_op_end(&op, rc, "dump the memory of %s", op.name);
+    return end_file(&op, rc, journal, "dump the memory of");
 }
 
 int vmctl_import(vmctl_connection *connection, const char *path, const char *name, const vmctl_call *call,
