@@ -63,35 +63,9 @@ int libvirt_json_to_spec(const cJSON *json, vmctl_spec **out, vmctl_error **err)
 
 /* --- keys that the marker keeps -------------------------------------------------------------------------------- */
 
-static bool is_items(const char *key) {
-    return strcmp(key, "disks") == 0 || strcmp(key, "networks") == 0 || strcmp(key, "shares") == 0 ||
-           strcmp(key, "usb") == 0;
-}
-
-/* What the XML has its own place for, what is not the VM's, and what may hold a secret. */
-static bool is_left_out(const char *path) {
-    static const char *const paths[] = {"name",
-                                        "backend",
-                                        "context",
-                                        "labels",
-                                        "count",
-                                        "autostart",
-                                        "lifetime",
-                                        "description",
-                                        "gpus",
-                                        "cloudInit/userData/inline",
-                                        "cloudInit/networkData/inline"};
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (strcmp(paths[i], path) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* libvirt writes the newest version of a machine type for its short name when the domain is defined. */
-static bool is_machine(const cJSON *shown, const char *text) {
-    VMC_AUTO_JSON *then = text ? cJSON_Parse(text) : NULL;
-    if (!then || !cJSON_IsString(shown) || !cJSON_IsString(then))
+static bool is_machine(const cJSON *shown, const cJSON *then) {
+    if (!cJSON_IsString(shown) || !cJSON_IsString(then))
         return false;
     const char *now = shown->valuestring, *was = then->valuestring;
     if (strcmp(now, was) == 0)
@@ -102,81 +76,28 @@ static bool is_machine(const cJSON *shown, const char *text) {
     return vmc_starts_with(now, versions);
 }
 
-static void keep(libvirt_build *build, const char *path, const cJSON *shown, const cJSON *want) {
-    bool same = cJSON_Compare(shown, want, true) && strcmp(path, "machine") != 0;
-    if (is_left_out(path) || vmc_kept_holds_secret(path, want) || same)
-        return;
-    VMC_AUTO_FREE char *value = cJSON_PrintUnformatted(want);
-    VMC_AUTO_FREE char *was = shown ? cJSON_PrintUnformatted(shown) : NULL;
-    xmlNode *kept = libvirt_xml_add_ns(libvirt_marker_find(build->domain), "vmctl", LIBVIRT_VMCTL_NS, "key");
-    libvirt_xml_set(kept, "path", path);
-    libvirt_xml_set(kept, "was", was);
-    libvirt_xml_set_text(kept, value);
-}
-
-static void keep_map(libvirt_build *build, const char *path, const cJSON *shown, const cJSON *want) {
-    const cJSON *value;
-    cJSON_ArrayForEach(value, want) {
-        VMC_AUTO_FREE char *below = vmc_printf("%s%s%s", path, *path ? "/" : "", value->string);
-        const cJSON *same = vmc_json_key(shown, value->string);
-        if (!*path && is_items(value->string) && cJSON_IsArray(same)) {
-            const cJSON *item;
-            cJSON_ArrayForEach(item, value) {
-                const char *name = vmc_json_string(item, "name", "");
-                const cJSON *twin = vmc_json_item(same, name);
-                VMC_AUTO_FREE char *inside = vmc_printf("%s/%s", below, name);
-                if (twin)
-                    keep_map(build, inside, twin, item);
-            }
-        } else if (cJSON_IsObject(value) && !strchr(value->string, '/') && !is_left_out(below)) {
-            keep_map(build, below, cJSON_IsObject(same) ? same : NULL, value);
-        } else {
-            keep(build, below, same, value);
-        }
-    }
-}
-
 void libvirt_keys_write(libvirt_build *build, const cJSON *want) {
     xmlNode *marker = libvirt_marker_find(build->domain);
     if (!marker)
         return;
     libvirt_xml_drop_children(marker, "key");
     VMC_AUTO_JSON *shown = libvirt_domain_json(build->domain, false);
-    keep_map(build, "", shown, want);
-}
-
-static void take_back(cJSON *json, const char *path, const char *was, const char *text) {
-    cJSON *map = json;
-    const char *step = path;
-    bool list = false;
-    while (true) {
-        size_t length = strcspn(step, "/");
-        VMC_AUTO_FREE char *key = vmc_strndup(step, length);
-        if (list) {
-            map = vmc_json_item(map, key);
-            if (!map || !step[length])
-                return;
-            list = false;
-        } else if (!step[length]) {
-            const cJSON *shown = vmc_json_key(map, key);
-            VMC_AUTO_JSON *then = was ? cJSON_Parse(was) : NULL;
-            bool holds = was ? cJSON_Compare(shown, then, true) : !shown;
-            if (!holds && !(strcmp(path, "machine") == 0 && is_machine(shown, was)))
-                return; /* changed since: the XML is right */
-            cJSON *value = cJSON_Parse(text);
-            if (value)
-                vmc_json_put(map, key, value);
-            return;
-        } else {
-            cJSON *child = cJSON_GetObjectItemCaseSensitive(map, key);
-            list = map == json && is_items(key);
-            if (!child && !list)
-                child = cJSON_AddObjectToObject(map, key);
-            map = child;
-            if (list ? !cJSON_IsArray(map) : !cJSON_IsObject(map))
-                return;
-        }
-        step += length + 1;
+    VMC_AUTO_JSON *kept = vmc_kept_of(shown, want);
+    const cJSON *machine = vmc_json_key(want, "machine");
+    if (machine && !vmc_json_key(kept, "machine")) { /* shown as it was said, until libvirt has it */
+        cJSON *entry = cJSON_AddObjectToObject(kept, "machine");
+        cJSON_AddItemToObject(entry, "value", cJSON_Duplicate(machine, true));
+        cJSON_AddItemToObject(entry, "was", cJSON_Duplicate(vmc_json_key(shown, "machine"), true));
+    }
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, kept) {
+        const cJSON *was = vmc_json_key(entry, "was");
+        VMC_AUTO_FREE char *value = cJSON_PrintUnformatted(vmc_json_key(entry, "value"));
+        VMC_AUTO_FREE char *before = was ? cJSON_PrintUnformatted(was) : NULL;
+        xmlNode *key = libvirt_xml_add_ns(marker, "vmctl", LIBVIRT_VMCTL_NS, "key");
+        libvirt_xml_set(key, "path", entry->string);
+        libvirt_xml_set(key, "was", before);
+        libvirt_xml_set_text(key, value);
     }
 }
 
@@ -187,12 +108,22 @@ static void check_room(cJSON *map, const char *key) {
 }
 
 void libvirt_keys_read(const xmlNode *domain, cJSON *json) {
-    LIBVIRT_XML_EACH(kept, libvirt_marker_find(domain), "key") {
-        const char *path = libvirt_xml_attr(kept, "path");
-        VMC_AUTO_FREE char *text = libvirt_xml_content(kept);
-        if (path && *path)
-            take_back(json, path, libvirt_xml_attr(kept, "was"), text);
+    VMC_AUTO_JSON *kept = cJSON_CreateObject();
+    LIBVIRT_XML_EACH(key, libvirt_marker_find(domain), "key") {
+        const char *path = libvirt_xml_attr(key, "path");
+        const char *before = libvirt_xml_attr(key, "was");
+        VMC_AUTO_FREE char *text = libvirt_xml_content(key);
+        cJSON *entry = path && *path ? cJSON_AddObjectToObject(kept, path) : NULL;
+        VMC_AUTO_JSON *was = entry && before ? cJSON_Parse(before) : NULL;
+        const cJSON *shown = vmc_json_key(json, "machine");
+        if (was && strcmp(path, "machine") == 0 && is_machine(shown, was))
+            cJSON_AddItemToObject(entry, "was", cJSON_Duplicate(shown, true));
+        else if (was)
+            cJSON_AddItemToObject(entry, "was", cJSON_Duplicate(was, true));
+        if (entry)
+            cJSON_AddItemToObject(entry, "value", cJSON_Parse(text));
     }
+    vmc_kept_restore(kept, json);
     check_room(cJSON_GetObjectItemCaseSensitive(json, "cpus"), "count");
     check_room(cJSON_GetObjectItemCaseSensitive(json, "memory"), "size");
 }

@@ -78,9 +78,9 @@ typedef struct vmctl_backend_descriptor {
     const char *const *schemes; /* "qemu": also matches "qemu+ssh" */
     const char *default_uri;    /* for messages: "qemu:///system" */
     const char *package;        /* what to install when the module or its library is missing */
-    const char *const
-        *first; /* NULL-terminated; NULL: none. Large libraries that the module's libraries bring anyway, opened
-                                      before it: each symbol is then looked up among few libraries and not among all (ld.so(8)) */
+    /* NULL-terminated; NULL: none. Large libraries that the module's libraries bring anyway, opened before it: each symbol is then
+     * looked up among few libraries and not among all (ld.so(8)). */
+    const char *const *first;
     const char *default_network;   /* the type of the one NIC of a spec without networks: "nat", "pod" */
     unsigned image_sources;        /* VMCTL_SOURCE_* */
     const vmctl_slot_claim *slots; /* ended by slot_count */
