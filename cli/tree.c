@@ -237,7 +237,7 @@ cJSON *cli_tree_host(const vmctl_host *host) {
     cli_put(tree, "accelReason", host->accel_reason);
     cli_put(tree, "accelRemedy", host->accel_remedy);
     cli_put(tree, "status", host->status);
-    cli_put_number(tree, "vmCount", host->vm_count);
+    cli_put_number(tree, "vmCount", (double)host->vm_count);
     return tree;
 }
 

@@ -100,8 +100,10 @@ static int migrate(cli *c) {
     vmctl_error *err = NULL;
     int status = 0;
 
-    if (!to == !abort_it)
-        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl migrate VM --to lab", "--to or --abort, one of them");
+    if (to && abort_it)
+        return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, "vmctl migrate --abort VM", "--to and --abort exclude each other");
+    if (!to)
+        to = "host:";
     if (cli_flag(&c->args, "live") && cli_flag(&c->args, "offline"))
         return cli_fail(c, VMCTL_E_INVALID_ARGUMENT, NULL, "--live and --offline exclude each other");
     vmctl_vm *vm = cli_vm(c, c->args.operands[0], &status);
@@ -133,8 +135,9 @@ static const cli_option options[] = {
     {"offline", 0, CLI_FLAG, NULL, "stopped"},
     {"postcopy", 0, CLI_FLAG, NULL, "go on there after the first round and fetch the rest of the memory then"},
     {"storage", 0, CLI_FLAG, NULL, "copy the disks too; those at the source stay as copies"},
-    {"to", 0, CLI_TEXT, "WHERE", "a context, a URI, host:NAME of this endpoint, or host: where the platform chooses",
-     NULL, CLI_HINT_CONTEXT},
+    {"to", 0, CLI_TEXT, "WHERE",
+     "a context, a URI, or host:NAME of this endpoint; without it the platform chooses one of its hosts", NULL,
+     CLI_HINT_CONTEXT},
     {"tunnelled", 0, CLI_FLAG, NULL, "the memory goes through the connection of the two daemons"},
     {"unsafe", 0, CLI_FLAG, NULL, "both hosts have the disks, though it cannot be seen"},
     {NULL}};
@@ -142,7 +145,7 @@ static const cli_option options[] = {
 const cli_verb cli_verb_migrate = {
     .name = "migrate",
     .group = "migrate",
-    .operands = "VM --to WHERE",
+    .operands = "VM [--to WHERE]",
     .summary = "move a VM to another host; it stays where it is until the other has it",
     .options = options,
     .min = 1,

@@ -29,6 +29,7 @@ int kubevirt_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn each,
                 : vmc_str_eq(arch, "arm64") ? "aarch64"
                                             : arch,
         .status = vmc_json_string(installation, "status.phase", NULL),
+        .vm_count = -1,
     };
     each(&host, user);
     return 0;
@@ -42,6 +43,7 @@ typedef struct telling {
     vmctl_network_fn network;
     void *user;
     const char *storage_class; /* of the context */
+    cJSON *running;            /* instances per node; NULL: not known */
 } telling;
 
 static const char *status_of(const cJSON *node) {
@@ -62,6 +64,22 @@ static const char *label_after(const cJSON *node, const char *prefix) {
     return NULL;
 }
 
+/* virt-controller labels an instance with the node that it was given to. */
+#define NODE_LABEL "kubevirt.io/nodeName"
+
+static int64_t count_of(const cJSON *running, const char *node) {
+    const cJSON *count = vmc_json_key(running, node); /* a node's name may have dots */
+    return count ? (int64_t)count->valuedouble : 0;
+}
+
+static int count_instance(cJSON **item, void *user) {
+    cJSON *running = user;
+    const char *node = vmc_json_key_string(vmc_json_at(*item, "metadata.labels"), NODE_LABEL);
+    if (node)
+        vmc_json_put(running, node, cJSON_CreateNumber((double)count_of(running, node) + 1));
+    return 0;
+}
+
 static int tell_node(cJSON **item, void *user) {
     const telling *t = user;
     const cJSON *node = *item;
@@ -79,6 +97,7 @@ static int tell_node(cJSON **item, void *user) {
         .cpus = (unsigned)kubevirt_quantity_of(vmc_json_key(capacity, "cpu")),
         .memory_mib = kubevirt_quantity_of(vmc_json_key(capacity, "memory")) >> 20,
         .status = status_of(node),
+        .vm_count = t->running ? count_of(t->running, vmc_json_string(node, "metadata.name", "")) : -1,
     };
     return t->host(&host, t->user) != 0;
 }
@@ -90,10 +109,26 @@ static int list_all(kubevirt_conn *conn, const char *path, kube_item_fn item, te
     return code < 0 ? code : 0;
 }
 
-int kubevirt_host_list(void *conn, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err) {
-    telling t = {.host = each, .user = user};
+/* Who may see the nodes may yet not see every namespace: how many VMs they have is not known then. */
+int kubevirt_host_list(void *opaque, const vmctl_call *call, vmctl_host_fn each, void *user, vmctl_error **err) {
+    kubevirt_conn *conn = opaque;
+    vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
+    VMC_AUTO_JSON *running = cJSON_CreateObject();
+    VMC_AUTO_FREE char *instances = kube_path("kubevirt.io", "v1", NULL, "virtualmachineinstances", NULL, NULL);
+    const char *const query[] = {"labelSelector", NODE_LABEL, NULL};
+    const kube_list_options options = {.query = query, .accept = KUBE_METADATA_ONLY};
+    vmctl_error *why = NULL;
+    int code = kube_list(conn->client, instances, &options, &deadline, count_instance, running, &why);
+    bool counted = code >= 0;
+    if (code == VMCTL_E_TIMEOUT || code == VMCTL_E_CANCELLED) {
+        vmc_error_move(err, &why);
+        return code;
+    }
+    vmctl_error_free(why);
+    telling t = {.host = each, .user = user, .running = counted ? running : NULL};
     VMC_AUTO_FREE char *path = kube_path("", "v1", NULL, "nodes", NULL, NULL);
-    return list_all(conn, path, tell_node, &t, call, err);
+    code = kube_list(conn->client, path, NULL, &deadline, tell_node, &t, err);
+    return code < 0 ? code : 0;
 }
 
 /* --- storage classes --------------------------------------------------------------------------------------------------- */

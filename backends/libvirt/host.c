@@ -84,7 +84,7 @@ int libvirt_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn each, 
             .accel_reason = c->accel_reason,
             .accel_remedy = c->accel_remedy,
             .status = "ready",
-            .vm_count = args->running > 0 ? (unsigned)args->running : 0,
+            .vm_count = args->running,
         };
         each(&host, user);
     }

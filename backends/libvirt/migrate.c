@@ -353,7 +353,8 @@ int libvirt_migrate(void *conn, void *vm, void *target, const char *host, const 
     moving m = {.source = conn, .vm = vm, .options = options, .deadline = &deadline};
     if (!target) {
         vmc_error(err, VMCTL_E_UNSUPPORTED, "libvirt knows no cluster: a connection is one host");
-        return vmc_error_next(err, "name the other host by its own URI: --to qemu+ssh://root@%s/system", host);
+        return vmc_error_next(err, "name the other host by its own URI: --to qemu+ssh://root@%s/system",
+                              host && *host ? host : "HOST");
     }
     if (m.source->test_driver || ((libvirt_conn *)target)->test_driver)
         return vmc_error(err, VMCTL_E_UNSUPPORTED, "libvirt's test driver has no VM that could be moved");

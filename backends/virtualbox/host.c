@@ -74,7 +74,7 @@ int virtualbox_host_info(void *opaque, const vmctl_call *call, vmctl_host_fn eac
         .memory_mib = number_of(&facts, "Memory size"),
         .memory_free_mib = number_of(&facts, "Memory available"),
         .status = "ready",
-        .vm_count = (unsigned)running,
+        .vm_count = (int64_t)running,
     };
     each(&host, user);
     return 0;

@@ -466,6 +466,12 @@ static int take_host(const vmctl_host *host, void *user) {
     return 0;
 }
 
+static int count_vms(const vmctl_host *host, void *user) {
+    assert_true(host->vm_count >= 0);
+    *(int64_t *)user += host->vm_count;
+    return 0;
+}
+
 static void host_facts(void **state) {
     (void)state;
     tally host = {0};
@@ -476,6 +482,12 @@ static void host_facts(void **state) {
     tally hosts = {0};
     MUST(vmctl_host_list(conn, NULL, take_host, &hosts, &err));
     assert_true(hosts.count >= 1);
+    int64_t before = 0, after = 0;
+    MUST(vmctl_host_list(conn, NULL, count_vms, &before, &err));
+    vmctl_vm *vm = make_started("ho-a", "%s", "");
+    MUST(vmctl_host_list(conn, NULL, count_vms, &after, &err));
+    assert_int_equal(after, before + 1);
+    vmctl_vm_free(vm);
 }
 
 static int take_pool(const vmctl_pool *pool, void *user) {

@@ -253,7 +253,8 @@ class Migrate(harness.Case):
     def test_what_is_refused(self):
         self.make("m-i", image=harness.GUEST)
         self.status(vmctl("migrate", "m-i", "--to", "host:other"), 3, "cluster", "qemu+ssh://root@other/system")
-        self.status(vmctl("migrate", "m-i"), 2, "--to or --abort")
+        self.status(vmctl("migrate", "m-i"), 3, "cluster", "qemu+ssh://root@HOST/system")
+        self.status(vmctl("migrate", "m-i", "--to", TARGET, "--abort"), 2, "exclude")
         self.status(vmctl("migrate", "m-i", "--to", TARGET, "--live", "--offline"), 2, "exclude")
         self.status(vmctl("migrate", "m-i", "--to", TARGET, "--offline", "--storage"), 6, "is running")
         self.status(vmctl("migrate", "m-i", "--to", "qemu+unix:///system?socket=/nowhere/sock", "--storage"), 9)

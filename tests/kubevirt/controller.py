@@ -204,6 +204,9 @@ class Controller(LiveUpdate, Snapshots):
         sub = None if kind == VMI else "status"
         # As virt-controller's Update: a request that came meanwhile (stateChangeRequests) would be written over by what was looked at before.
         seen = {"metadata": {"resourceVersion": thing["metadata"]["resourceVersion"]}} if kind == VM else {}
+        # virt-controller tells the node in a label too (FX/225, FX/354).
+        if kind == VMI and "nodeName" in patch:
+            seen = {"metadata": {"labels": {"kubevirt.io/nodeName": patch["nodeName"]}}}
         return self.store(kind, key, self.api.patch(path(kind, *key, sub), {**seen, "status": patch}))
 
     def event(self, thing, kind, reason, message, warning=False):

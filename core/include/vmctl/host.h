@@ -22,7 +22,7 @@ typedef struct vmctl_host {
     const char *accel_reason; /* why: "/dev/kvm cannot be opened by libvirt-qemu"; NULL */
     const char *accel_remedy; /* NULL */
     const char *status;       /* "ready", "maintenance", ...; NULL */
-    unsigned vm_count;        /* running there */
+    int64_t vm_count;         /* VMs that run there; -1 not known */
 } vmctl_host;
 
 typedef int (*vmctl_host_fn)(const vmctl_host *host, void *user);
