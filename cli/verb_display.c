@@ -70,6 +70,9 @@ static int display(cli *c) {
     cli_progress_end();
     if (!status && cli_flag(&c->args, "viewer")) {
         status = view_display(c, displays);
+    } else if (!status && !displays->child) {
+        CLI_AUTO_FREE char *next = cli_printf("vmctl screenshot %s FILE.png, or vmctl console %s", name, name);
+        status = cli_fail(c, VMCTL_E_NOT_FOUND, next, "%s has no display that a viewer can reach", name);
     } else if (!status) {
         bool served = displays->child && is_served(displays);
         cJSON *item = NULL;
@@ -92,7 +95,7 @@ const cli_verb cli_verb_display = {
     .name = "display",
     .group = "look",
     .operands = "VM",
-    .summary = "where the VNC or SPICE display of a VM is",
+    .summary = "where the VNC or SPICE display of a VM is; status 4 when it has none",
     .help =
         "Where the hypervisor has no address for it (KubeVirt), vmctl serves one at 127.0.0.1 until ^C or --timeout,\n"
         "or with --viewer until the viewer is closed. VNC asks for no password, and 127.0.0.1 keeps out other "

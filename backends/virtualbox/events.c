@@ -359,13 +359,46 @@ int virtualbox_listener_next(virtualbox_conn *conn, virtualbox_listener *listene
 
 /* --- the slot ---------------------------------------------------------------------------------------------------- */
 
-static bool is_wanted(const vmctl_event_options *options, const virtualbox_event *event) {
-    return !options->vm || vmc_str_eq(options->vm, event->name) || strcasecmp(options->vm, event->id) == 0;
+static bool is_wanted(const vmctl_event_options *options, const char *name, const char *id) {
+    return !options->vm || vmc_str_eq(options->vm, name) || strcasecmp(options->vm, id) == 0;
+}
+
+typedef struct remembering {
+    const vmctl_event_options *options;
+    vmctl_event_fn each;
+    void *user;
+} remembering;
+
+/* VirtualBox keeps no record of what happened: the state of each VM is what it remembers. */
+static int tell_state(const vmctl_vm_info *info, void *user) {
+    const remembering *r = user;
+    if (!is_wanted(r->options, info->name, info->id))
+        return 0;
+    const vmctl_event event = {.size = sizeof event,
+                               .kind = VMCTL_EVENT_STATE,
+                               .name = info->name,
+                               .id = info->id,
+                               .state = info->state,
+                               .detail = info->state_reason};
+    return r->each(&event, r->user);
+}
+
+static int tell_remembered(virtualbox_conn *conn, const vmctl_event_options *options, vmctl_event_fn each, void *user,
+                           vmctl_error **err) {
+    vmc_deadline deadline = vmc_deadline_start(options->call, ASK_MS);
+    vmctl_call call = vmc_deadline_call(&deadline);
+    vmctl_list_options list = VMCTL_LIST_OPTIONS_INIT;
+    list.call = &call;
+    list.facts = VMCTL_FACT_STATE;
+    remembering r = {options, each, user};
+    return virtualbox_list(conn, &list, tell_state, &r, err);
 }
 
 int virtualbox_events(void *opaque, const vmctl_event_options *options, vmctl_event_fn each, void *user,
                       vmctl_error **err) {
     virtualbox_conn *conn = opaque;
+    if (options->recorded)
+        return tell_remembered(conn, options, each, user, err);
     vmc_deadline deadline = vmc_deadline_start(options->call, -1);
     virtualbox_listener *listener = NULL;
     vmctl_error *why = NULL;
@@ -383,7 +416,7 @@ int virtualbox_events(void *opaque, const vmctl_event_options *options, vmctl_ev
         int64_t left = options->tick_ms ? last + options->tick_ms - vmc_now_ms() : -1;
         code = virtualbox_listener_next(conn, listener, &deadline, options->tick_ms ? (left > 0 ? (int)left : 0) : -1,
                                         &event, &why);
-        if (code == 1 && is_wanted(options, event)) {
+        if (code == 1 && is_wanted(options, event->name, event->id)) {
             const vmctl_event told = {.size = sizeof told,
                                       .kind = event->kind,
                                       .time_ms = event->time_ms,

@@ -339,6 +339,30 @@ static void events_come_in_order(void **state) {
     in_order(record.events, wanted);
 }
 
+static int count_remembered(const vmctl_event *event, void *user) {
+    assert_true(event->kind != VMCTL_EVENT_CONNECTED && event->kind != VMCTL_EVENT_TICK);
+    assert_string_equal(event->name, "ev-c");
+    ++*(int *)user;
+    return 0;
+}
+
+static void events_that_are_remembered(void **state) {
+    (void)state;
+    vmctl_vm *vm = make_started("ev-c", "%s", ""), *other = make("ev-d", "%s", "");
+    int count = 0;
+    vmctl_event_options options = VMCTL_EVENT_OPTIONS_INIT;
+    options.recorded = true;
+    options.vm = "ev-c";
+    MUST(vmctl_events(conn, &options, count_remembered, &count, &err));
+    assert_true(count >= 1);
+    count = 0;
+    options.vm = "ev-nobody";
+    MUST(vmctl_events(conn, &options, count_remembered, &count, &err));
+    assert_int_equal(count, 0);
+    vmctl_vm_free(other);
+    vmctl_vm_free(vm);
+}
+
 static void events_tick_and_end_with_the_deadline(void **state) {
     (void)state;
     static recording record;
@@ -524,6 +548,7 @@ static const contract_test tests[] = {
     TEST("look.wait", "events", wait_names_its_stage_at_the_deadline),
     TEST("look.wait", "events", wait_gives_up_when_it_cannot_come),
     TEST("look.events", "events", events_come_in_order),
+    TEST("look.events", "events", events_that_are_remembered),
     TEST("look.events", "events", events_tick_and_end_with_the_deadline),
     TEST("console.serial", "console_open", console_goes_both_ways),
     TEST("console.serial", "console_open", console_has_one_reader),

@@ -64,6 +64,12 @@ class Verbs(harness.Case):
         follow.end()
         self.assertEqual(follow.child.returncode, 130)
 
+    def test_a_vm_without_a_display_is_an_answer(self):
+        self.ok(make("v1", "--set", "display=none", "--start"))
+        self.status(vmctl("display", "v1"), 4, "v1 has no display", "vmctl screenshot v1")
+        self.ok(make("v2", "--start"))
+        self.assertRegex(self.ok(vmctl("display", "v2")).out, r"v2 +vnc +127\.0\.0\.1")
+
     def test_several_are_stopped_side_by_side(self):
         names = [f"v{i}" for i in range(1, 5)]
         for name in names:
