@@ -45,19 +45,26 @@ static const vboxmanage *source_of(const moving *m) {
     return m->scene.conn->manage;
 }
 
-static void moving_free(moving *m) {
+/* While the journal still knows of the teleport: who kills vmctl later finds no password. */
+static void remove_password(moving *m) {
     vmc_deadline afterwards = {.at_ms = vmc_now_ms() + AFTERWARDS_MS};
     if (m->password)
         vboxmanage_file_remove(m->target->manage, m->password, &afterwards, NULL);
     if (m->password_here)
         vboxmanage_file_remove(source_of(m), m->password_here, &afterwards, NULL);
+    free(m->password);
+    free(m->password_here);
+    m->password = m->password_here = NULL;
+}
+
+static void moving_free(moving *m) {
+    vmc_deadline afterwards = {.at_ms = vmc_now_ms() + AFTERWARDS_MS};
+    remove_password(m);
     virtualbox_tunnel_close(&m->tunnel, &afterwards);
     virtualbox_scene_free(&m->scene);
     virtualbox_release(NULL, m->there);
     free(m->folder);
     free(m->settings);
-    free(m->password);
-    free(m->password_here);
 }
 
 /* --- the target's VM ------------------------------------------------------------------------------------------------- */
@@ -431,7 +438,8 @@ int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, con
         return code;
     size_t arrival = 0;
     VMC_AUTO_FREE char *detail = vmc_printf("%s %s", m.there->id, m.folder);
-    code = vmc_journal_add(journal, "departure", m.there->id, NULL, err);
+    VMC_AUTO_FREE char *from = vmc_printf("%s %s", m.there->id, m.scene.machine->folder);
+    code = vmc_journal_add(journal, "departure", from, NULL, err);
     if (code == 0)
         code = vmc_journal_add(arrivals, "arrival", detail, &arrival, err);
     if (virtualbox_moves_stopped(&m.scene, options)) {
@@ -443,6 +451,7 @@ int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, con
         code = make_target(&m, err);
     if (code == 0)
         code = teleport(&m, err);
+    remove_password(&m);
     if (code < 0)
         return code;
     code = vmc_journal_drop(arrivals, arrival, err);

@@ -32,7 +32,7 @@ int virtualbox_wait_idle(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_dea
 /* The source's VM is gone to the target: its definition goes too, its disks and what it logged stay. */
 int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 
-/* Undoing. "departure" UUID: at the source; gone when the VM has been teleported. "arrival" UUID FOLDER: at the target; a VM that runs has arrived
+/* Undoing. "departure" UUID FOLDER: at the source; gone when the VM has been teleported. "arrival" UUID FOLDER: at the target; a VM that runs has arrived
  * and stays, what waits or never began goes, and its disks stay. */
 int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
                               vmctl_error **err);

@@ -8,13 +8,21 @@
 
 enum { ARRIVING_MS = 4000 };
 
-/* UUID[ FOLDER] */
-static int read_detail(const char *kind, const char *detail, bool folder, virtualbox_vm *vm, vmctl_error **err) {
-    if (!vboxmanage_is_uuid(detail, true) || (folder ? detail[36] != ' ' || detail[37] != '/' : detail[36] != 0))
+/* UUID FOLDER */
+static int read_detail(const char *kind, const char *detail, virtualbox_vm *vm, const char **folder,
+                       vmctl_error **err) {
+    if (!vboxmanage_is_uuid(detail, true) || detail[36] != ' ' || detail[37] != '/')
         return vmc_error(err, VMCTL_E_INTERNAL, "the journal's entry \"%s %s\" cannot be read", kind, detail);
     memcpy(vm->id, detail, 36);
-    vm->name = (char *)(folder ? vmc_path_basename(detail + 37) : vm->id);
+    *folder = detail + 37;
+    vm->name = (char *)vmc_path_basename(*folder);
     return 0;
+}
+
+/* Of no use to anyone once the teleport is over. */
+static void remove_password(virtualbox_conn *conn, const char *folder, const vmc_deadline *deadline) {
+    VMC_AUTO_FREE char *password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, folder);
+    vboxmanage_file_remove(conn->manage, password, deadline, NULL);
 }
 
 static int gone_is_fine(int code, vmctl_error **why, vmctl_error **err) {
@@ -32,11 +40,14 @@ int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const v
     virtualbox_vm vm = {.name = NULL};
     vmctl_state state = VMCTL_STATE_UNKNOWN;
     VMC_AUTO_FREE char *native = NULL;
+    const char *folder = NULL;
     vmctl_error *why = NULL;
-    int code = read_detail("departure", detail, false, &vm, err);
+    int code = read_detail("departure", detail, &vm, &folder, err);
     if (code < 0)
         return code;
     code = virtualbox_wait_idle(conn, &vm, deadline, &state, &native, &why);
+    if (code == 0 || code == VMCTL_E_NOT_FOUND)
+        remove_password(conn, folder, deadline);
     if (code == 0 && vmc_str_eq(native, "teleported"))
         code = virtualbox_depart(conn, &vm, deadline, &why);
     return gone_is_fine(code, &why, err);
@@ -61,14 +72,14 @@ int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc
                             vmctl_error **err) {
     virtualbox_vm vm = {.name = NULL};
     vmctl_state state = VMCTL_STATE_UNKNOWN;
+    const char *folder = NULL;
     vmctl_error *why = NULL;
-    int code = read_detail("arrival", detail, true, &vm, err);
+    int code = read_detail("arrival", detail, &vm, &folder, err);
     if (code < 0)
         return code;
     code = wait_arrived(conn, &vm, deadline, &state, &why);
     if (code == 0 && (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED)) {
-        VMC_AUTO_FREE char *password = vmc_printf("%s/" VIRTUALBOX_PASSWORD_FILE, detail + 37);
-        vboxmanage_file_remove(conn->manage, password, deadline, NULL);
+        remove_password(conn, folder, deadline);
         return 0;
     }
     if (code == 0) {
@@ -82,5 +93,5 @@ int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc
     }
     vboxmanage_machine_free(machine);
     code = gone_is_fine(code, &why, err);
-    return code < 0 ? code : vboxmanage_tree_remove(conn->manage, detail + 37, deadline, err);
+    return code < 0 ? code : vboxmanage_tree_remove(conn->manage, folder, deadline, err);
 }

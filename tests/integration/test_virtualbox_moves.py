@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -113,6 +114,32 @@ class Moves(harness.Case):
         self.counts("moves", 3, env={"VMCTL_CONNECT": HERE})
         self.assertEqual(at(HERE, "logs", "moves").out.count("it boots"), 1)
         harness.proves("migrate.abort", backend="virtualbox")
+
+    def test_1_killed_after_the_teleport(self):
+        """When vmctl dies while it clears up at the source the VM is at the target, and the password of the teleport is in neither place."""
+        disk = SHARED / "killed.vdi"
+        self.assertEqual(run("qemu-img", "convert", "-f", "raw", "-O", "vdi", "-o", "static=on", harness.GUEST, str(disk)).status, 0)
+        self.ok(at(HERE, "create", "-", "--start", input=spec("killed", f"{{name: root, volume: {disk}, shared: true}}")))
+        self.counts("killed", 2, env={"VMCTL_CONNECT": HERE})
+        tools, there = WORLD / "tools", WORLD / "unregisters"
+        tools.mkdir()
+        (tools / "VBoxManage").write_text(f'#!/bin/sh\ncase "$*" in *unregistervm*) touch {there}; exec sleep 600 ;; esac\nexec {shutil.which("VBoxManage")} "$@"\n')
+        (tools / "VBoxManage").chmod(0o755)
+        moving = subprocess.Popen([harness.VMCTL, "migrate", "killed", "--to", OTHER, "--connect", HERE], stderr=subprocess.PIPE, text=True,
+                                  env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
+        self.addCleanup(end, moving)
+        self.wait_for("the source is cleared up", there.exists)
+        self.assertIsNone(moving.poll())
+        moving.kill()
+        moving.wait()
+        for uri in (HERE, OTHER):  # a change settles what was left
+            self.ok(at(uri, "create", "-", input=spec("bystander", f"{{name: root, image: {harness.GUEST}}}")))
+            self.ok(at(uri, "delete", "bystander"))
+        self.assertEqual(([vm["name"] for vm in listed(HERE)], [vm["state"] for vm in listed(OTHER)]), ([], ["running"]))
+        self.assertEqual([f for place in ("machines", "machines-second") for f in harness.files(WORLD / place) if "password" in f], [])
+        self.ok(at(OTHER, "delete", "killed", "--force"))
+        shutil.rmtree(WORLD / "machines/killed")  # the log stays where it was written, as migrate says
+        self.assertEqual(harness.files(f"{WORLD}/machines-second"), [])
 
     def test_2_a_stopped_one_moves_with_its_disks(self):
         """From here to there by ssh and back: every byte, its id, its seed and what vmctl knows of it."""
