@@ -18,6 +18,7 @@ enum {
     RETRY_FIRST_MS = 50,
     RETRY_LAST_MS = 500,
     KILL_AFTER_MS = 2000,
+    STUCK_MS = 2500,
     SERVER_MS = 10000
 };
 
@@ -99,6 +100,7 @@ void vboxmanage_close(vboxmanage *manage) {
 typedef struct listening {
     const vboxmanage_call *call;
     const vmc_deadline *deadline;
+    vmc_deadline step; /* the deadline, or an earlier one until it says something */
     vmc_str output, error;
     int percent;
     vmctl_error *why;
@@ -106,6 +108,7 @@ typedef struct listening {
 
 static int hear_output(const char *bytes, size_t length, void *user) {
     listening *to = user;
+    to->step.at_ms = to->deadline->at_ms;
     if (to->output.length + length <= OUTPUT_LIMIT)
         vmc_str_add_n(&to->output, bytes, length);
     return 0;
@@ -114,6 +117,7 @@ static int hear_output(const char *bytes, size_t length, void *user) {
 /* Progress is on stderr, "0%...10%..." in one line that grows, and errors follow it there. */
 static int hear_error(const char *bytes, size_t length, void *user) {
     listening *to = user;
+    to->step.at_ms = to->deadline->at_ms;
     if (to->error.length + length > OUTPUT_LIMIT)
         return 0;
     vmc_str_add_n(&to->error, bytes, length);
@@ -154,12 +158,14 @@ static int start(const vboxmanage *manage, const char *const *words, process_opt
     return process_run(io, deadline, result, err);
 }
 
-static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
-                    vmctl_error **err) {
-    listening heard = {.call = call, .deadline = deadline, .percent = -1};
+/* silent_ms: how long it may say nothing; -1: as long as there is time. */
+static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline,
+                    int64_t silent_ms, char **output, vmctl_error **err) {
+    vmc_deadline step = silent_ms < 0 ? *deadline : vmc_deadline_within(deadline, silent_ms);
+    listening heard = {.call = call, .deadline = deadline, .step = step, .percent = -1};
     process_options options = {.output = hear_output, .error = hear_error, .user = &heard, .doing = call->doing};
     PROCESS_AUTO_RESULT result = {0};
-    int code = start(manage, call->argv, &options, deadline, &result, err);
+    int code = start(manage, call->argv, &options, &heard.step, &result, err);
     if (heard.why)
         vmc_error_move(err, &heard.why);
     const char *said = heard.error.text ? heard.error.text : "";
@@ -185,13 +191,34 @@ static bool tripped(const vmctl_error *why) {
            strstr(vmctl_error_message(why), "E_ACCESSDENIED");
 }
 
+/* Changes nothing, whoever asks and however often. */
+static bool only_asks(const char *const *argv) {
+    return strcmp(argv[0], "list") == 0 || strcmp(argv[0], "showvminfo") == 0;
+}
+
+/* VBoxManage 7.2 misses an answer of VBoxSVC now and then, once in some hundred calls, and stands still until its thread looks by itself, after ten
+ * seconds (seen in both: nothing is on its way between them, and another client is served meanwhile). A question is put again before that. */
+static int run_unless_stuck(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline,
+                            char **output, vmctl_error **err) {
+    if (manage->host || !only_asks(call->argv))
+        return run_once(manage, call, deadline, -1, output, err);
+    vmctl_error *why = NULL;
+    int code = run_once(manage, call, deadline, STUCK_MS, output, &why);
+    if (code == VMCTL_E_TIMEOUT && vmc_deadline_left(deadline) != 0) {
+        vmctl_error_free(why);
+        return run_once(manage, call, deadline, -1, output, err);
+    }
+    vmc_error_move(code < 0 ? err : NULL, &why);
+    return code;
+}
+
 int vboxmanage_run(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline, char **output,
                    vmctl_error **err) {
     int64_t began = vmc_now_ms();
     int pause = RETRY_FIRST_MS;
     for (;;) {
         vmctl_error *why = NULL;
-        int code = run_once(manage, call, deadline, output, &why);
+        int code = run_unless_stuck(manage, call, deadline, output, &why);
         /* The lock of a session that ends is gone within moments; one that works keeps it. */
         bool busy = code == VMCTL_E_BUSY && vmctl_error_retryable(why);
         int64_t patience = busy ? call->busy_ms : code < 0 && (has_no_server(why) || tripped(why)) ? SERVER_MS : 0;

@@ -564,6 +564,68 @@ static void a_server_that_ends_is_waited_for(void **state) {
     vboxmanage_close(manage);
 }
 
+/* How often the stand-in of the next test was called. */
+static int calls_of(const char *name) {
+    char *path = vmc_printf("%s/%s", folder, name);
+    FILE *file = fopen(path, "re");
+    int lines = 0;
+    for (int c; file && (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    if (file)
+        (void)fclose(file);
+    free(path);
+    return lines;
+}
+
+/* VBoxManage 7.2 misses an answer now and then: it says nothing for ten seconds. */
+static void a_question_that_gets_no_answer_is_put_again(void **state) {
+    (void)state;
+    char *text =
+        vmc_printf("echo >>%s/asked-$1; [ \"$1\" = list ] && [ $(wc -l <%s/asked-list) -gt 1 ] && exec echo answer\n"
+                   "exec sleep 60",
+                   folder, folder);
+    stand_in(text);
+    free(text);
+    vboxmanage *manage = opened();
+    vmc_deadline deadline = vmc_deadline_start(NULL, 50000);
+    vmctl_error *err = NULL;
+    char *output = NULL;
+    const char *const question[] = {"list", "vms", NULL};
+    assert_int_equal(
+        vboxmanage_run(manage, &(vboxmanage_call){.argv = question, .doing = "x"}, &deadline, &output, &err), 0);
+    assert_string_equal(output, "answer\n");
+    free(output);
+    assert_int_equal(calls_of("asked-list"), 2);
+
+    /* What changes something may be under way. */
+    deadline = vmc_deadline_start(NULL, 3000);
+    const char *const change[] = {"modifyvm", NULL};
+    assert_int_equal(vboxmanage_run(manage, &(vboxmanage_call){.argv = change, .doing = "x"}, &deadline, NULL, &err),
+                     VMCTL_E_TIMEOUT);
+    assert_int_equal(calls_of("asked-modifyvm"), 1);
+    vmctl_error_free(err);
+    vboxmanage_close(manage);
+}
+
+/* One that has begun to answer takes its time. */
+static void a_long_answer_is_waited_for(void **state) {
+    (void)state;
+    char *text = vmc_printf("echo >>%s/asked; echo first; sleep 3; echo last", folder);
+    stand_in(text);
+    free(text);
+    vboxmanage *manage = opened();
+    vmc_deadline deadline = vmc_deadline_start(NULL, 60000);
+    vmctl_error *err = NULL;
+    char *output = NULL;
+    const char *const argv[] = {"list", "--long", "vms", NULL};
+    assert_int_equal(vboxmanage_run(manage, &(vboxmanage_call){.argv = argv, .doing = "x"}, &deadline, &output, &err),
+                     0);
+    assert_string_equal(output, "first\nlast\n");
+    assert_int_equal(calls_of("asked"), 1);
+    free(output);
+    vboxmanage_close(manage);
+}
+
 static void a_deadline_kills(void **state) {
     (void)state;
     stand_in("sleep 60");
@@ -752,6 +814,8 @@ int main(void) {
         cmocka_unit_test(a_call_is_judged_by_what_it_says),
         cmocka_unit_test(a_lock_is_waited_for),
         cmocka_unit_test(a_server_that_ends_is_waited_for),
+        cmocka_unit_test(a_question_that_gets_no_answer_is_put_again),
+        cmocka_unit_test(a_long_answer_is_waited_for),
         cmocka_unit_test(a_deadline_kills),
         cmocka_unit_test(progress_is_told_and_can_cancel),
         cmocka_unit_test(a_missing_program_is_told),
