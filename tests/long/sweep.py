@@ -2,6 +2,7 @@
 
 kill_at does the killing: the calls of all threads, and of the programs that vmctl runs, are counted together. By default those count that leave
 something outside of the process or wait for somebody: between two others there is nothing to be found. STEP "all" or "all/7" counts every call.
+"3@140" begins at the 140th.
 A script is called as tests/long/kill-VERB [STEP] [BUILD_DIR]; the default build is a Release one, which is ten times as fast. Needs root and a
 compiler; runs in a machine of its own (tests/integration/world).
 """
@@ -26,8 +27,12 @@ failed = False
 
 
 def step(default=1):
-    text = sys.argv[1] if len(sys.argv) > 1 else str(default)
+    text = sys.argv[1].split("@")[0] if len(sys.argv) > 1 else str(default)
     return int(text.removeprefix("all").removeprefix("/") or 1)
+
+
+def first():
+    return int(sys.argv[1].split("@")[1]) if len(sys.argv) > 1 and "@" in sys.argv[1] else 1
 
 
 def counts_all():
@@ -67,7 +72,7 @@ def sweep(name, argv, settle, prepare=None, every=1, at_least=5, alone=False):
     """alone: the programs that vmctl runs are neither counted nor killed with it. Runs `vmctl ARGV` killed at each Nth system call, prepare() before
     and settle(killed) after each; what settle returns is the trouble it found, as text (empty: none). At least so many kills are to be made."""
     kill_at = [killer(), *(() if counts_all() else ("-v",)), *(("-a",) if alone else ())]
-    at, rounds, failures, began = 1, 0, 0, time.monotonic()
+    at, rounds, failures, began = first(), 0, 0, time.monotonic()
     while failures <= GIVE_UP_AFTER:
         if prepare:
             prepare()
@@ -80,7 +85,7 @@ def sweep(name, argv, settle, prepare=None, every=1, at_least=5, alone=False):
         if killed.status == 0:
             break
         at += every
-    print(f"{name}: {rounds} kills up to system call {at}{' of all' if counts_all() else ''}, {failures} failures, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{name}: {rounds} kills from system call {first()} to {at}{' of all' if counts_all() else ''}, {failures} failures, {time.monotonic() - began:.0f} s", flush=True)
     global failed
     failed |= failures > 0 or rounds < at_least
 
