@@ -3,7 +3,6 @@
 
 #include "drivers/vboxmanage/hold.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -54,7 +53,7 @@ int virtualbox_guest_ready(virtualbox_conn *conn, const virtualbox_vm *vm, const
  * VBoxManage reaches wherever it is confined to, is for what is piped. */
 typedef struct login {
     const char *user;
-    int memory;
+    int memory, input;
     char *folder, *file;
     vboxmanage_held *secret,
         *staging; /* of another host: folders for the password, which is in its memory where that has a place for it, and
@@ -64,6 +63,8 @@ typedef struct login {
 static void login_end(login *l) {
     if (l->memory > 0)
         close(l->memory);
+    if (l->input > 0)
+        close(l->input);
     if (l->folder)
         rmdir(l->folder);
     vboxmanage_release(l->staging);
@@ -147,6 +148,11 @@ static void say_login(vmc_strv *argv, const virtualbox_vm *vm, const char *verb,
     vmc_strv_printf(argv, "--passwordfile=%s", l->file);
 }
 
+static void add_words(vmc_strv *argv, const char *const *words) {
+    for (; *words; words++)
+        vmc_strv_add(argv, *words);
+}
+
 /* --- running something there --------------------------------------------------------------------------------------------------- */
 
 int virtualbox_guest_status(int exit_code, int *status, vmctl_error **err) {
@@ -175,7 +181,7 @@ static int names_itself(virtualbox_conn *conn, const vmc_deadline *deadline, boo
     return code;
 }
 
-static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *const *argv,
+static int run_words(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *const *argv,
                      const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
     VMC_AUTO_STRV words = {0};
     bool itself = false;
@@ -191,19 +197,8 @@ static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, const login
     vmc_strv_add(&words, "--");
     for (size_t i = itself ? 1 : 0; argv[i]; i++)
         vmc_strv_add(&words, argv[i]);
-    VMC_AUTO_FREE char *input = NULL;
-    size_t length = options->input_length;
-    const void *bytes = options->input;
-    if (options->input_fd > 0) {
-        VMC_AUTO_FREE char *path = vmc_printf("/proc/self/fd/%d", options->input_fd);
-        code = vmc_file_read(path, MOST_INPUT, &input, &length, err);
-        bytes = input;
-    }
     const vboxmanage_stream stream = {.argv = (const char *const *)words.items,
                                       .doing = "running a program in the guest",
-                                      .input = bytes,
-                                      .input_length = length,
-                                      .inherit_input = options->input_fd == 0,
                                       .output = options->output,
                                       .error = options->error,
                                       .user = options->user};
@@ -218,6 +213,96 @@ static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, const login
         *status = 255;
     }
     return code;
+}
+
+static int copy_call(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *verb, const char *from,
+                     const char *to, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_STRV argv = {0};
+    say_login(&argv, vm, verb, l);
+    vmc_strv_add(&argv, from);
+    if (to)
+        vmc_strv_add(&argv, to);
+    return virtualbox_run(conn, NULL, &argv, "copying a file", "copying", vm->name, deadline, NULL, err);
+}
+
+/* The input, in memory of this process's or, of another host, in that of the host, where VBoxManage finds it. */
+static int keep_input(virtualbox_conn *conn, login *l, const vmctl_exec_options *options, const vmc_deadline *deadline,
+                      char **path, vmctl_error **err) {
+    VMC_AUTO_FREE char *read = NULL;
+    const char *bytes = options->input;
+    size_t length = options->input_length;
+    int code = 0;
+    if (options->input_fd >= 0) {
+        VMC_AUTO_FREE char *from = vmc_printf("/proc/self/fd/%d", options->input_fd);
+        code = vmc_file_read(from, MOST_INPUT, &read, &length, err);
+        bytes = read;
+    }
+    if (code == 0 && l->secret) {
+        *path = vmc_printf("%s/input", vboxmanage_held_folder(l->secret));
+        code = vboxmanage_file_write(conn->manage, *path, bytes, length, deadline, err);
+    } else if (code == 0) {
+        l->input = memfd_create("input", MFD_CLOEXEC);
+        if (l->input < 0 || write(l->input, bytes, length) != (ssize_t)length)
+            code = vmc_error_errno(err, errno, "cannot keep the input for VBoxManage");
+        *path = vmc_printf("/proc/%ld/fd/%d", (long)getpid(), l->input);
+    }
+    if (read)
+        explicit_bzero(read, length);
+    return code;
+}
+
+/* A folder of the user's own in the guest. *folder: free */
+static int make_folder(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const vmc_deadline *deadline,
+                       char **folder, vmctl_error **err) {
+    VMC_AUTO_STRV argv = {0};
+    VMC_AUTO_FREE char *said = NULL;
+    say_login(&argv, vm, "mktemp", l);
+    add_words(&argv, (const char *const[]){"--directory", "--mode=0700", "--tmpdir=/tmp", "vmctl-XXXXXX", NULL});
+    int code = virtualbox_run(conn, NULL, &argv, "making a folder in the guest", "giving input to a program in",
+                              vm->name, deadline, &said, err);
+    const char *at = code == 0 ? strstr(said, "/tmp/") : NULL; /* "Directory name: /tmp/vmctl-abcdef" */
+    if (code == 0 && !at)
+        return vmc_error(err, VMCTL_E_INTERNAL, "VBoxManage does not tell which folder it made: %s", said);
+    *folder = at ? vmc_strndup(at, strcspn(at, "\r\n")) : NULL;
+    return code;
+}
+
+/* `guestcontrol run` gives a program no standard input. It goes there as a file of the user's own, which a shell opens, removes, and becomes the
+ * program. */
+static const char take_input[] = "exec <\"$1/input\" && rm -r \"$1\" && shift && exec \"$@\"";
+
+static int run_fed(virtualbox_conn *conn, const virtualbox_vm *vm, login *l, const char *const *argv,
+                   const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
+    VMC_AUTO_FREE char *kept = NULL;
+    VMC_AUTO_FREE char *folder = NULL;
+    int code = keep_input(conn, l, options, deadline, &kept, err);
+    if (code == 0)
+        code = make_folder(conn, vm, l, deadline, &folder, err);
+    if (code < 0)
+        return code;
+    VMC_AUTO_FREE char *file = vmc_printf("%s/input", folder);
+    VMC_AUTO_STRV words = {0};
+    add_words(&words, (const char *const[]){"/bin/sh", "-c", take_input, "sh", folder, NULL});
+    add_words(&words, argv);
+    code = copy_call(conn, vm, l, "copyto", kept, file, deadline, err);
+    if (code == 0)
+        code = run_words(conn, vm, l, (const char *const *)words.items, options, deadline, status, err);
+    if (code < 0) { /* whether the shell came to it is not known */
+        vmc_deadline after = {.at_ms = vmc_now_ms() + ASK_MS};
+        VMC_AUTO_STRV remove = {0};
+        say_login(&remove, vm, "rmdir", l);
+        add_words(&remove, (const char *const[]){"--recursive", folder, NULL});
+        virtualbox_run(conn, NULL, &remove, "removing a folder in the guest", "cleaning up in", vm->name, &after, NULL,
+                       NULL);
+    }
+    return code;
+}
+
+static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, login *l, const char *const *argv,
+                     const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
+    bool fed = options->input_fd >= 0 || options->input_length > 0;
+    return fed ? run_fed(conn, vm, l, argv, options, deadline, status, err)
+               : run_words(conn, vm, l, argv, options, deadline, status, err);
 }
 
 int virtualbox_guest_exec(void *opaque, void *handle, const char *const *argv, const vmctl_exec_options *options,
@@ -259,16 +344,6 @@ int virtualbox_guest_set_password(void *opaque, void *handle, const char *user, 
 }
 
 /* --- copying ---------------------------------------------------------------------------------------------------------------------- */
-
-static int copy_call(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *verb, const char *from,
-                     const char *to, const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_STRV argv = {0};
-    say_login(&argv, vm, verb, l);
-    vmc_strv_add(&argv, from);
-    if (to)
-        vmc_strv_add(&argv, to);
-    return virtualbox_run(conn, NULL, &argv, "copying a file", "copying", vm->name, deadline, NULL, err);
-}
 
 /* Beside its place first: what is there under the name is whole, before and after. */
 static char *beside(const char *path) {
@@ -397,107 +472,4 @@ int virtualbox_guest_copy_out(void *opaque, void *handle, const char *guest, con
     if (first && (code < 0 || standard))
         unlink(first);
     return code;
-}
-
-/* --- addresses ----------------------------------------------------------------------------------------------------------------------- */
-
-/* One line of `guestproperty enumerate`, of 7.x ("/KEY = 'VALUE' @ TIME") or before ("Name: /KEY, value: VALUE, timestamp: ..."). The value of
- * the key in this line; NULL: another. free */
-static char *property_of(const char *line, size_t length, const char *key) {
-    VMC_AUTO_FREE char *copy = vmc_strndup(line, length);
-    bool old = vmc_starts_with(copy, "Name: ");
-    const char *at = old ? copy + 6 : copy;
-    if (!vmc_starts_with(at, key))
-        return NULL;
-    at += strlen(key);
-    if (old) {
-        if (!vmc_starts_with(at, ", value: "))
-            return NULL;
-        at += strlen(", value: ");
-        const char *end = strstr(at, ", timestamp:");
-        return vmc_strndup(at, end ? (size_t)(end - at) : strlen(at));
-    }
-    while (*at == ' ')
-        at++;
-    if (!vmc_starts_with(at, "= '"))
-        return NULL;
-    at += 3;
-    const char *end = strchr(at, '\'');
-    return vmc_strndup(at, end ? (size_t)(end - at) : strlen(at));
-}
-
-static char *find_property(const char *text, const char *key) {
-    for (const char *line = text; *line;) {
-        size_t length = strcspn(line, "\n");
-        char *value = property_of(line, length, key);
-        if (value)
-            return value;
-        line += length + (line[length] == '\n');
-    }
-    return NULL;
-}
-
-/* "080027ABCDEF" -> "08:00:27:ab:cd:ef"; "" for anything else. free */
-static char *with_colons(const char *mac) {
-    vmc_str out = {0};
-    bool whole = mac && strlen(mac) == 12;
-    for (size_t i = 0; whole && mac[i]; i++) {
-        if (i && i % 2 == 0)
-            vmc_str_add_char(&out, ':');
-        vmc_str_add_char(&out, (char)tolower((unsigned char)mac[i]));
-    }
-    return vmc_str_take(&out);
-}
-
-void virtualbox_guest_addresses(const char *text, vmc_strv *pairs) {
-    enum { MOST_CARDS = 64 };
-    for (unsigned card = 0; card < MOST_CARDS; card++) {
-        static const char *const kinds[] = {"V4/IP", "V6/IP"};
-        VMC_AUTO_FREE char *mac_key = vmc_printf("/VirtualBox/GuestInfo/Net/%u/MAC", card);
-        VMC_AUTO_FREE char *raw = find_property(text, mac_key);
-        VMC_AUTO_FREE char *mac = with_colons(raw);
-        bool any = false;
-        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-            VMC_AUTO_FREE char *key = vmc_printf("/VirtualBox/GuestInfo/Net/%u/%s", card, kinds[k]);
-            VMC_AUTO_FREE char *ip = find_property(text, key);
-            any = any || ip;
-            if (!ip || !*ip)
-                continue;
-            vmc_strv_add(pairs, ip);
-            vmc_strv_add(pairs, mac);
-        }
-        if (!any && !raw)
-            return;
-    }
-}
-
-/* The text belongs to `texts` from now on; NULL where the guest does not tell it. */
-static const char *kept_property(const char *properties, const char *key, vmc_strv *texts) {
-    VMC_AUTO_FREE char *value = find_property(properties, key);
-    if (!value || !*value)
-        return NULL;
-    vmc_strv_add(texts, value);
-    return texts->items[texts->count - 1];
-}
-
-bool virtualbox_guest_read(const char *properties, vmc_strv *texts, virtualbox_guest *out) {
-    const char *product = kept_property(properties, "/VirtualBox/GuestInfo/OS/Product", texts);
-    *out = (virtualbox_guest){
-        .guest = {.size = sizeof(vmctl_guest),
-                  .os_name = product,
-                  .kernel = kept_property(properties, "/VirtualBox/GuestInfo/OS/Release", texts),
-                  .agent_version = kept_property(properties, "/VirtualBox/GuestAdd/Version", texts)}};
-    /* "alice,bob" */
-    VMC_AUTO_FREE char *names = find_property(properties, "/VirtualBox/GuestInfo/OS/LoggedInUsersList");
-    for (const char *name = names; name && *name;) {
-        size_t length = strcspn(name, ",");
-        VMC_AUTO_FREE char *one = vmc_strndup(name, length);
-        out->users = vmc_realloc(out->users, out->guest.user_count + 1, sizeof *out->users);
-        vmc_strv_add(texts, one);
-        out->users[out->guest.user_count++] =
-            (vmctl_guest_user){.size = sizeof(vmctl_guest_user), .name = texts->items[texts->count - 1]};
-        name += length + (name[length] == ',');
-    }
-    out->guest.users = out->users;
-    return product || out->guest.agent_version;
 }
