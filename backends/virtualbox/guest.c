@@ -181,6 +181,11 @@ static int names_itself(virtualbox_conn *conn, const vmc_deadline *deadline, boo
     return code;
 }
 
+static bool is_no_program(const vmctl_error *why) {
+    const char *words = why ? vmctl_error_hypervisor_message(why) : NULL;
+    return words && vmctl_error_code(why) == VMCTL_E_NOT_FOUND && strstr(words, "on guest");
+}
+
 static int run_words(virtualbox_conn *conn, const virtualbox_vm *vm, const login *l, const char *const *argv,
                      const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
     VMC_AUTO_STRV words = {0};
@@ -203,9 +208,19 @@ static int run_words(virtualbox_conn *conn, const virtualbox_vm *vm, const login
                                       .error = options->error,
                                       .user = options->user};
     int exit_code = 0;
-    if (code == 0)
-        code = vboxmanage_stream_run(conn->manage, &stream, deadline, &exit_code, err);
-    if (code == 0)
+    vmctl_error *why = NULL;
+    code = vboxmanage_stream_run(conn->manage, &stream, deadline, &exit_code, &why);
+    if (code < 0 && is_no_program(why)) { /* as a shell says it */
+        VMC_AUTO_FREE char *line = vmc_printf("%s: not found\n", argv[0]);
+        vmctl_error_free(why);
+        if (options->error)
+            options->error(line, strlen(line), options->user);
+        *status = 127;
+        return 0;
+    }
+    if (code < 0)
+        vmc_error_move(err, &why);
+    else
         code = virtualbox_guest_status(exit_code, status, err);
     if (code == 0 && *status < 0) {
         vmc_note(deadline, VMCTL_NOTE_WARNING,

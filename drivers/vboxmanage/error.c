@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOGIN "VMCTL_GUEST_USER=NAME and VMCTL_GUEST_PASSWORD_FILE=FILE name a user of the guest, and the password"
+
 static const char prefix[] = "VBoxManage: error: ";
 
 /* Words that say more than the result code, first match wins. */
@@ -45,6 +47,14 @@ static const struct {
     {"does not support hot-plugging", VMCTL_E_INVALID_STATE, false, "stop the VM first"},
     {"CPU hotplug is not enabled", VMCTL_E_INVALID_STATE, false, "stop the VM first"},
     {"thus its attachment type can't be changed", VMCTL_E_INVALID_STATE, false, "stop the VM first"},
+    /* GuestSessionImpl.cpp and GuestProcessImpl.cpp, what a guest answered */
+    {"was not able to logon on guest", VMCTL_E_UNAUTHENTICATED, false, LOGIN},
+    {"Invalid user/password credentials", VMCTL_E_UNAUTHENTICATED, false, LOGIN},
+    {"user account on the guest is restricted", VMCTL_E_UNAUTHENTICATED, false, LOGIN},
+    {"guest execution service is not", VMCTL_E_INVALID_STATE, true, "it needs Guest Additions that run in the guest"},
+    {"specified file was not found on guest", VMCTL_E_NOT_FOUND, false, NULL},
+    {"Could not resolve path to specified file", VMCTL_E_NOT_FOUND, false, NULL},
+    {"is not an executable format on guest", VMCTL_E_INVALID_ARGUMENT, false, NULL},
     {"Could not create guest session", VMCTL_E_INVALID_STATE, false, "it needs Guest Additions that run in the guest"},
     {"Guest Additions are not installed", VMCTL_E_INVALID_STATE, false, NULL},
     {"Unknown or invalid guest OS type", VMCTL_E_INVALID_ARGUMENT, false, NULL},

@@ -36,8 +36,8 @@ elif argv[0] == "guestproperty":
 elif argv[0] == "guestcontrol":
     verb = argv[2]
     if pathlib.Path(options["passwordfile"]).read_text() != SECRET or options["username"] != "ci":
-        fail("The specified user was not able to logon on guest", "Details: code VBOX_E_GSTCTL_GUEST_ERROR (0x80bb000f), component "
-             "GuestSessionWrap, interface IGuestSession, callee nsISupports")
+        fail("Waiting for guest process failed: The specified user was not able to logon on guest",
+             "Details: code VBOX_E_IPRT_ERROR (0x80bb0005), component GuestSessionWrap, interface IGuestSession, callee nsISupports")
     words = [a for a in argv[3:argv.index("--")] if not a.startswith("--")] if "--" in argv else [a for a in argv[3:] if not a.startswith("--")]
     if verb == "run":
         rest = argv[argv.index("--") + 1:]
@@ -52,8 +52,9 @@ elif argv[0] == "guestcontrol":
             program = [str(root / "play-chpasswd") if word == "/usr/sbin/chpasswd" else word for word in program]
         try:
             code = subprocess.run(program, env=env, stdin=subprocess.DEVNULL).returncode  # the real one gives it no input either
-        except OSError as error:
-            fail(str(error))
+        except FileNotFoundError:
+            fail("Waiting for guest process (status 0x8) failed: The specified file was not found on guest",
+                 "Details: code VBOX_E_IPRT_ERROR (0x80bb0005), component GuestProcessWrap, interface IGuestProcess, callee nsISupports")
         sys.exit(0 if code == 0 else 18 if code < 0 else code + 32 if code <= 93 else 126)
     if verb == "mktemp":
         folder = tempfile.mkdtemp(dir=options["tmpdir"], prefix=words[0].replace("X", ""))

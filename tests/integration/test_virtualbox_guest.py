@@ -83,6 +83,16 @@ class Guest(harness.Case):
         self.assertNotEqual(high.status, 0)
         self.assertIn("94 or more", high.err)
 
+    def test_a_program_that_is_not_there(self):
+        done = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/no-such-program")
+        self.assertEqual((done.status, done.err), (127, "/bin/no-such-program: not found\n"), done)
+
+    def test_who_may_not_log_in(self):
+        (ROOT / "wrong").write_text("wrong\n")
+        env = {"VMCTL_GUEST_PASSWORD_FILE": str(ROOT / "wrong")}
+        self.status(self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/true", env=env), 125, "was not able to logon", "VMCTL_GUEST_PASSWORD_FILE")
+        self.status(self.run_vmctl("cp", "--via", "agent", str(ROOT / "wrong"), "inside:/nowhere", env=env), 7, "VMCTL_GUEST_PASSWORD_FILE")
+
     def test_a_version_before_7(self):
         """The program's name had to be given as its first argument."""
         (ROOT / "help").write_text("run [--exe=filename]")
