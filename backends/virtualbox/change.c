@@ -257,7 +257,7 @@ static void take_back(virtualbox_changing *ch, bool modified, vmctl_error **err)
     for (size_t i = ch->order_count; i-- > 0;) {
         const virtualbox_order *order = &ch->orders[i];
         VMC_AUTO_FREE char *what = vmc_strv_join(&order->argv, " ");
-        if (order->done && (order->back.count == 0 || call(ch, &order->back, &patient, &why) < 0))
+        if (order->done && !order->of_file && (order->back.count == 0 || call(ch, &order->back, &patient, &why) < 0))
             vmc_strv_printf(&left, "%s (%s)", what, order->back.count ? vmctl_error_message(why) : "it stays");
     }
     vmctl_error_free(why);

@@ -38,6 +38,7 @@ typedef struct virtualbox_order {
     char *place;         /* "SATA-1-0": what it attaches there; NULL */
     bool last;           /* after all others: the growth of a disk */
     bool done;
+    bool of_file; /* nothing is to be taken back: it was done to a new file, which goes */
 } virtualbox_order;
 
 typedef struct virtualbox_changing {

@@ -144,6 +144,19 @@ static void take_attach(virtualbox_changing *ch, const virtualbox_spot *spot) {
     order->place = vmc_printf("%s-%u-%u", spot->controller, spot->port, spot->device);
 }
 
+/* A copy that shall be larger than its image grows before it is the VM's: what a running VM has is locked. VBoxSVC forgets it again in between. */
+static void grow_copy(virtualbox_changing *ch, const virtualbox_file *file) {
+    if (file->kind != VIRTUALBOX_FILE_COPY || !file->bytes)
+        return;
+    virtualbox_order *order = virtualbox_order_add(ch);
+    virtualbox_words(&order->argv, "modifymedium", "disk", file->path, "--resizebyte");
+    vmc_strv_printf(&order->argv, "%llu", (unsigned long long)file->bytes);
+    order->of_file = true;
+    order = virtualbox_order_add(ch);
+    virtualbox_words(&order->argv, "closemedium", "disk", file->path, NULL);
+    order->of_file = true;
+}
+
 int virtualbox_change_disk_add(virtualbox_changing *ch, virtualbox_step *step, vmctl_error **err) {
     const vmctl_node *want = step->change->want;
     virtualbox_spot spot = {.controller = "waits"};
@@ -167,8 +180,10 @@ int virtualbox_change_disk_add(virtualbox_changing *ch, virtualbox_step *step, v
     ch->p.spot = NULL;
     if (code < 0)
         return code;
-    if (ch->files.file_count > files)
+    if (ch->files.file_count > files) {
         step->volume = ch->files.files[files].path;
+        grow_copy(ch, &ch->files.files[files]);
+    }
     if (now)
         take_attach(ch, &spot);
     else
