@@ -201,6 +201,8 @@ cJSON *cli_tree_vm(const vmctl_vm_info *info) {
         put_config(tree, info);
     if (info->present & VMCTL_FACT_GUEST && info->guest)
         put_guest(tree, info->guest);
+    if (info->present & VMCTL_FACT_POLICY)
+        cli_put(tree, "migrationPolicy", info->migration_policy);
     if (info->present & VMCTL_FACT_DEVICES) {
         cJSON *array = cJSON_AddArrayToObject(tree, "devices");
         for (size_t i = 0; i < info->device_count; i++)

@@ -30,7 +30,7 @@ static int get_facts(cli *c, cli_task *task) {
 }
 
 static int get_all_facts(cli *c, cli_task *task) {
-    return get_facts_of(c, task, VMCTL_FACTS_ALL);
+    return get_facts_of(c, task, VMCTL_FACTS_ALL | VMCTL_FACT_POLICY);
 }
 
 /* The text of a document, in "text"; the documents of several VMs are told apart as YAML does. */
@@ -179,6 +179,7 @@ static void write_vm(cli *c, FILE *to, const cJSON *vm) {
     line(to, vm, "accel", "accel", CLI_CELL_TEXT);
     line(to, vm, "autostart", "autostart", CLI_CELL_TEXT);
     line(to, vm, "guest agent", "agentConnected", CLI_CELL_TEXT);
+    line(to, vm, "migrates by", "migrationPolicy", CLI_CELL_TEXT);
     line(to, vm, "restart due", "restartRequired", CLI_CELL_YES);
     line(to, vm, "snapshots", "snapshotCount", CLI_CELL_TEXT);
     line(to, vm, "owner", "owner", CLI_CELL_TEXT);
@@ -217,7 +218,9 @@ const cli_verb cli_verb_describe = {
     .group = "look",
     .operands = "VM...",
     .summary = "all facts of a VM, for reading",
-    .help = "The same facts as `vmctl get`; with -o json, jsonl and yaml also the same output.",
+    .help = "The same facts as `vmctl get`, and of a VM of a cluster the MigrationPolicy that it would migrate by; "
+            "with -o json, jsonl "
+            "and yaml also the same output.",
     .min = 1,
     .max = -1,
     .hint = CLI_HINT_VM,

@@ -208,12 +208,26 @@ static int check_live(const kubevirt_changing *ch, const vmctl_diff *diff, bool 
         if (!why)
             continue;
         vmc_error(err, VMCTL_E_INVALID_STATE, "%s cannot be changed now: %s", change->path, why);
-        return vmc_error_next(err, "leave --live out, and restart %s when it suits", ch->vm->name);
+        return vmc_error_next(err, KUBEVIRT_LIVE_REMEDY, ch->vm->name);
     }
     return 0;
 }
 
+/* The VM has them at once; its instance and pod have those that they began with (virt-controller copies few of a template's labels later on). */
+static void tell_labels(const kubevirt_changing *ch, const vmctl_diff *diff) {
+    bool changes = false;
+    for (size_t i = 0; i < vmctl_diff_count(diff); i++) {
+        KUBEVIRT_AUTO_PLACE where = kubevirt_place_of(vmctl_diff_at(diff, i));
+        changes |= strcmp(where.list, "labels") == 0;
+    }
+    if (changes && ch->vmi)
+        vmc_note(ch->deadline, VMCTL_NOTE_INFO,
+                 "Services and policies of the cluster, which select running VMs by label, see the new labels after "
+                 "its next start");
+}
+
 static void tell(const kubevirt_changing *ch, const vmctl_diff *diff, const vmctl_change_options *options) {
+    tell_labels(ch, diff);
     for (size_t i = 0; i < vmctl_diff_count(diff); i++) {
         const vmctl_change *change = vmctl_diff_at(diff, i);
         VMC_AUTO_FREE char *why = kubevirt_change_obstacle(ch, change);

@@ -47,6 +47,12 @@ char *kubevirt_disk_obstacle(const cJSON *installation, const cJSON *disk, const
 /* The same of a card that comes or goes; network NULL: none of that name. */
 char *kubevirt_nic_obstacle(const cJSON *interface, const cJSON *network);
 
+/* What helps where --live asks for a change that waits for a restart; the VM's name. */
+#define KUBEVIRT_LIVE_REMEDY "leave --live out, and restart %s when it suits"
+
+/* hotplug.c: the only optical drive of the VM, or the one of that name (NULL: any); *out: free. NOT_FOUND, AMBIGUOUS. */
+int kubevirt_drive_find(const kubevirt_vm *vm, const vmctl_spec *spec, const char *name, char **out, vmctl_error **err);
+
 /* Whether the cluster migrates VMs by itself for what a migration brings them. */
 bool kubevirt_migrates_by_itself(const cJSON *installation);
 
@@ -65,6 +71,8 @@ const cJSON *kubevirt_template_named(const cJSON *vm, const char *name);
 int kubevirt_change_disks_send(kubevirt_changing *ch, vmctl_error **err);
 /* The VM has them now: a failure takes them away no more. */
 void kubevirt_change_disks_taken(kubevirt_changing *ch);
+/* UNSUPPORTED where the disk (claim NULL) is none of the cluster's storage. Only looks. */
+int kubevirt_grow_check(const kubevirt_vm *vm, const char *disk, const char *claim, vmctl_error **err);
 /* The claims of disks that shall be larger. */
 int kubevirt_change_disks_grow(kubevirt_changing *ch, const vmctl_diff *diff, bool dry_run, vmctl_error **err);
 

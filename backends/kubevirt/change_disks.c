@@ -234,19 +234,27 @@ static int wait_grown(kubevirt_changing *ch, const char *disk, const char *claim
     return code;
 }
 
+int kubevirt_grow_check(const kubevirt_vm *vm, const char *disk, const char *claim, vmctl_error **err) {
+    if (claim)
+        return 0;
+    vmc_error(err, VMCTL_E_UNSUPPORTED, "disk %s is no claim of the cluster, and cannot grow", disk);
+    return vmc_error_next(err, "vmctl attach %s disk name=NAME size=SIZE gives it one that can", vm->name);
+}
+
 static int grow_one(kubevirt_changing *ch, const kubevirt_place *where, const vmctl_change *change, bool dry_run,
                     vmctl_error **err) {
     const char *claim = kubevirt_claim_of(kubevirt_volume_of(ch->now, where->name));
     uint64_t wanted = (uint64_t)vmctl_node_integer(change->want, NULL, 0);
-    if (!claim)
-        return vmc_refuse(err, VMCTL_E_UNSUPPORTED, change->want, "disk %s is no claim, and cannot grow", where->name);
+    int code = kubevirt_grow_check(ch->vm, where->name, claim, err);
+    if (code < 0)
+        return code;
     VMC_AUTO_FREE char *path = kube_path("", "v1", ch->vm->namespace_name, "persistentvolumeclaims", claim, NULL);
     VMC_AUTO_FREE char *size = kubevirt_quantity_format(wanted);
     VMC_AUTO_JSON *patch = cJSON_CreateObject();
     cJSON_AddStringToObject(vmc_json_map(patch, "spec.resources.requests"), "storage", size);
     const kube_write_options options = {.dry_run = dry_run};
     VMC_AUTO_JSON *now = NULL;
-    int code = kube_patch(ch->conn->client, path, patch, &options, ch->deadline, &now, err);
+    code = kube_patch(ch->conn->client, path, patch, &options, ch->deadline, &now, err);
     if (code < 0)
         return vmc_error_prefix(err, "disk %s", where->name);
     return dry_run || is_grown(now, &wanted, NULL) ? 0 : wait_grown(ch, where->name, claim, wanted, err);

@@ -163,6 +163,19 @@ static bool has_move(const vmctl_diff *diff) {
     return false;
 }
 
+/* What goes while the VM runs goes when its guest lets it. */
+static void tell_held(const kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error **err) {
+    for (size_t i = 0; i < vmctl_diff_count(diff); i++) {
+        const vmctl_change *change = vmctl_diff_at(diff, i);
+        KUBEVIRT_AUTO_PLACE where = kubevirt_place_of(change);
+        VMC_AUTO_FREE char *why = kubevirt_change_obstacle(ch, change);
+        if (why || change->action != VMCTL_CHANGE_REMOVE || !where.name || where.key)
+            continue;
+        vmc_error_append(err, "; the guest has not let %s go", where.name);
+        vmc_error_next(err, "vmctl restart %s, after which it is gone", ch->vm->name);
+    }
+}
+
 int kubevirt_change_settle(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_error **err) {
     int64_t was = vmc_json_integer(ch->now, "metadata.generation", 0);
     if (!ch->vmi || !ch->after || vmc_json_integer(ch->after, "metadata.generation", 0) == was)
@@ -183,6 +196,8 @@ int kubevirt_change_settle(kubevirt_changing *ch, const vmctl_diff *diff, vmctl_
     code = kubevirt_wait(ch->conn, ch->vm, &waiting, &within, err);
     if (moves)
         return kubevirt_change_moved(ch, diff, code, err);
+    if (code == VMCTL_E_TIMEOUT)
+        tell_held(ch, diff, err);
     if (vmc_outcome_unknown(code))
         vmc_error_append(err, "; the change stands, and KubeVirt goes on trying");
     return code;

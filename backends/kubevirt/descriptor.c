@@ -62,7 +62,7 @@ static const vmctl_slot_claim slots[] = {
     PART(device_attach, "gpu.hotplug", NO, NONE, "KubeVirt takes and gives no device of a node while the VM runs"),
     PART(change, "cpu.hotplug", LIMITED, SPECIFICATION, "whole sockets, up to the room that the VM started with; no fewer"),
     PART(change, "memory.hotplug", LIMITED, SPECIFICATION, "up to the room that the VM started with; no less"),
-    PART(change, "memory.balloon", NO, NONE, "KubeVirt balloons no memory"),
+    PART(change, "memory.balloon", NO, NONE, "KubeVirt takes no memory from a running VM"),
     PART(change, "storage.grow", LIMITED, SPECIFICATION, "where the storage class expands volumes"),
     PART(create, "gpu.passthrough", LIMITED, SPECIFICATION, "by resource or ids, of those that the cluster permits"),
     PART(create, "gpu.mig", LIMITED, SPECIFICATION, "as profiles of a vGPU that is backed by MIG"),

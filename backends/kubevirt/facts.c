@@ -142,6 +142,22 @@ static void add_list(gathering *g, const char *key, void (*add)(gathering *, con
     }
 }
 
+/* What was plugged and is to go, while its guest holds it: the instance's list has it no more, its status has (v1.VolumeStatus, phase Detaching). */
+static void add_held(gathering *g) {
+    const cJSON *status;
+    cJSON_ArrayForEach(status, vmc_json_at(g->vmi, "status.volumeStatus")) {
+        const char *name = vmc_json_key_string(status, "name");
+        if (!name || !vmc_json_key(status, "hotplugVolume") || is_in_list(vmc_json_at(g->vmi, "spec.volumes"), name) ||
+            kubevirt_volume_of(g->vm, name))
+            continue;
+        vmctl_device *to = next_device(g, VMCTL_DEVICE_DISK, name);
+        to->target = vmc_json_string(status, "target", NULL);
+        to->source = vmc_json_string(status, "persistentVolumeClaimInfo.claimName", NULL);
+        to->capacity_bytes = kubevirt_quantity_of(vmc_json_at(status, "persistentVolumeClaimInfo.capacity.storage"));
+        to->leaving = true;
+    }
+}
+
 static void add_parts(gathering *g) {
     const cJSON *devices = vmc_json_at(g->vm, "spec.template.spec.domain.devices");
     if (!cJSON_IsFalse(vmc_json_key(devices, "autoattachGraphicsDevice")))
@@ -264,8 +280,8 @@ static void fill_resources(vmctl_vm_info *info, const cJSON *vm, const cJSON *vm
         info->present |= VMCTL_FACT_RESOURCES;
 }
 
-int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest, int snapshots, unsigned facts,
-                           const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
+int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest, const char *policy, int snapshots,
+                           unsigned facts, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user) {
     gathering g = {.vm = vm, .vmi = vmi};
     VMC_AUTO_FREE char *reason = NULL;
     const cJSON *annotations = vmc_json_at(vm, "metadata.annotations");
@@ -308,6 +324,7 @@ int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest
         }
         if (facts & VMCTL_FACT_DEVICES) {
             add_list(&g, "disks", add_disk);
+            add_held(&g);
             add_list(&g, "interfaces", add_nic);
             add_gpu_devices(&g);
             add_parts(&g);
@@ -324,6 +341,10 @@ int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest
             kubevirt_guest_info_read(guest, &inside);
             info.guest = &inside.guest;
             info.present |= VMCTL_FACT_GUEST;
+        }
+        if (policy) {
+            info.migration_policy = policy;
+            info.present |= VMCTL_FACT_POLICY;
         }
         stop = each(&info, user) != 0;
     }

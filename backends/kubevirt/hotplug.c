@@ -71,6 +71,8 @@ static int check_name(kubevirt_conn *conn, kubevirt_vm *vm, const char *name, co
         const cJSON *there = vmc_json_item(vmc_json_key(devices, lists[i].of_devices), name);
         if (vmc_str_eq(vmc_json_string(there, "state", NULL), "absent"))
             return wait_cleared(conn, vm, name, deadline, err);
+        if (strcmp(lists[i].list, "disks") == 0 && !there)
+            there = vmc_json_item(vmc_json_at(vmi, "status.volumeStatus"), name);
         if (there) {
             vmc_error(err, VMCTL_E_BUSY, "%s has not let the %s %s go yet", vm->name, lists[i].kind, name);
             return vmc_error_next(err, "choose another name, or restart it first (vmctl restart %s)", vm->name);
@@ -163,8 +165,8 @@ int kubevirt_device_detach(void *opaque, void *handle, const char *name, const v
     return code;
 }
 
-/* The only drive, or the one of that name. */
-static int find_drive(const kubevirt_vm *vm, const vmctl_spec *spec, const char *name, char **out, vmctl_error **err) {
+int kubevirt_drive_find(const kubevirt_vm *vm, const vmctl_spec *spec, const char *name, char **out,
+                        vmctl_error **err) {
     const vmctl_node *disks = vmctl_node_get(vmctl_spec_root(spec), "disks");
     VMC_AUTO_STRV names = {0};
     size_t at = 0;
@@ -187,7 +189,7 @@ int kubevirt_cdrom_change(void *conn, void *handle, const char *name, const char
     VMC_AUTO_FREE char *drive = NULL;
     int code = kubevirt_spec(conn, vm, options->call, &spec, err);
     if (code == 0)
-        code = find_drive(vm, spec, name, &drive, err);
+        code = kubevirt_drive_find(vm, spec, name, &drive, err);
     VMC_AUTO_FREE char *path = drive ? vmc_printf("disks.%s.cdrom", drive) : NULL;
     if (code == 0)
         code = vmctl_spec_set(spec, path, image ? image : "", err);

@@ -99,8 +99,8 @@ static int fetch_instances(lister *l, vmctl_error **err) {
 }
 
 static int deliver(lister *l, const cJSON *vm, const cJSON *vmi) {
-    if (kubevirt_facts_deliver(vm, vmi, NULL, kubevirt_snapshots_of(l->snapshots, vm), l->facts, l->options, l->each,
-                               l->user))
+    if (kubevirt_facts_deliver(vm, vmi, NULL, NULL, kubevirt_snapshots_of(l->snapshots, vm), l->facts, l->options,
+                               l->each, l->user))
         l->stopped = true;
     return l->stopped ? 1 : 0;
 }
@@ -327,7 +327,8 @@ int kubevirt_get(void *opaque, void *handle, const vmctl_get_options *options, v
     VMC_AUTO_JSON *vmi = NULL;
     VMC_AUTO_JSON *snapshots = NULL;
     /* Who asks for everything is not made to wait for one request more. */
-    bool everything = (options->facts | VMCTL_FACT_GUEST) == VMCTL_FACTS_ALL;
+    unsigned usual = options->facts & ~(unsigned)VMCTL_FACT_POLICY;
+    bool everything = (usual | VMCTL_FACT_GUEST) == VMCTL_FACTS_ALL;
     bool counted = !everything && options->facts & VMCTL_FACT_SNAPSHOTS;
     int code = kubevirt_vm_get(conn, handle, &deadline, &vm, err);
     if (code == 0 && vmc_json_boolean(vm, "status.created", false))
@@ -335,11 +336,13 @@ int kubevirt_get(void *opaque, void *handle, const vmctl_get_options *options, v
     unsigned facts = options->facts ? options->facts : VMCTL_FACTS_ALL;
     VMC_AUTO_JSON *guest =
         code == 0 && facts & VMCTL_FACT_GUEST ? kubevirt_guest_info(conn, handle, vmi, &deadline) : NULL;
+    VMC_AUTO_FREE char *policy =
+        code == 0 && vmi && facts & VMCTL_FACT_POLICY ? kubevirt_migrate_policy_of(conn, vmi, &deadline) : NULL;
     if (code == 0 && counted)
         code =
             kubevirt_snapshots_count(conn, vmc_json_string(vm, "metadata.namespace", ""), &deadline, &snapshots, err);
     if (code == 0)
-        kubevirt_facts_deliver(vm, vmi, guest, kubevirt_snapshots_of(snapshots, vm), facts, NULL, each, user);
+        kubevirt_facts_deliver(vm, vmi, guest, policy, kubevirt_snapshots_of(snapshots, vm), facts, NULL, each, user);
     return code;
 }
 

@@ -62,6 +62,7 @@ void kubevirt_put_marker(cJSON *vm, const vmctl_marker *marker) {
 
 void kubevirt_put_label(cJSON *vm, const char *key, const char *value) {
     cJSON *labels = vmc_json_map(vm, "metadata.labels");
+    cJSON *of_template = vmc_json_map(vm, "spec.template.metadata.labels");
     cJSON *annotations = vmc_json_map(vm, "metadata.annotations");
     const char *text = vmc_json_key_string(annotations, KUBEVIRT_LABELS);
     VMC_AUTO_JSON *others = text ? cJSON_Parse(text) : NULL;
@@ -70,6 +71,11 @@ void kubevirt_put_label(cJSON *vm, const char *key, const char *value) {
         others = cJSON_CreateObject();
     }
     bool fits = kubevirt_is_label_key(key) && kubevirt_is_own_label(key) && kubevirt_is_label_value(value);
+    /* The template's are those of the instance and its pod, which Services, NetworkPolicies and MigrationPolicies select by. One that somebody else
+     * gave it stays. */
+    const char *there = vmc_json_key_string(of_template, key);
+    if (!there || vmc_str_eq(there, vmc_json_key_string(labels, key)))
+        vmc_json_put(of_template, key, value && fits ? cJSON_CreateString(value) : NULL);
     vmc_json_put(labels, key, value && fits ? cJSON_CreateString(value) : NULL);
     vmc_json_put(others, key, value && !fits ? cJSON_CreateString(value) : NULL);
     VMC_AUTO_FREE char *written = others && others->child ? cJSON_PrintUnformatted(others) : NULL;

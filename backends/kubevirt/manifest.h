@@ -116,7 +116,7 @@ int kubevirt_rebuild_parts(kubevirt_build *build, const char *top);
 void kubevirt_put_marker(cJSON *vm, const vmctl_marker *marker);
 /* RFC 3339; seconds 0: removed. */
 void kubevirt_put_time(cJSON *annotations, const char *key, int64_t seconds);
-/* A label of the person's: on the VM, or in the annotation where Kubernetes' syntax does not allow it; value NULL removes it. */
+/* A label of the person's: on the VM and its template, or in the annotation where Kubernetes' syntax does not allow it; value NULL removes it. */
 void kubevirt_put_label(cJSON *vm, const char *key, const char *value);
 
 /* --- back ------------------------------------------------------------------------------------------------------------ */

@@ -9,7 +9,8 @@
 
 typedef struct choosing {
     const cJSON *vmi_labels;
-    const cJSON *namespace_labels; /* NULL: not known */
+    const cJSON *namespace_labels;
+    bool partly; /* of the namespace's labels only its name is known */
     cJSON *best;
     int best_count;
     bool unsure; /* one may fit by labels of the namespace, which this user may not see */
@@ -27,12 +28,30 @@ static int fit(const cJSON *selector, const cJSON *labels) {
     return count;
 }
 
+/* Every namespace has its name as a label. */
+#define NAME_LABEL "kubernetes.io/metadata.name"
+
+static bool is_of_name(const cJSON *selector) {
+    const cJSON *wanted;
+    cJSON_ArrayForEach(wanted, selector) {
+        if (strcmp(wanted->string, NAME_LABEL) != 0)
+            return false;
+    }
+    return true;
+}
+
+static cJSON *name_labels(const char *namespace_name) {
+    cJSON *labels = cJSON_CreateObject();
+    cJSON_AddStringToObject(labels, NAME_LABEL, namespace_name);
+    return labels;
+}
+
 static int choose(cJSON **item, void *user) {
     choosing *c = user;
     const cJSON *of_namespace = vmc_json_at(*item, "spec.selectors.namespaceSelector");
     int by_vm = fit(vmc_json_at(*item, "spec.selectors.virtualMachineInstanceSelector"), c->vmi_labels);
     int by_namespace = fit(of_namespace, c->namespace_labels);
-    if (by_vm >= 0 && by_namespace < 0 && !c->namespace_labels)
+    if (by_vm >= 0 && by_namespace < 0 && c->partly && !is_of_name(of_namespace))
         c->unsure = true;
     if (by_vm < 0 || by_namespace < 0 || by_vm + by_namespace == 0)
         return 0;
@@ -66,6 +85,15 @@ static char *settings_of(const cJSON *from) {
     return said.count ? vmc_strv_join(&said, ", ") : NULL;
 }
 
+/* *version NULL: this KubeVirt has none. */
+static int find_version(kubevirt_conn *conn, const vmc_deadline *deadline, const char **version, vmctl_error **err) {
+    static const char *const wanted[] = {"v1", "v1beta1", "v1alpha1", NULL};
+    const kube_discovery *discovery = NULL;
+    int code = kube_discover(conn->client, false, deadline, &discovery, err);
+    *version = code == 0 ? kube_discovery_version(discovery, GROUP, wanted) : NULL;
+    return code;
+}
+
 static int ask_namespace(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadline *deadline, cJSON **out,
                          vmctl_error **err) {
     VMC_AUTO_FREE char *path = kube_path("", "v1", NULL, "namespaces", vm->namespace_name, NULL);
@@ -92,16 +120,34 @@ static char *in_words(const choosing *c, const cJSON *installation) {
                       own ? ": " : "", own ? own : "", rest && !own ? rest : "");
 }
 
+char *kubevirt_migrate_policy_of(kubevirt_conn *conn, const cJSON *vmi, const vmc_deadline *deadline) {
+    const char *version = NULL;
+    vmctl_error *ignored = NULL;
+    VMC_AUTO_JSON *name = name_labels(vmc_json_string(vmi, "metadata.namespace", ""));
+    choosing c = {.vmi_labels = vmc_json_at(vmi, "metadata.labels"), .namespace_labels = name, .partly = true};
+    int code = find_version(conn, deadline, &version, &ignored);
+    VMC_AUTO_FREE char *path = version ? kube_path(GROUP, version, NULL, "migrationpolicies", NULL, NULL) : NULL;
+    if (code == 0 && version)
+        code = kube_list(conn->client, path, NULL, deadline, choose, &c, &ignored);
+    vmctl_error_free(ignored);
+    VMC_AUTO_FREE char *says = settings_of(vmc_json_key(c.best, "spec"));
+    char *words = NULL;
+    if (code == 0 && c.unsure)
+        words = vmc_strdup("by the labels of its namespace (vmctl migrate --dry-run tells)");
+    else if (code == 0 && c.best)
+        words = vmc_printf("%s%s%s", vmc_json_string(c.best, "metadata.name", ""), says ? ": " : "", says ? says : "");
+    cJSON_Delete(c.best);
+    return words;
+}
+
 int kubevirt_migrate_policy(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *vmi, const vmc_deadline *deadline,
                             char **words, vmctl_error **err) {
-    static const char *const wanted[] = {"v1", "v1beta1", "v1alpha1", NULL};
-    const kube_discovery *discovery = NULL;
     const cJSON *installation = NULL;
+    const char *version = NULL;
     VMC_AUTO_JSON *of_namespace = NULL;
-    VMC_AUTO_JSON *none = cJSON_CreateObject();
+    VMC_AUTO_JSON *name = name_labels(vm->namespace_name);
     *words = NULL;
-    int code = kube_discover(conn->client, false, deadline, &discovery, err);
-    const char *version = code == 0 ? kube_discovery_version(discovery, GROUP, wanted) : NULL;
+    int code = find_version(conn, deadline, &version, err);
     if (code < 0 || !version)
         return code;
     code = kubevirt_installation(conn, deadline, &installation, err);
@@ -111,7 +157,8 @@ int kubevirt_migrate_policy(kubevirt_conn *conn, const kubevirt_vm *vm, const cJ
         return code;
     const cJSON *labels = vmc_json_at(of_namespace, "metadata.labels");
     choosing c = {.vmi_labels = vmc_json_at(vmi, "metadata.labels"),
-                  .namespace_labels = of_namespace && !labels ? none : labels};
+                  .namespace_labels = labels ? labels : name,
+                  .partly = !of_namespace};
     VMC_AUTO_FREE char *path = kube_path(GROUP, version, NULL, "migrationpolicies", NULL, NULL);
     vmctl_error *why = NULL;
     code = kube_list(conn->client, path, NULL, deadline, choose, &c, &why);

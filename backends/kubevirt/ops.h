@@ -128,9 +128,9 @@ int kubevirt_wait_in(kubevirt_conn *conn, const kubevirt_vm *vm, const char *col
 /* --- facts (facts.c) --------------------------------------------------------------------------------------------------- */
 
 /* Calls `each` with what the objects tell, unless a filter says no (options NULL: none). vmi may be NULL. snapshots -1: not asked for.
- * guest: what kubevirt_guest_info gave; NULL. Non-zero of `each` is returned as 1. */
-int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest, int snapshots, unsigned facts,
-                           const vmctl_list_options *options, vmctl_vm_info_fn each, void *user);
+ * guest: what kubevirt_guest_info gave; policy: what kubevirt_migrate_policy_of did; NULL. Non-zero of `each` is returned as 1. */
+int kubevirt_facts_deliver(const cJSON *vm, const cJSON *vmi, const cJSON *guest, const char *policy, int snapshots,
+                           unsigned facts, const vmctl_list_options *options, vmctl_vm_info_fn each, void *user);
 
 /* --- life, for others of this room -------------------------------------------------------------------------------------- */
 
@@ -177,7 +177,10 @@ int kubevirt_migrate_check(const kubevirt_vm *vm, const cJSON *vmi, const vmctl_
 int kubevirt_migrate_check_abort(const kubevirt_vm *vm, bool migrating, vmctl_error **err);
 /* migrate.c: what the options ask for and KubeVirt has no place for. Only looks. */
 int kubevirt_migrate_check_options(bool to_other, const vmctl_migrate_options *options, vmctl_error **err);
-/* migrate_policy.c: by which MigrationPolicy it would migrate now, for a person. *words (free) NULL: this KubeVirt has none. */
+/* migrate_policy.c: "NAME: what it says" of the MigrationPolicy that a running VM would migrate by, in one request; free. NULL: none that fits, none that this
+ * user may see. */
+char *kubevirt_migrate_policy_of(kubevirt_conn *conn, const cJSON *vmi, const vmc_deadline *deadline);
+/* By which MigrationPolicy it would migrate now, for a person. *words (free) NULL: this KubeVirt has none. */
 int kubevirt_migrate_policy(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSON *vmi, const vmc_deadline *deadline,
                             char **words, vmctl_error **err);
 /* Of the journal. */

@@ -275,6 +275,160 @@ static void ask_memory(const probing *p, vmc_answer *out) {
     try_change(p, "memory.size", next, out);
 }
 
+/* The VM in vm.yaml's words; NULL, and *out says why. */
+static vmctl_spec *spec_of(const probing *p, vmc_answer *out) {
+    VMC_AUTO_JSON *json = kubevirt_read_vm(p->object, true);
+    vmctl_spec *spec = NULL;
+    vmctl_error *why = NULL;
+    int code = vmc_json_to_spec(json, &spec, &why);
+    if (code < 0)
+        vmc_answer_check(out, code, why);
+    return spec;
+}
+
+/* The first disk that is on a claim, else the first; NULL: there is none. *claim: NULL where it has none. */
+static const char *first_disk(const probing *p, const char **claim) {
+    const char *first = NULL;
+    const cJSON *disk;
+    cJSON_ArrayForEach(disk, vmc_json_at(p->object, "spec.template.spec.domain.devices.disks")) {
+        const char *name = vmc_json_key_string(disk, "name");
+        if (!name || vmc_json_key(disk, "cdrom"))
+            continue;
+        *claim = kubevirt_claim_of(kubevirt_volume_of(p->object, name));
+        if (*claim)
+            return name;
+        first = first ? first : name;
+    }
+    return first;
+}
+
+/* What the API server says of a claim that shall be larger: it asks the storage class. */
+static void ask_grow(const probing *p, vmc_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+    if (!p->vm)
+        return;
+    const char *claim = NULL;
+    const char *name = first_disk(p, &claim);
+    vmctl_error *why = NULL;
+    if (!name) {
+        vmc_answer_say(out, VMCTL_LEVEL_NO, "%s has no disk", p->vm->name);
+        vmc_answer_remedy(out, "vmctl attach %s disk name=NAME size=SIZE gives it one", p->vm->name);
+        return;
+    }
+    int code = kubevirt_grow_check(p->vm, name, claim, &why);
+    if (code < 0) {
+        vmc_answer_check(out, code, why);
+        return;
+    }
+    VMC_AUTO_FREE char *path = kube_path("", "v1", p->vm->namespace_name, "persistentvolumeclaims", claim, NULL);
+    VMC_AUTO_JSON *now = NULL;
+    code = kube_get(p->conn->client, path, p->deadline, &now, &why);
+    if (code < 0) {
+        vmc_answer_check(out, code, why);
+        return;
+    }
+    uint64_t bytes = kubevirt_quantity_of(vmc_json_at(now, "spec.resources.requests.storage"));
+    VMC_AUTO_FREE char *key = vmc_printf("disks.%s.size", name);
+    VMC_AUTO_FREE char *next = vmc_printf("%lluMiB", (unsigned long long)(bytes >> 20) + 1);
+    try_change(p, key, next, out);
+}
+
+/* --- devices of a VM that runs ------------------------------------------------------------------------------------------ */
+
+static kubevirt_changing changing_of(const probing *p) {
+    return (kubevirt_changing){.conn = p->conn,
+                               .vm = p->vm,
+                               .installation = p->installation,
+                               .now = p->object,
+                               .then = p->object,
+                               .vmi = p->vmi};
+}
+
+static void ask_changing(const kubevirt_changing *ch, vmctl_change_action action, const char *path,
+                         const vmctl_node *item, vmctl_level level, vmc_answer *out) {
+    vmctl_diff *diff = vmc_diff_of(action, path, item);
+    VMC_AUTO_FREE char *why = kubevirt_change_obstacle(ch, vmctl_diff_at(diff, 0));
+    if (why) {
+        vmc_answer_say(out, level, "%s", why);
+        vmc_answer_remedy(out, KUBEVIRT_LIVE_REMEDY, ch->vm->name);
+    }
+    vmctl_diff_free(diff);
+}
+
+/* The first device that stays until the VM stops. */
+static void ask_detach(const probing *p, vmc_answer *out) {
+    static const char *const lists[] = {"disks", "networks", "gpus", "usb"};
+    vmctl_spec *spec = runs(p, out) ? spec_of(p, out) : NULL;
+    kubevirt_changing ch = changing_of(p);
+    for (size_t l = 0; spec && !out->reason && l < sizeof lists / sizeof lists[0]; l++) {
+        const vmctl_node *list = vmctl_node_get(vmctl_spec_root(spec), lists[l]);
+        for (size_t i = 0; !out->reason && i < vmctl_node_count(list); i++) {
+            const vmctl_node *item = vmctl_node_at(list, i);
+            VMC_AUTO_FREE char *path = vmc_printf("%s.%s", lists[l], vmctl_node_string(item, "name", ""));
+            ask_changing(&ch, VMCTL_CHANGE_REMOVE, path, item, VMCTL_LEVEL_LIMITED, out);
+        }
+    }
+    vmctl_spec_free(spec);
+}
+
+/* A medium out of the VM's drive, or one into it. */
+static void ask_medium(const probing *p, vmc_answer *out) {
+    out->level = VMCTL_LEVEL_YES;
+    vmctl_spec *spec = p->vm ? spec_of(p, out) : NULL;
+    VMC_AUTO_FREE char *drive = NULL;
+    vmctl_error *why = NULL;
+    int code = spec ? kubevirt_drive_find(p->vm, spec, NULL, &drive, &why) : 0;
+    if (code == VMCTL_E_AMBIGUOUS) /* the command says which */
+        vmctl_error_free(why);
+    else if (code < 0)
+        vmc_answer_check(out, code, why);
+    if (drive && p->vmi) {
+        kubevirt_changing ch = changing_of(p);
+        ch.then = cJSON_Duplicate(p->object, true);
+        cJSON *volumes = vmc_json_list(vmc_json_map(ch.then, "spec.template.spec"), "volumes");
+        cJSON *volume = vmc_json_item(volumes, drive);
+        cJSON_Delete(volume ? cJSON_DetachItemViaPointer(volumes, volume) : NULL);
+        if (!volume) {
+            cJSON_AddItemToArray(volumes, volume = cJSON_CreateObject());
+            cJSON_AddStringToObject(volume, "name", drive);
+            cJSON_AddStringToObject(vmc_json_map(volume, "dataVolume"), "name", "any");
+        }
+        VMC_AUTO_FREE char *path = vmc_printf("disks.%s.cdrom", drive);
+        ask_changing(&ch, VMCTL_CHANGE_SET, path, vmctl_node_get(vmctl_spec_root(spec), path), VMCTL_LEVEL_LIMITED,
+                     out);
+        cJSON_Delete(ch.then);
+    }
+    vmctl_spec_free(spec);
+}
+
+/* One of the kind that comes to a VM that runs: on a multus network. */
+static void ask_nic(const probing *p, vmc_answer *out) {
+    static const char name[] = "vmctl-probe";
+    if (!is_readable(p, out))
+        return;
+    if (!p->vm && !kubevirt_migrates_by_itself(p->installation)) {
+        vmc_answer_say(out, VMCTL_LEVEL_LIMITED,
+                       "a NIC comes with a migration, and this cluster begins none by itself");
+        vmc_answer_remedy(out, "vmctl migrate VM --to host: after it");
+    }
+    if (!p->vm || !runs(p, out))
+        return;
+    kubevirt_changing ch = changing_of(p);
+    ch.then = cJSON_Duplicate(p->object, true);
+    cJSON *pod = vmc_json_map(ch.then, "spec.template.spec");
+    cJSON *interface = cJSON_CreateObject();
+    cJSON *network = cJSON_CreateObject();
+    cJSON_AddStringToObject(interface, "name", name);
+    cJSON_AddStringToObject(network, "name", name);
+    vmc_json_map(interface, "bridge");
+    vmc_json_map(network, "multus");
+    cJSON_AddItemToArray(vmc_json_list(vmc_json_map(pod, "domain.devices"), "interfaces"), interface);
+    cJSON_AddItemToArray(vmc_json_list(pod, "networks"), network);
+    VMC_AUTO_FREE char *path = vmc_printf("networks.%s", name);
+    ask_changing(&ch, VMCTL_CHANGE_ADD, path, NULL, VMCTL_LEVEL_NO, out);
+    cJSON_Delete(ch.then);
+}
+
 static void ask_hotplug(const probing *p, vmc_answer *out) {
     if (!is_readable(p, out) || (p->vm && !runs(p, out)))
         return;
@@ -313,7 +467,11 @@ static const struct {
     {"storage.blank", ask_disks, NULL, NULL, NULL, NULL},
     {"image.upload", ask_disks, "create", KUBEVIRT_CDI, "datavolumes", NULL},
     {"image.download", ask_exports, "create", "export.kubevirt.io", "virtualmachineexports", NULL},
+    {"storage.grow", ask_grow, "patch", "", "persistentvolumeclaims", NULL},
     {"device.disk.hotplug", ask_hotplug, NULL, NULL, NULL, NULL},
+    {"device.nic.hotplug", ask_nic, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"device.detach", ask_detach, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
+    {"device.cdrom.change", ask_medium, "patch", KUBEVIRT_GROUP, "virtualmachines", NULL},
     {"gpu.passthrough", ask_passthrough, NULL, NULL, NULL, NULL},
     {"gpu.vgpu", ask_vgpu, NULL, NULL, NULL, NULL},
     {"snapshot.disk", ask_disk_snapshot, "create", SNAPSHOTS, "virtualmachinesnapshots", NULL},

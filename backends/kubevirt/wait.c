@@ -4,21 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 10000 }; /* for a fault of before that virt-controller takes back, or one that passes by itself */
+enum {
+    PATIENCE_MS = 10000, /* for a fault of before that virt-controller takes back, or one that passes by itself */
+    FIRST_MS = 3000      /* for the first word of what is there, which the API server sends at once */
+};
 
 typedef struct watch {
     bool seen; /* it was there once */
     const kubevirt_vm *vm;
     const kubevirt_waiting *waiting;
     const vmc_deadline *deadline;
-    char *stage;  /* what was told last */
-    char *fault;  /* that is there now; NULL */
-    bool patient; /* it may pass */
-    bool stale;   /* the one of before is still there, so far */
-    char *before; /* that one, when it came with the first event; NULL */
-    bool began;   /* patience began with this very event */
-    bool there;   /* the object was told, and not that it went */
-    int outcome;  /* 1: settled; negative: the code of `why` */
+    char *stage;        /* what was told last */
+    char *fault;        /* that is there now; NULL */
+    bool patient;       /* it may pass */
+    bool stale;         /* the one of before is still there, so far */
+    char *before;       /* that one, when it came with the first event; NULL */
+    bool began;         /* patience began with this very event */
+    bool there;         /* the object was told, and not that it went */
+    int outcome;        /* 1: settled; negative: the code of `why` */
+    vmc_deadline limit; /* of the watch that is read now */
     vmctl_error *why;
 } watch;
 
@@ -69,6 +73,8 @@ static int on_event(kube_event event, cJSON **object, void *user) {
     bool first = !gone && !w->seen;
     w->there = !gone;
     w->seen |= !gone;
+    if (first && !w->patient)
+        w->limit = *w->deadline; /* there is something to wait for: this same watch goes on */
     int code = waiting->settled(gone ? NULL : *object, waiting->user, &w->why);
     if (code > 0 && waiting->last && !gone) {
         *waiting->last = *object;
@@ -102,11 +108,11 @@ static bool has_to_look(watch *w, kube_watch_options *options) {
 /* Watches until the outcome is there, or the time is up. */
 static int run(kubevirt_conn *conn, const char *collection, kube_watch_options *options, watch *w, vmctl_error **err) {
     while (true) {
-        vmc_deadline patience = vmc_deadline_within(w->deadline, PATIENCE_MS);
         vmctl_error *why = NULL;
         w->began = false;
         bool limited = w->patient || (!w->seen && w->waiting->at_once);
-        int code = kube_watch(conn->client, collection, options, limited ? &patience : w->deadline, on_event, w, &why);
+        w->limit = limited ? vmc_deadline_within(w->deadline, w->patient ? PATIENCE_MS : FIRST_MS) : *w->deadline;
+        int code = kube_watch(conn->client, collection, options, &w->limit, on_event, w, &why);
         if (w->began && !w->outcome)
             continue;
         bool impatient = code == VMCTL_E_TIMEOUT && limited && vmc_deadline_left(w->deadline) != 0;

@@ -73,7 +73,7 @@ static const vmctl_slot_claim slots[] = {
     LIMITED(snapshot_revert, "one that was taken paused comes back saved: VBoxManage starts no VM paused"),
     LIMITED(snapshot_delete, "not one that several others stand on: VirtualBox merges it into one only"),
     LIMITED(device_attach, "to a VM that runs only disks, on bus usb or where bus sata has a free port; others come at its next start"),
-    {VMCTL_SLOT_device_attach, "device.nic.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds NICs to a stopped VM only: the NIC comes at its next start"},
+    {VMCTL_SLOT_device_attach, "device.nic.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds and takes NICs of a stopped VM only"},
     {VMCTL_SLOT_device_attach, "device.usb", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, NO_USB},
     LIMITED(device_detach, "from a VM that runs only disks that came while it ran; others leave at its next start"),
     YES(cdrom_change),

@@ -208,6 +208,41 @@ static void devices_that_come_and_go(void **state) {
     vmctl_vm_free(vm);
 }
 
+/* A VM that started with two disks, a drive and a NIC: what of them stays until it stops, the probe says in the words of the refusal. */
+static void what_stays_until_a_restart(void **state) {
+    (void)state;
+    const char *first = disc("caps.iso");
+    vmctl_vm *vm = make_started("cap-k",
+                                "disks: [{name: fixed, image: %s, bus: %s}, {name: cd, cdrom: %s}]\nmachine: q35\n"
+                                "networks: [{name: lan, type: nat}]",
+                                guest_image, profile->cold_bus, first);
+    answers leave = ask(vm, "device.detach"), drive = ask(vm, "device.cdrom.change");
+    vmctl_attach_options options = VMCTL_ATTACH_OPTIONS_INIT;
+    vmctl_cdrom_options cd = VMCTL_CDROM_OPTIONS_INIT;
+    options.live = cd.live = true;
+    FAILS(VMCTL_E_INVALID_STATE, vmctl_device_detach(vm, "fixed", &options, NULL, &err));
+    if (profile->differencing) /* the probe speaks of all buses, the refusal of the disk's */
+        assert_int_equal(leave.level, VMCTL_LEVEL_LIMITED);
+    else
+        same_words_at(&leave, VMCTL_LEVEL_LIMITED);
+    if (profile->media_stay) {
+        FAILS(VMCTL_E_INVALID_STATE, vmctl_cdrom_change(vm, NULL, NULL, &cd, NULL, &err));
+        same_words_at(&drive, VMCTL_LEVEL_LIMITED);
+    } else {
+        assert_int_equal(drive.level, VMCTL_LEVEL_YES);
+        MUST(vmctl_cdrom_change(vm, NULL, NULL, &cd, NULL, &err));
+    }
+    vmctl_vm_free(vm);
+    vmctl_vm *bare = make("cap-l", "%s", "");
+    answers none = ask(bare, "device.cdrom.change"), grow = ask(bare, "storage.grow");
+    FAILS(VMCTL_E_NOT_FOUND, vmctl_cdrom_change(bare, NULL, NULL, NULL, NULL, &err));
+    same_words(&none);
+    effects ignored = {0};
+    assert_int_equal(grow.level, VMCTL_LEVEL_YES);
+    MUST(change(bare, "disk.root.size", "8MiB", false, false, &ignored));
+    vmctl_vm_free(bare);
+}
+
 static void asking_changes_nothing(void **state) {
     (void)state;
     vmctl_vm *vm = make_started("cap-e", "%s", profile->agent);
@@ -250,6 +285,7 @@ static const contract_test tests[] = {
     TEST("migrate.live", "probe migrate", moving_and_looking_at_a_stopped_vm),
     TEST("cpu.hotplug storage.raw", "probe change", more_cpus_and_memory_than_there_is_room_for),
     TEST("device.detach", "probe device_attach device_detach cdrom_change change save", devices_that_come_and_go),
+    TEST("device.detach device.cdrom.change", "probe device_detach cdrom_change", what_stays_until_a_restart),
     TEST("look.get", "probe", asking_changes_nothing),
     TEST("look.get", "probe", what_is_possible_can_be_required),
 };

@@ -175,15 +175,17 @@ int main(int argc, char **argv) {
         if (group && strcmp(group, groups[g]->name) != 0)
             continue;
         chosen = group ? groups[g] : NULL;
-        for (size_t i = 0; i < groups[g]->count; i++) {
-            const contract_test *test = &groups[g]->tests[i];
-            static char titles[TESTS][128];
-            snprintf(titles[count], sizeof titles[0], "%s %s", test->feature, test->name);
-            if (list)
-                printf("%s\t%s\t%s\t%s\n", groups[g]->name, test->feature, test->slots, test->name);
-            tests[count] = (struct CMUnitTest){titles[count], test->run, before_test, after_test, (void *)test};
-            sources[count] = test;
-            count++;
+        for (const contract_group *part = groups[g]; part; part = part->more) {
+            for (size_t i = 0; i < part->count; i++) {
+                const contract_test *test = &part->tests[i];
+                static char titles[TESTS][128];
+                snprintf(titles[count], sizeof titles[0], "%s %s", test->feature, test->name);
+                if (list)
+                    printf("%s\t%s\t%s\t%s\n", groups[g]->name, test->feature, test->slots, test->name);
+                tests[count] = (struct CMUnitTest){titles[count], test->run, before_test, after_test, (void *)test};
+                sources[count] = test;
+                count++;
+            }
         }
     }
     if (list)

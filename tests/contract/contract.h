@@ -37,6 +37,7 @@ typedef struct contract_group {
     /* Around all of its tests, where it is run by its name; what `begin` makes stays between the tests. NULL: nothing */
     void (*begin)(void);
     void (*end)(void);
+    const struct contract_group *more; /* the group's tests of another file, where one subject fills several; NULL */
 } contract_group;
 
 #define GROUP(name) extern const contract_group group_##name;
@@ -47,6 +48,7 @@ typedef struct contract_group {
 typedef struct contract_mark {
     const char *what;
     const char *text;
+    int code; /* of a refusal: where it is the platform's own, and no UNSUPPORTED of vmctl's. 0: that */
 } contract_mark;
 
 /* What is particular to a backend: which variants its hypervisor has, and where the traces of a VM would be found. */
@@ -61,7 +63,9 @@ typedef struct contract_profile {
     const char *bad_uri;        /* an endpoint that is not there, and how opening it fails */
     int bad_uri_code;
     const char *const (
-        *settings)[2];          /* keys and values that every VM here needs to start; ended by a NULL key. NULL: none */
+        *settings)[2]; /* keys and values that every VM here needs to start; ended by a NULL key. NULL: none */
+    const char *const *hot_buses;  /* all that disks come to while the VM runs; NULL-terminated */
+    const char *const *hot_drives; /* and a whole optical drive; NULL-terminated */
     const char *hot_bus;        /* a disk comes and goes on it while the VM runs, whatever the guest is; one at least */
     const char *cold_bus;       /* and on this one only at the next start */
     const char *const *formats; /* of disks, the default first; NULL-terminated */
@@ -94,8 +98,7 @@ typedef struct contract_profile {
     bool stop_stays;       /* a stop that was asked for is not taken back when the wait for it ends */
     const char *const
         *untried; /* features whose tests run and show only part of them here; NULL-terminated. NULL: none */
-    const contract_mark
-        *refused; /* what of the suite this hypervisor has not: a feature, and YAML that is refused as UNSUPPORTED */
+    const contract_mark *refused; /* what of the suite this hypervisor has not: a feature, and YAML that is refused */
 } contract_profile;
 
 /* Whether this backend claims the feature. */

@@ -58,6 +58,8 @@ static const char *const libvirt_variants[] = {
 
 static const contract_mark libvirt_refused[] = {
     {"storage.bus.nvme", "disks: [{name: root, size: 1MiB, bus: nvme}]"},
+    {"migrate.node", NULL}, /* this suite's names of what is asked in other ways than by vm.yaml (refusals.c) */
+    {"storage.pool.move", NULL, VMCTL_E_UNSUPPORTED},
     {NULL, NULL},
 };
 
@@ -120,6 +122,9 @@ static const contract_mark virtualbox_refused[] = {
     {"guest.channel", "guestAgent: true"},
     {"device.rng", "rng: true"},
     {"device.watchdog", "watchdog: reset"},
+    {"migrate.node", NULL}, /* as above */
+    {"storage.pool.move", NULL},
+    {"device.virtio.hotplug", NULL},
     {NULL, NULL},
 };
 
@@ -174,6 +179,9 @@ static const contract_mark kubevirt_refused[] = {
     {"network.network", "networks: [{name: a, type: network, source: default}]"},
     {"accel.tcg", "accel: tcg"},
     {"accel.kvm", "accel: kvm"},
+    {"machine.pc", "machine: pc", VMCTL_E_INVALID_ARGUMENT}, /* this suite's name */
+    {"migrate.elsewhere", NULL},
+    {"memory.shrink", NULL}, /* as above */
     {"display.address", "display: {type: vnc, listen: 127.0.0.1}"},
     {"display.spice", "display: {type: spice}"},
     {"share.virtiofs", "shares: [{name: src, path: /tmp, type: virtiofs}]"},
@@ -203,6 +211,8 @@ static const contract_profile profiles[] = {
         .own_target = true,
         .plugs_nics = true,
         .hot_nic = "{name: hot, type: nat, mac: \"52:54:00:12:34:58\"}",
+        .hot_buses = (const char *const[]){"virtio", "scsi", "usb", NULL},
+        .hot_drives = (const char *const[]){"usb", "scsi", NULL},
         .hot_bus = "scsi",
         .cold_bus = "sata",
         .rounds = 20,
@@ -220,6 +230,8 @@ static const contract_profile profiles[] = {
         .bad_uri = "virtualbox://elsewhere/",
         .bad_uri_code = VMCTL_E_INVALID_ARGUMENT,
         .settings = virtualbox_settings,
+        .hot_buses = (const char *const[]){NULL}, /* one port of sata is free, which the first that comes has */
+        .hot_drives = (const char *const[]){NULL},
         .hot_bus = "sata",
         .cold_bus = "scsi",
         .formats = (const char *const[]){"vdi", "vmdk", "vhd", NULL},
@@ -245,6 +257,8 @@ static const contract_profile profiles[] = {
         .variants = kubevirt_variants,
         .starts_paused = true,
         .grows_running = true,
+        .hot_buses = (const char *const[]){"virtio", "scsi", NULL},
+        .hot_drives = (const char *const[]){NULL},
         .hot_bus = "scsi",
         .cold_bus = "sata",
         .hot_nic = "{name: hot, type: multus, source: one, mac: \"52:54:00:12:34:58\"}",

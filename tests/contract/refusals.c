@@ -27,11 +27,16 @@ static claim claim_of(const char *feature) {
     return result;
 }
 
-bool can(const char *feature) {
+/* What the profile says of how it is refused; NULL: nothing. */
+static const contract_mark *mark_of(const char *feature) {
     for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
         if (strcmp(refused->what, feature) == 0)
-            return false;
-    return claim_of(feature).level != VMCTL_LEVEL_NO;
+            return refused;
+    return NULL;
+}
+
+bool can(const char *feature) {
+    return !mark_of(feature) && claim_of(feature).level != VMCTL_LEVEL_NO;
 }
 
 void drop_disk(const char *path) {
@@ -86,6 +91,7 @@ static const struct {
     {"guest_copy_out", "guest.copy.out"},
     {"guest_set_password", "guest.password"},
     {"snapshot_rename", "snapshot.rename"},
+    {"usb", "device.usb"}, /* no slot of its own: a key of what device_attach takes */
 };
 
 static int call_slot(const char *slot, vmctl_vm *vm) {
@@ -132,6 +138,8 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
         return vmctl_vm_dump(vm, "/nowhere/refused.core", NULL, &err);
     if (strcmp(slot, "import_ova") == 0)
         return vmctl_import(conn, guest_image, "imported", NULL, NULL, &err);
+    if (strcmp(slot, "usb") == 0)
+        return attach(vm, "usb", "{name: stick, device: \"ffff:fffe\"}", true, NULL);
     if (strcmp(slot, "clone") == 0)
         return vmctl_vm_clone(vm, "other", NULL, NULL, &err);
     if (strcmp(slot, "change") == 0) {
@@ -153,13 +161,24 @@ static int call_slot(const char *slot, vmctl_vm *vm) {
 
 /* Features that a call asks for by an option. */
 static bool is_asked_by_option(const char *feature) {
-    static const char *const features[] = {"snapshot.quiesce", "snapshot.memory", "lifecycle.clone.linked",
-                                           "migrate.storage",  "migrate.offline", "migrate.tunnelled",
-                                           "migrate.postcopy", "migrate.abort"};
+    static const char *const features[] = {
+        "snapshot.quiesce",  "snapshot.memory",  "lifecycle.clone.linked", "migrate.storage", "migrate.offline",
+        "migrate.tunnelled", "migrate.postcopy", "migrate.abort",          "migrate.node",    "migrate.elsewhere"};
     for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
         if (strcmp(features[i], feature) == 0)
             return true;
     return false;
+}
+
+/* To another endpoint: a second connection will do, as it is refused before anybody looks where it leads. */
+static int migrate_elsewhere(vmctl_vm *vm) {
+    vmctl_connect_options again = VMCTL_CONNECT_OPTIONS_INIT;
+    again.uri = vmctl_connection_uri(conn);
+    vmctl_connection *target = NULL;
+    MUST(vmctl_connect(&again, &target, &err));
+    int rc = vmctl_vm_migrate(vm, target, NULL, NULL, &err);
+    vmctl_connection_free(target);
+    return rc;
 }
 
 static int call_with_option(const char *feature, vmctl_vm *vm) {
@@ -182,6 +201,8 @@ static int call_with_option(const char *feature, vmctl_vm *vm) {
     }
     if (strcmp(feature, "migrate.abort") == 0)
         return vmctl_vm_migrate_abort(vm, NULL, &err);
+    if (strcmp(feature, "migrate.elsewhere") == 0)
+        return migrate_elsewhere(vm);
     vmctl_migrate_options options = VMCTL_MIGRATE_OPTIONS_INIT;
     options.storage = strcmp(feature, "migrate.storage") == 0;
     options.tunnelled = strcmp(feature, "migrate.tunnelled") == 0;
@@ -204,50 +225,80 @@ const char *lacking(const char *words, bool of_slots, char *out, size_t size) {
     return NULL;
 }
 
-/* What comes to a VM that runs, where it waits for the next start instead. */
+/* What is asked of a VM that runs, where it cannot be or waits for the next start. */
+static const char *const while_it_runs[] = {"device.nic.hotplug", "device.virtio.hotplug", "memory.hotplug",
+                                            "memory.balloon",     "memory.shrink",         "storage.pool.move"};
+
 static bool is_asked_while_it_runs(const char *feature) {
-    return strcmp(feature, "device.nic.hotplug") == 0 || strcmp(feature, "memory.hotplug") == 0;
+    for (size_t i = 0; i < sizeof while_it_runs / sizeof while_it_runs[0]; i++)
+        if (strcmp(while_it_runs[i], feature) == 0)
+            return true;
+    return false;
 }
 
 static int ask_while_it_runs(const char *feature, vmctl_vm *vm) {
     effects told = {0};
     if (strcmp(feature, "memory.hotplug") == 0)
         return change(vm, "memory", "64MiB", true, false, &told);
+    if (strcmp(feature, "memory.balloon") == 0 || strcmp(feature, "memory.shrink") == 0)
+        return change(vm, "memory", "16MiB", true, false, &told);
+    if (strcmp(feature, "storage.pool.move") == 0)
+        return change(vm, "disk.root.pool", "another", true, false, &told);
+    if (strcmp(feature, "device.virtio.hotplug") == 0)
+        return attach(vm, "disks", "{name: hot, size: 4MiB, bus: virtio}", true, NULL);
     return attach(vm, "networks", "{name: hot, type: nat}", true, NULL);
+}
+
+enum { SHOWN = 64 };
+static char *shown[SHOWN]; /* slots and features whose refusal was looked at in this run */
+static size_t shown_count;
+
+static bool was_shown(const char *word) {
+    for (size_t i = 0; i < SHOWN && shown[i]; i++)
+        if (strcmp(shown[i], word) == 0)
+            return true;
+    return false;
 }
 
 void is_refused(void **state) {
     const contract_test *test = test_of(state);
     char word[128];
     claim said = {VMCTL_LEVEL_UNKNOWN, ""};
-    if (lacking(test->slots, true, word, sizeof word)) {
+    bool of_slots = lacking(test->slots, true, word, sizeof word);
+    if (!of_slots)
+        lacking(test->feature, false, word, sizeof word);
+    if (was_shown(word)) /* by the same call, a moment ago */
+        return;
+    if (of_slots) {
         vmctl_vm *vm = make("refused", "%s", "");
         for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
-            if (strcmp(slots[i].slot, word) == 0)
+            if (strcmp(slots[i].slot, word) == 0 &&
+                strcmp(word, "usb") != 0) /* that is refused in the words for keys */
                 said = claim_of(slots[i].feature);
         FAILS(VMCTL_E_UNSUPPORTED, call_slot(word, vm));
         vmctl_vm_free(vm);
-    } else if (lacking(test->feature, false, word, sizeof word) && is_asked_by_option(word)) {
+    } else if (is_asked_by_option(word)) {
         vmctl_vm *vm = make("refused", "%s", "");
         said = claim_of(word);
         FAILS(VMCTL_E_UNSUPPORTED, call_with_option(word, vm));
         vmctl_vm_free(vm);
     } else if (is_asked_while_it_runs(word)) {
         vmctl_vm *vm = make_started("refused", "%s", "");
-        FAILS(VMCTL_E_INVALID_STATE, ask_while_it_runs(word, vm));
+        const contract_mark *mark = mark_of(word);
+        said = claim_of(word);
+        FAILS(mark && mark->code ? mark->code : VMCTL_E_INVALID_STATE, ask_while_it_runs(word, vm));
         vmctl_vm_free(vm);
     } else {
-        const char *yaml = NULL;
+        const contract_mark *mark = mark_of(word);
+        const char *yaml = mark ? mark->text : NULL;
+        int code = mark && mark->code ? mark->code : VMCTL_E_UNSUPPORTED;
         said = claim_of(word);
-        for (const contract_mark *refused = profile->refused; refused && refused->what; refused++)
-            if (strcmp(refused->what, word) == 0)
-                yaml = refused->text;
         if (!yaml) {
             print_error("the profile of %s has no YAML that shows how %s is refused\n", profile->backend, word);
             fail();
         }
         vmctl_spec *spec = spec_of("refused", "%s", yaml);
-        FAILS(VMCTL_E_UNSUPPORTED, vmctl_create(conn, spec, NULL, NULL, &err));
+        FAILS(code, vmctl_create(conn, spec, NULL, NULL, &err));
         vmctl_spec_free(spec);
         assert_int_equal(listed("refused"), 0);
     }
@@ -258,4 +309,5 @@ void is_refused(void **state) {
             fail();
         }
     }
+    shown[shown_count++ % SHOWN] = strdup(word);
 }

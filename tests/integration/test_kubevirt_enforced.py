@@ -56,7 +56,8 @@ class Enforced(harness.Case):
 
     def test_what_is_not_possible_is_refused(self):
         enforced.walk(self, KINDS, world, POSSIBLE, enforced.operations(
-            "host:node02", memory_hotplug=["set", "VM", "memory.size=1GiB", "--live"], snapshot_external=None))
+            "host:node02", memory_hotplug=["set", "VM", "memory.size=1GiB", "--live"], snapshot_external=None,
+            device_nic_hotplug=["attach", "VM", "nic", "name=more", "type=multus", "source=one", "--live"]))
 
 
 harness.main()

@@ -81,7 +81,7 @@ class Gates(harness.Case):
         """The suite's own tests of disks that come and go hold here, too."""
         env = {"VMCTL_CONTRACT_CONNECT": "kubevirt:///default", "VMCTL_CONTRACT_KIND": "simulator", "VMCTL_CONTRACT_GUEST": GUEST,
                "VMCTL_CONTRACT_ONLY": "*disk_comes*"}
-        self.ok(run(str(BUILD / "tests/contract"), "plug", env=env))
+        self.ok(run(str(BUILD / "tests/contract"), "hotplug", env=env))
 
     def test_nothing_is_left_of_what_was_refused(self):
         """By a user who may change VMs and make disks, and not plug them in."""
@@ -106,6 +106,33 @@ class Gates(harness.Case):
         self.assertEqual(self.api.get(f"{VMS}/refused")["metadata"].get("annotations"), annotations)
         self.wait_for("the new volume's end", lambda: [d["metadata"]["name"] for d in self.api.get(DISKS)["items"]] == disks)
 
+    def test_labels_of_the_template(self):
+        """What Services and policies select VMs by: the instance's and the pod's labels, which are the template's (user guide, "Service Objects"). They
+        are given at the start of an instance; KubeVirt asks for no restart for them."""
+        self.start("labelled", "labels: {app: web, tier: gold, 'not/for/kubernetes': x}\n")
+        mine = lambda labels: {k: v for k, v in labels.items() if "kubevirt.io" not in k and "vmctl" not in k}  # noqa: E731
+        vm = self.api.get(f"{VMS}/labelled")
+        self.assertEqual(vm["spec"]["template"]["metadata"]["labels"], {"kubevirt.io/vm": "labelled", "app": "web", "tier": "gold"})
+        self.assertEqual(mine(vm["metadata"]["labels"]), {"app": "web", "tier": "gold"})
+        self.assertEqual(mine(self.api.get(f"{VMIS}/labelled")["metadata"]["labels"]), {"app": "web", "tier": "gold"})
+        spec = self.ok(vmctl("get", "labelled", "-o", "spec")).out
+        self.assertIn("unchanged", self.ok(vmctl("apply", "-", input=spec)).out)
+        self.assertIn("after its next start", self.ok(vmctl("set", "labelled", "labels.app=shop")).err)
+        vm = self.api.get(f"{VMS}/labelled")
+        self.assertEqual(vm["spec"]["template"]["metadata"]["labels"], {"kubevirt.io/vm": "labelled", "app": "shop", "tier": "gold"})
+        self.assertEqual(mine(vm["metadata"]["labels"]), {"app": "shop", "tier": "gold"})
+        self.assertNotIn("RestartRequired", [c["type"] for c in vm["status"]["conditions"]])
+        self.assertEqual(mine(self.api.get(f"{VMIS}/labelled")["metadata"]["labels"]), {"app": "web", "tier": "gold"})
+        self.ok(vmctl("restart", "labelled", "--force"))
+        self.assertEqual(mine(self.api.get(f"{VMIS}/labelled")["metadata"]["labels"]), {"app": "shop", "tier": "gold"})
+        self.ok(vmctl("clone", "labelled", "labelled-2"))
+        self.addCleanup(vmctl, "delete", "labelled-2", "--force")
+        self.assertEqual(self.api.get(f"{VMS}/labelled-2")["spec"]["template"]["metadata"]["labels"], {"kubevirt.io/vm": "labelled-2", "app": "shop", "tier": "gold"})
+        # What somebody else gave the template is not written over: a Service may select by it.
+        self.api.patch(f"{VMS}/labelled", {"spec": {"template": {"metadata": {"labels": {"app": "theirs"}}}}})
+        self.ok(vmctl("set", "labelled", "labels.app=mine"))
+        self.assertEqual(self.api.get(f"{VMS}/labelled")["spec"]["template"]["metadata"]["labels"]["app"], "theirs")
+
     def policy(self, name, vm=None, namespace=None, **settings):
         self.api.post(POLICIES, {"apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": name}, "spec": {
             "selectors": {"virtualMachineInstanceSelector": vm or {}, "namespaceSelector": namespace or {}}, **settings}})
@@ -119,18 +146,29 @@ class Gates(harness.Case):
             tree = self.json(vmctl("migrate", "policed", "--to", "host:", "--dry-run", "-o", "json"))
             return next(o["reason"] for o in (tree[0] if isinstance(tree, list) else tree)["obstacles"] if o["what"] == "policy")
 
+        def described():
+            return self.json(vmctl("describe", "policed", "-o", "json")).get("migrationPolicy")
+
         self.assertEqual(told(), "no MigrationPolicy fits it: it goes by the cluster's own settings")
+        self.assertIsNone(described())
         self.policy("silver", {"tier": "silver"}, bandwidthPerMigration="1Mi")
         self.policy("b-gold", {"tier": "gold"}, bandwidthPerMigration="64Mi", allowPostCopy=True)
         self.assertEqual(told(), "it goes by the MigrationPolicy b-gold: post-copy allowed, at most 64Mi a second")
+        self.assertEqual(described(), "b-gold: post-copy allowed, at most 64Mi a second")
+        self.assertIn("migrates by   b-gold: post-copy", self.ok(vmctl("describe", "policed")).out)
+        self.assertNotIn("migrationPolicy", self.json(vmctl("get", "policed", "-o", "json")))
         self.policy("a-gold", {"tier": "gold"}, allowAutoConverge=False)
         self.assertEqual(told(), "it goes by the MigrationPolicy a-gold: no auto-converge")
         self.policy("z-both", {"tier": "gold", "team": "infra"})
         self.assertEqual(told(), "it goes by the MigrationPolicy z-both")
         self.policy("elsewhere", {"tier": "gold", "team": "infra"}, {"kubernetes.io/metadata.name": "team"})
         self.assertEqual(told(), "it goes by the MigrationPolicy z-both")
+        self.assertEqual(described(), "z-both")
         self.policy("here", {"tier": "gold", "team": "infra"}, {"kubernetes.io/metadata.name": "default"})
         self.assertEqual(told(), "it goes by the MigrationPolicy here")
+        self.assertEqual(described(), "here")
+        self.policy("by-tenant", {"tier": "gold", "team": "infra"}, {"tenant": "a"})
+        self.assertEqual(described(), "by the labels of its namespace (vmctl migrate --dry-run tells)")
         self.status(vmctl("migrate", "policed", "--to", "host:", "--bandwidth", "1MiB"), 3, "by a MigrationPolicy", "bandwidthPerMigration")
 
     def test_a_dump_that_fails(self):

@@ -82,6 +82,12 @@ def mark(request):
             metadata[key] = kept
 
 
+def templated(request):
+    """A person's labels are on the VM's template, too, where Services and policies select by them."""
+    if request["body"].get("spec") == {"template": {"metadata": {"labels": request["body"]["metadata"]["labels"]}}}:
+        del request["body"]["spec"]
+
+
 def owned(request):
     """A snapshot belongs to its VM, so that it goes with it."""
     request["body"].get("metadata", {}).pop("ownerReferences", None)
@@ -422,7 +428,8 @@ SENT = [
     ("138", [dry, mark, guarded, unforced]),
     ("139", [writer, dry, mark, guarded]),
     ("140", [writer, mark, guarded]),
-    ("129 355 358", [writer, guarded]),
+    ("129", [writer, guarded, templated]),
+    ("355 358", [writer, guarded]),
     ("143", [uid]),
     ("189", [writer, named, mark, owned]),
     ("193 194 196", [writer, named]),

@@ -1,6 +1,7 @@
 """virt-api's admission webhooks: the defaults that it adds and what it refuses, in the recorded words."""
 
 import copy
+import fnmatch
 import json
 import re
 import uuid
@@ -118,6 +119,10 @@ def vm_check(request, controller, api):
             if there:
                 field = f"spec.template.spec.domain.{field}"
                 causes.append(cause(f"VM field(s) {field} conflicts with selected instance type", field))
+    machine, allowed = (domain.get("machine") or {}).get("type", "q35"), ("q35*", "pc-q35*")  # of amd64 (validateEmulatedMachine)
+    if not any(fnmatch.fnmatchcase(machine, pattern) for pattern in allowed):
+        causes.append(cause(f"spec.template.spec.domain.machine.type is not supported: {machine} (allowed values: [{' '.join(allowed)}])",
+                            "spec.template.spec.domain.machine.type"))
     memory = (domain.get("memory") or {}).get("guest")
     if memory and kube.quantity(memory) < 1 << 20:
         causes.append(cause(f"spec.template.spec.domain.memory.guest '{memory}': must be greater than or equal to 1M.", "spec.template.spec.domain.memory.guest"))

@@ -17,6 +17,10 @@ static void assert_like_recorded(kubevirt_manifest *made, cJSON *recorded_vm) {
     drop(made->vm, "spec", "runStrategy");
     drop(recorded_vm, "spec", "runStrategy");
     drop(made->vm, "metadata", "annotations");
+    /* The person's labels are on the template, too: Services select by the pod's, which are the template's. */
+    const cJSON *label;
+    cJSON_ArrayForEach(label, vmc_json_at(recorded_vm, "metadata.labels")) vmc_json_put(
+        vmc_json_map(recorded_vm, "spec.template.metadata.labels"), label->string, cJSON_Duplicate(label, true));
     assert_same_json(made->vm, recorded_vm);
     cJSON_Delete(recorded_vm);
     kubevirt_manifest_free(made);

@@ -39,10 +39,11 @@ enum {
     VMCTL_FACT_MARKER = 1u << 5, /* owner, run, created, expires, origin, labels, description: may cost a call per VM */
     VMCTL_FACT_DEVICES = 1u << 6, /* devices: may cost several calls per VM */
     VMCTL_FACT_CONFIG = 1u << 7,  /* arch, machine, firmware, accel, autostart, uptime, agent */
-    VMCTL_FACT_GUEST = 1u << 8    /* guest: what its agent says, at a call or more; a list never has it */
+    VMCTL_FACT_GUEST = 1u << 8,   /* guest: what its agent says, at a call or more; a list never has it */
+    VMCTL_FACT_POLICY = 1u << 9   /* migration_policy, at a call; only who asks for it by name has it */
 };
 #define VMCTL_FACTS_LIST (VMCTL_FACT_STATE | VMCTL_FACT_RESOURCES)
-#define VMCTL_FACTS_ALL  0x1ffu
+#define VMCTL_FACTS_ALL  0x1ffu /* but POLICY */
 
 typedef struct vmctl_address {
     size_t size;
@@ -150,6 +151,9 @@ typedef struct vmctl_vm_info {
     int restart_required;   /* 1: changes wait for a restart, 0: none, -1: not known */
     /* GUEST */
     const vmctl_guest *guest; /* NULL: no agent says anything */
+    /* POLICY */
+    const char *
+        migration_policy; /* of the platform's rules for migrations the one that it would go by, and what that says; NULL: none */
 } vmctl_vm_info;
 
 /* Non-zero stops the listing; the listing then returns 0. */
