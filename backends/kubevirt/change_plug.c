@@ -89,6 +89,24 @@ int kubevirt_change_plug_make(kubevirt_changing *ch, const vmctl_diff *diff, vmc
 
 /* --- the requests ------------------------------------------------------------------------------------------------------ */
 
+typedef struct request {
+    const char *name;
+    bool coming;
+} request;
+
+/* A volume has one name, and its request stands in the status until it is taken up. */
+static bool is_asked(const cJSON *vm, const cJSON *vmi, const void *user) {
+    const request *r = user;
+    const char *kind = r->coming ? "addVolumeOptions.name" : "removeVolumeOptions.name";
+    const cJSON *waiting;
+    (void)vmi;
+    cJSON_ArrayForEach(waiting, vmc_json_at(vm, "status.volumeRequests")) {
+        if (vmc_str_eq(vmc_json_string(waiting, kind, NULL), r->name))
+            return true;
+    }
+    return (kubevirt_volume_of(vm, r->name) != NULL) == r->coming;
+}
+
 /* of: the object that has the disk. */
 static int ask(kubevirt_changing *ch, const cJSON *of, const char *name, bool coming, bool dry_run, vmctl_error **err) {
     VMC_AUTO_JSON *body = cJSON_CreateObject();
@@ -103,8 +121,13 @@ static int ask(kubevirt_changing *ch, const cJSON *of, const char *name, bool co
     }
     if (dry_run)
         cJSON_AddItemToArray(vmc_json_list(body, "dryRun"), cJSON_CreateString("All"));
-    int code = kubevirt_act(ch->conn, ch->vm, "virtualmachines", coming ? "addvolume" : "removevolume", body, NULL,
-                            ch->deadline, err);
+    const request asked = {name, coming};
+    const kubevirt_action action = {.plural = "virtualmachines",
+                                    .sub = coming ? "addvolume" : "removevolume",
+                                    .body = body,
+                                    .shows = dry_run ? NULL : is_asked,
+                                    .user = &asked};
+    int code = kubevirt_act(ch->conn, ch->vm, &action, ch->deadline, err);
     return code < 0 ? vmc_error_prefix(err, "disk %s", name) : 0;
 }
 

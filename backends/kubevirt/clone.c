@@ -244,7 +244,7 @@ int kubevirt_clone(void *opaque, void *handle, const char *name, const vmctl_clo
     if (code < 0)
         return code;
     vmctl_error *ignored = NULL; /* KubeVirt collects it some time */
-    kube_delete(conn->client, own, NULL, &deadline, NULL, &ignored);
+    kube_delete(conn->client, own, &(kube_write_options){.unique = true}, &deadline, NULL, &ignored);
     vmctl_error_free(ignored);
     kubevirt_vm *clone = kubevirt_vm_new(conn, made);
     kubevirt_vm_identity(clone, identity);
@@ -288,7 +288,7 @@ int kubevirt_clone_undo(kubevirt_conn *conn, const char *detail, const vmc_deadl
     vmctl_error *why = NULL;
     int code = kube_get(conn->client, space + 1, deadline, &clone, &why);
     if (code == 0)
-        code = kube_delete(conn->client, space + 1, NULL, deadline, NULL, &why);
+        code = kube_delete(conn->client, space + 1, &(kube_write_options){.unique = true}, deadline, NULL, &why);
     if (code == VMCTL_E_NOT_FOUND) {
         vmctl_error_free(why);
         return 0;

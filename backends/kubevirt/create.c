@@ -176,7 +176,7 @@ static int make(kubevirt_conn *conn, const kubevirt_manifest *manifest, vmc_jour
     KUBE_AUTO_STATUS status = {0};
     const kube_write_options options = {.status = &status};
     code = kube_create(conn->client, path, manifest->vm, &options, deadline, made, err);
-    if (code < 0 && status.http) {
+    if (code < 0 && status.http && !vmc_outcome_unknown(code)) {
         vmc_journal_drop(journal, mark, NULL); /* refused: whatever has this name is not ours */
         return explain_refusal(name, code, err);
     }

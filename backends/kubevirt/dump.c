@@ -115,10 +115,17 @@ static int is_let_go(const cJSON *object, void *user, vmctl_error **err) {
     return !vmc_json_at(object, "status.memoryDumpRequest");
 }
 
+static bool is_told_to_let_go(const cJSON *vm, const cJSON *vmi, const void *user) {
+    (void)vmi;
+    (void)user;
+    return is_let_go(vm, NULL, NULL) || vmc_json_boolean(vm, "status.memoryDumpRequest.remove", false);
+}
+
 /* The claim is the VM's no more. Of one that has none 0, too. */
 static int let_go(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_error **err) {
     vmctl_error *why = NULL;
-    int code = kubevirt_act(conn, vm, "virtualmachines", "removememorydump", NULL, NULL, deadline, &why);
+    const kubevirt_action action = {.plural = "virtualmachines", .sub = "removememorydump", .shows = is_told_to_let_go};
+    int code = kubevirt_act(conn, vm, &action, deadline, &why);
     if (code == VMCTL_E_INVALID_STATE || code == VMCTL_E_NOT_FOUND) {
         vmctl_error_free(why);
         return 0;
@@ -131,11 +138,19 @@ static int let_go(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *dead
     return code < 0 ? code : kubevirt_wait(conn, vm, &waiting, deadline, err);
 }
 
+static bool is_asked(const cJSON *vm, const cJSON *vmi, const void *user) {
+    const dumping *d = user;
+    (void)vmi;
+    return vmc_str_eq(vmc_json_string(vm, "status.memoryDumpRequest.claimName", NULL), d->claim);
+}
+
 static int ask(dumping *d, vmctl_error **err) {
     VMC_AUTO_JSON *body = cJSON_CreateObject();
     cJSON_AddStringToObject(body, "claimName", d->claim);
     cJSON_AddStringToObject(body, "phase", "");
-    int code = kubevirt_act(d->conn, d->vm, "virtualmachines", "memorydump", body, NULL, d->deadline, err);
+    const kubevirt_action action = {
+        .plural = "virtualmachines", .sub = "memorydump", .body = body, .shows = is_asked, .user = d};
+    int code = kubevirt_act(d->conn, d->vm, &action, d->deadline, err);
     const kubevirt_waiting waiting = {.plural = "virtualmachines",
                                       .name = d->vm->name,
                                       .doing = "writing the memory",
@@ -206,7 +221,7 @@ int kubevirt_dump(void *opaque, void *handle, const char *path, vmc_journal *jou
         return code; /* what is noted is undone */
     VMC_AUTO_FREE char *claim = kube_path("", "v1", vm->namespace_name, "persistentvolumeclaims", d.claim, NULL);
     vmctl_error *why = NULL;
-    if (kube_delete(conn->client, claim, NULL, &deadline, NULL, &why) < 0)
+    if (kube_delete(conn->client, claim, &(kube_write_options){.unique = true}, &deadline, NULL, &why) < 0)
         vmc_note(&deadline, VMCTL_NOTE_WARNING, "the claim %s/%s could not be removed, and goes with the VM: %s",
                  vm->namespace_name, d.claim, vmctl_error_message(why));
     vmctl_error_free(why);

@@ -50,7 +50,9 @@ int kubevirt_guest_freeze(void *opaque, void *handle, int *count, const vmctl_ca
     }
     VMC_AUTO_JSON *body = cJSON_CreateObject();
     cJSON_AddStringToObject(body, "unfreezeTimeout", "0s"); /* until they are thawed (FX/73) */
-    return kubevirt_act(conn, vm, "virtualmachineinstances", "freeze", body, NULL, &deadline, err);
+    /* Frozen twice is as frozen once: virt-launcher looks first. */
+    const kubevirt_action action = {.plural = "virtualmachineinstances", .sub = "freeze", .body = body};
+    return kubevirt_act(conn, vm, &action, &deadline, err);
 }
 
 int kubevirt_guest_thaw(void *opaque, void *handle, int *count, const vmctl_call *call, vmctl_error **err) {
@@ -63,5 +65,6 @@ int kubevirt_guest_thaw(void *opaque, void *handle, int *count, const vmctl_call
     if (code < 0)
         return code;
     /* Also where the instance says nothing of it: its status follows late, and thawing twice does no harm. */
-    return kubevirt_act(conn, vm, "virtualmachineinstances", "unfreeze", NULL, NULL, &deadline, err);
+    const kubevirt_action action = {.plural = "virtualmachineinstances", .sub = "unfreeze"};
+    return kubevirt_act(conn, vm, &action, &deadline, err);
 }

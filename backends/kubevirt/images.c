@@ -356,6 +356,14 @@ static int wait_gone(kubevirt_conn *conn, const char *namespace_name, const char
     return code;
 }
 
+/* Only what is there now: of the same name, it may be another's in a moment. */
+static int delete_same(kubevirt_conn *conn, const char *path, const vmc_deadline *deadline, vmctl_error **err) {
+    VMC_AUTO_JSON *now = NULL;
+    int code = kube_get(conn->client, path, deadline, &now, err);
+    const kube_write_options same = {.uid = vmc_json_string(now, "metadata.uid", NULL)};
+    return code < 0 ? code : kube_delete(conn->client, path, &same, deadline, NULL, err);
+}
+
 int kubevirt_image_delete(void *opaque, const char *given, const vmctl_call *call, vmctl_error **err) {
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ACT_MS);
@@ -367,11 +375,11 @@ int kubevirt_image_delete(void *opaque, const char *given, const vmctl_call *cal
     if (code < 0)
         return code;
     vmctl_error *why = NULL;
-    code = kube_delete(conn->client, volume, NULL, &deadline, NULL, &why);
+    code = delete_same(conn, volume, &deadline, &why);
     if (code == VMCTL_E_NOT_FOUND || code == VMCTL_E_UNSUPPORTED) { /* collected, or no CDI here */
         vmctl_error_free(why);
         why = NULL;
-        code = kube_delete(conn->client, claim, NULL, &deadline, NULL, &why);
+        code = delete_same(conn, claim, &deadline, &why);
     }
     if (code == VMCTL_E_NOT_FOUND) {
         vmc_error(&why, code, "there is no image %s in namespace %s", name, namespace_name);

@@ -53,13 +53,32 @@ int kubevirt_wait_stopped(kubevirt_conn *conn, const kubevirt_vm *vm, const cJSO
 
 /* --- verbs of a running VM --------------------------------------------------------------------------------------------- */
 
+static bool is_paused(const cJSON *vm, const cJSON *vmi, const void *user) {
+    (void)vm;
+    (void)user;
+    return kubevirt_condition(vmi, "Paused", "True") != NULL;
+}
+
+static bool is_not_paused(const cJSON *vm, const cJSON *vmi, const void *user) {
+    return vmi && !is_paused(vm, vmi, user);
+}
+
 /* One PUT to the instance, which is done when it is answered. after UNKNOWN: no state of which it could be in already. */
 static int act_on_instance(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub, vmctl_state after,
                            const vmctl_call *call, vmctl_error **err) {
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
     KUBE_AUTO_STATUS status = {0};
     vmctl_error *why = NULL;
-    int code = kubevirt_act(conn, vm, "virtualmachineinstances", sub, NULL, &status, &deadline, &why);
+    VMC_AUTO_FREE char *look = vmc_printf("vmctl console %s shows whether it begins anew", vm->name);
+    const kubevirt_action action = {.plural = "virtualmachineinstances",
+                                    .sub = sub,
+                                    .status = &status,
+                                    .shows = after == VMCTL_STATE_PAUSED    ? is_paused
+                                             : after == VMCTL_STATE_RUNNING ? is_not_paused
+                                                                            : NULL,
+                                    .once = after == VMCTL_STATE_UNKNOWN,
+                                    .look = after == VMCTL_STATE_UNKNOWN ? look : NULL};
+    int code = kubevirt_act(conn, vm, &action, &deadline, &why);
     bool is_state = code == VMCTL_E_INVALID_STATE || code == VMCTL_E_NOT_FOUND || code == VMCTL_E_CONFLICT;
     vmctl_state state = VMCTL_STATE_UNKNOWN;
     if (!is_state || kubevirt_vm_state(conn, vm, &deadline, &state, NULL, NULL) < 0) {
@@ -104,6 +123,20 @@ static int64_t grace_of(const vmctl_stop_options *options) {
     return ms < 0 ? FOREVER_SECONDS : (ms + 999) / 1000;
 }
 
+/* Asked to stop with that grace, or with less. KubeVirt gives the instance the grace that it was asked for with. */
+static bool is_told_to_stop(const cJSON *vm, const cJSON *vmi, const void *user) {
+    const int64_t *seconds = user;
+    const char *phase = vmc_json_string(vmi, "status.phase", "");
+    const cJSON *request;
+    bool asked = strcmp(kubevirt_strategy(vm), "Halted") == 0 || vmc_json_at(vmi, "metadata.deletionTimestamp");
+    cJSON_ArrayForEach(request, vmc_json_at(vm, "status.stateChangeRequests")) {
+        asked = asked || strcmp(vmc_json_string(request, "action", ""), "Stop") == 0;
+    }
+    if (!vmi || strcmp(phase, "Failed") == 0 || strcmp(phase, "Succeeded") == 0)
+        return strcmp(kubevirt_strategy(vm), "Always") != 0;
+    return asked && vmc_json_integer(vmi, "spec.terminationGracePeriodSeconds", INT64_MAX) <= *seconds;
+}
+
 /* 1: it does not run, which is no failure. */
 static int ask_to_stop(kubevirt_conn *conn, kubevirt_vm *vm, int64_t seconds, const vmc_deadline *deadline,
                        vmctl_error **err) {
@@ -111,7 +144,13 @@ static int ask_to_stop(kubevirt_conn *conn, kubevirt_vm *vm, int64_t seconds, co
     cJSON_AddNumberToObject(body, "gracePeriod", (double)seconds);
     KUBE_AUTO_STATUS status = {0};
     vmctl_error *why = NULL;
-    int code = kubevirt_act(conn, vm, "virtualmachines", "stop", body, &status, deadline, &why);
+    const kubevirt_action action = {.plural = "virtualmachines",
+                                    .sub = "stop",
+                                    .body = body,
+                                    .status = &status,
+                                    .shows = is_told_to_stop,
+                                    .user = &seconds};
+    int code = kubevirt_act(conn, vm, &action, deadline, &why);
     if (code < 0 && status.http == 409 && status.message) {
         bool idle = strstr(status.message, "not running") != NULL;
         bool under_way = strstr(status.message, "shorter graceperiod") != NULL;
@@ -202,6 +241,13 @@ static int is_another_or_gone(const cJSON *object, void *user, vmctl_error **err
     return 1;
 }
 
+/* A second one, after the first, would be one more. */
+static bool is_begun_anew(const cJSON *vm, const cJSON *vmi, const void *user) {
+    (void)vm;
+    return !vmi || strcmp(vmc_json_string(vmi, "metadata.uid", ""), user) != 0 ||
+           vmc_json_at(vmi, "metadata.deletionTimestamp");
+}
+
 static int wait_restarted(kubevirt_conn *conn, kubevirt_vm *vm, const cJSON *before, const vmc_deadline *deadline,
                           vmctl_error **err) {
     VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s to begin anew", vm->name);
@@ -240,6 +286,14 @@ int kubevirt_restart(void *opaque, void *handle, const vmctl_stop_options *optio
     VMC_AUTO_JSON *body = cJSON_CreateObject();
     if (options->force)
         cJSON_AddNumberToObject(body, "gracePeriodSeconds", 0);
-    code = kubevirt_act(conn, vm, "virtualmachines", "restart", body, NULL, &deadline, err);
+    VMC_AUTO_FREE char *look = vmc_printf("vmctl get %s shows since when it runs; ask again if it did not", vm->name);
+    const kubevirt_action action = {.plural = "virtualmachines",
+                                    .sub = "restart",
+                                    .body = body,
+                                    .shows = is_begun_anew,
+                                    .user = vmc_json_string(vmi, "metadata.uid", ""),
+                                    .once = true,
+                                    .look = look};
+    code = kubevirt_act(conn, vm, &action, &deadline, err);
     return code < 0 ? code : wait_restarted(conn, vm, vmi, &deadline, err);
 }

@@ -1,6 +1,8 @@
 /* Live migration between the cluster's nodes: VirtualMachineInstanceMigration, watched; deleting it calls it off. */
 #include "ops.h"
 
+#include "base/random.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,7 +141,11 @@ static cJSON *new_migration(const kubevirt_vm *vm, const char *host) {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "apiVersion", KUBEVIRT_API);
     cJSON_AddStringToObject(object, "kind", "VirtualMachineInstanceMigration");
-    cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "generateName", "vmctl-migrate-");
+    char random[VMC_UUID_BYTES];
+    vmc_uuid_new(random);
+    /* A name of its own: where the answer is lost, it tells whether there is a migration. */
+    VMC_AUTO_FREE char *name = vmc_printf("vmctl-migrate-%.8s", random);
+    cJSON_AddStringToObject(vmc_json_map(object, "metadata"), "name", name);
     cJSON_AddStringToObject(vmc_json_map(object, "spec"), "vmiName", vm->name);
     if (host)
         cJSON_AddStringToObject(vmc_json_map(object, "spec.addedNodeSelector"), "kubernetes.io/hostname", host);
@@ -228,7 +234,7 @@ static int call_off(kubevirt_conn *conn, const kubevirt_vm *vm, const char *name
     VMC_AUTO_FREE char *all = kubevirt_collection("virtualmachineinstancemigrations", vm->namespace_name);
     VMC_AUTO_JSON *leaving = NULL;
     vmctl_error *why = NULL;
-    int code = kube_delete(conn->client, path, NULL, deadline, &leaving, &why);
+    int code = kube_delete(conn->client, path, &(kube_write_options){.unique = true}, deadline, &leaving, &why);
     if (code == VMCTL_E_NOT_FOUND) {
         vmctl_error_free(why);
         return 0;

@@ -132,17 +132,6 @@ int kubevirt_vm_state(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *
     return 0;
 }
 
-/* --- acting ------------------------------------------------------------------------------------------------------------ */
-
-int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
-                 kube_status *status, const vmc_deadline *deadline, vmctl_error **err) {
-    VMC_AUTO_FREE char *path = kube_path(KUBEVIRT_SUBRESOURCES, "v1", vm->namespace_name, plural, vm->name, sub);
-    VMC_AUTO_JSON *empty = cJSON_CreateObject();
-    cJSON_Delete(kubevirt_vm_take_seen(conn, vm)); /* it will be another */
-    const kube_request request = {.method = "PUT", .path = path, .body = body ? body : empty, .status = status};
-    return kube_call(conn->client, &request, deadline, NULL, err);
-}
-
 /* --- the cluster ------------------------------------------------------------------------------------------------------- */
 
 static int take_first(cJSON **item, void *user) {

@@ -74,9 +74,21 @@ int kubevirt_vmi_get(kubevirt_conn *conn, const kubevirt_vm *vm, const vmc_deadl
 int kubevirt_vm_state(kubevirt_conn *conn, kubevirt_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
                       cJSON **object, vmctl_error **err);
 
-/* PUT .../{virtualmachines|virtualmachineinstances}/NAME/SUB of KubeVirt's own API. body NULL: {}. status may be NULL. */
-int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const char *plural, const char *sub, const cJSON *body,
-                 kube_status *status, const vmc_deadline *deadline, vmctl_error **err);
+/* PUT .../{virtualmachines|virtualmachineinstances}/NAME/SUB of KubeVirt's own API (act.c). */
+typedef struct kubevirt_action {
+    const char *plural, *sub;
+    const cJSON *body;   /* NULL: {} */
+    kube_status *status; /* NULL */
+    /* Where the answer got lost: whether the VM (NULL: not asked for) and its instance (NULL: there is none) show that it was done. NULL: nothing
+     * does. */
+    bool (*shows)(const cJSON *vm, const cJSON *vmi, const void *user);
+    const void *user;
+    bool once; /* done twice it is not as done once: it is not sent again, and `shows` goes by the instance alone */
+    const char *look; /* the next step where nobody can tell; NULL */
+} kubevirt_action;
+/* A lost answer is no failure where it was done, and where it was not it is asked for again unless `once`. */
+int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const kubevirt_action *action, const vmc_deadline *deadline,
+                 vmctl_error **err);
 
 /* The KubeVirt object of the cluster: asked once a connection. *out borrowed; NULL: it cannot be read (403), or there is none. */
 int kubevirt_installation(kubevirt_conn *conn, const vmc_deadline *deadline, const cJSON **out, vmctl_error **err);

@@ -39,8 +39,10 @@ static int is_allowed(probing *p, const char *verb, const char *group, const cha
     vmc_json_text(what, "subresource", sub);
     VMC_AUTO_JSON *answer = NULL;
     vmctl_error *ignored = NULL;
-    const kube_request request = {
-        .method = "POST", .path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", .body = review};
+    const kube_request request = {.method = "POST",
+                                  .path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                                  .body = review,
+                                  .repeatable = true};
     int code = kube_call(p->conn->client, &request, p->deadline, &answer, &ignored);
     vmctl_error_free(ignored);
     return code < 0 ? code : vmc_json_boolean(answer, "status.allowed", false);

@@ -291,7 +291,7 @@ static int free_claims(const reverting *r, vmctl_error **err) {
 static void forget(const reverting *r) {
     VMC_AUTO_FREE char *own = kubevirt_snapshot_path(r->version, r->vm->namespace_name, RESTORES, r->name);
     vmctl_error *ignored = NULL;
-    kube_delete(r->conn->client, own, NULL, r->deadline, NULL, &ignored);
+    kube_delete(r->conn->client, own, &(kube_write_options){.unique = true}, r->deadline, NULL, &ignored);
     vmctl_error_free(ignored);
 }
 

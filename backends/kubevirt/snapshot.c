@@ -406,11 +406,13 @@ int kubevirt_snapshot_create(void *opaque, void *handle, const char *name, const
 /* --- delete ------------------------------------------------------------------------------------------------------------ */
 
 static int delete_and_wait(kubevirt_conn *conn, const kubevirt_vm *vm, const char *version, const char *plural,
-                           const char *name, const vmc_deadline *deadline, vmctl_error **err) {
+                           const cJSON *snapshot, const vmc_deadline *deadline, vmctl_error **err) {
+    const char *name = vmc_json_string(snapshot, "metadata.name", "");
+    const kube_write_options same = {.uid = vmc_json_string(snapshot, "metadata.uid", NULL)};
     VMC_AUTO_FREE char *path = kubevirt_snapshot_path(version, vm->namespace_name, plural, name);
     VMC_AUTO_FREE char *all = kubevirt_snapshot_path(version, vm->namespace_name, plural, NULL);
     VMC_AUTO_JSON *leaving = NULL;
-    int code = kube_delete(conn->client, path, NULL, deadline, &leaving, err);
+    int code = kube_delete(conn->client, path, &same, deadline, &leaving, err);
     if (code < 0 || cJSON_GetArraySize(vmc_json_at(leaving, "metadata.finalizers")) == 0)
         return code;
     const kubevirt_waiting waiting = {.name = name,
@@ -446,8 +448,7 @@ int kubevirt_snapshot_remove(kubevirt_conn *conn, const kubevirt_vm *vm, const c
     if (code == 0)
         code = kubevirt_snapshot_find(conn, vm, name, version, deadline, &snapshot, err);
     if (code == 0)
-        code = delete_and_wait(conn, vm, version, "virtualmachinesnapshots",
-                               vmc_json_string(snapshot, "metadata.name", ""), deadline, err);
+        code = delete_and_wait(conn, vm, version, "virtualmachinesnapshots", snapshot, deadline, err);
     return code;
 }
 

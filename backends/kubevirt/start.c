@@ -170,6 +170,20 @@ static int refused(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, vmctl_erro
     return code;
 }
 
+/* Asked to start, or nobody would have been refused more than once. */
+static bool is_told_to_start(const cJSON *vm, const cJSON *vmi, const void *user) {
+    const char *phase = vmc_json_string(vmi, "status.phase", "");
+    const cJSON *request;
+    (void)user;
+    if (vmi && strcmp(phase, "Failed") != 0 && strcmp(phase, "Succeeded") != 0)
+        return !vmc_json_at(vmi, "metadata.deletionTimestamp");
+    cJSON_ArrayForEach(request, vmc_json_at(vm, "status.stateChangeRequests")) {
+        if (strcmp(vmc_json_string(request, "action", ""), "Start") == 0)
+            return true;
+    }
+    return strcmp(kubevirt_strategy(vm), "Always") == 0;
+}
+
 /* --- start ------------------------------------------------------------------------------------------------------------- */
 
 /* Whether what lookup saw a moment ago says that a run strategy has to be set: that starts it, in one request. */
@@ -195,7 +209,9 @@ int kubevirt_start_vm(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, const v
     while (true) {
         KUBE_AUTO_STATUS status = {0};
         vmctl_error *why = NULL;
-        code = kubevirt_act(conn, vm, "virtualmachines", "start", body, &status, deadline, &why);
+        const kubevirt_action action = {
+            .plural = "virtualmachines", .sub = "start", .body = body, .status = &status, .shows = is_told_to_start};
+        code = kubevirt_act(conn, vm, &action, deadline, &why);
         if (code == 0)
             return wait_started(conn, vm, paused, deadline, err);
         if (status.http == 404 && code == VMCTL_E_NOT_FOUND) {

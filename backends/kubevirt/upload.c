@@ -157,7 +157,7 @@ static int new_token(kubevirt_conn *conn, const kubevirt_volume *volume, const v
     cJSON_AddStringToObject(vmc_json_map(request, "metadata"), "name", volume->name);
     cJSON_AddStringToObject(vmc_json_map(request, "spec"), "pvcName", volume->name);
     VMC_AUTO_JSON *answer = NULL;
-    const kube_request post = {.method = "POST", .path = path, .body = request};
+    const kube_request post = {.method = "POST", .path = path, .body = request, .repeatable = true};
     int code = kube_call(conn->client, &post, deadline, &answer, err);
     if (code < 0)
         return code;

@@ -377,19 +377,22 @@ int http_hop_run(const http_hop *hop, http_hop_result *result, vmctl_error **err
         return vmc_error_no_memory(err);
     t->moved_ms = vmc_now_ms();
     reader r = {.hop = hop, .t = t, .result = result};
-    int rc = set_up(hop, t, err);
+    VMC_AUTO_FREE char *shown = http_redact_url(hop->url->text);
+    VMC_AUTO_FREE char *doing = vmc_printf("waiting for %s", shown);
+    int rc = vmc_deadline_check(hop->deadline, doing, err); /* then it does not go out at all */
+    if (rc == 0)
+        rc = set_up(hop, t, err);
     if (rc == 0)
         rc = http_loop_add(t, err);
     if (rc == 0) {
         rc = wait_all(&r, err);
         http_loop_remove(t);
+        result->sent = t->sends > 0;
         if (rc == 0)
             rc = conclude(&r, err);
     }
-    if (vmc_log_enabled()) {
-        VMC_AUTO_FREE char *url = http_redact_url(hop->url->text);
-        vmc_log("http", "%s %s: %d", hop->method, url, rc < 0 ? rc : result->response->status);
-    }
+    if (vmc_log_enabled())
+        vmc_log("http", "%s %s: %d", hop->method, shown, rc < 0 ? rc : result->response->status);
     if (rc < 0) {
         http_response_free(result->response);
         result->response = NULL;

@@ -23,6 +23,7 @@ typedef struct http_hop_result {
     bool stopped;            /* a callback has seen enough */
     bool transport;          /* *err is a failure on the way that may pass */
     http_failure failure;    /* what kind */
+    bool sent;               /* of a `once`: it, or some of it, went out */
 } http_hop_result;
 
 /* 0 with a response, or negative. The head of an answer whose status is retryable is not told: the caller of this decides. */

@@ -85,8 +85,10 @@ typedef struct http_request {
     int max_retries;   /* 0: 4; -1: none. Only for idempotent requests, before the first body byte went to `write` */
     bool idempotent;   /* GET, HEAD, PUT, DELETE, OPTIONS are anyway */
     bool once; /* whatever its method: never sent twice, not even when the kept connection turns out to be closed (which
-                          is HTTP_FAILURE_CUT then; other requests that are not idempotent get a new connection each) */
+                          is HTTP_FAILURE_CUT then; other requests that are not idempotent get a new connection each).
+                          libcurl does not tell what an HTTP/2 server has refused unread (RFC 9113, 8.7): that is CUT, too */
     bool identity;         /* no compression: for ranges and checksums */
+    bool *sent;            /* of a `once`: told whether it, or some of it, went out; NULL */
     int64_t idle_ms;       /* no byte for so long is a connection error; 0: 60000; -1: none (watches) */
     http_failure *failure; /* told what kind of failure UNAVAILABLE is; NULL */
 } http_request;

@@ -140,6 +140,8 @@ static int run_attempts(journey *j, http_response **out, vmctl_error **err) {
         int rc = attempt(j, &result, &own);
         if (request->failure)
             *request->failure = rc < 0 ? result.failure : HTTP_FAILURE_NONE;
+        if (request->sent)
+            *request->sent = result.sent;
         if (!again(j, most, &result, rc, &pause)) {
             if (rc == 0)
                 rc = tell_held_back(request, result.response);

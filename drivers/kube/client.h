@@ -56,6 +56,7 @@ typedef struct kube_exchange {
     int64_t idle_ms;       /* as in http_request */
     const char *etag;      /* If-None-Match: 304 is an answer then; NULL */
     http_failure *failure; /* why no answer came; NULL */
+    kube_loss *loss;       /* of what is not read: what is not known; NULL */
 } kube_exchange;
 int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const vmc_deadline *deadline,
                       http_response **response, vmctl_error **err);

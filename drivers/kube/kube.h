@@ -5,7 +5,7 @@
  * thread that made the call. Warnings of the server (header Warning) go to the ears of the deadline's call as notes, each once per client.
  *
  * Sent again are only requests that the server itself asked to send again (429 and 5xx with Retry-After, at most ten times; a
- * create and an action only after 429), and GET after a connection that was cut. Source: Kubernetes API concepts; client-go,
+ * create and an action only after 429), GET after a connection that was cut, and writes as said there. Source: Kubernetes API concepts; client-go,
  * rest/request.go and rest/with_retry.go.
  *
  * Secrets (tokens, passwords, keys) are in no error and in no log.
@@ -111,6 +111,14 @@ int kube_status_error(const kube_status *status, const char *method, const char 
 int kube_denied(const char *verb, const char *group, const char *resource, const char *namespace_name,
                 vmctl_error **err);
 
+/* What is not known of a request that changes something, when it failed. */
+typedef enum kube_loss {
+    KUBE_LOSS_NONE, /* the server refused it, or it did not go out */
+    KUBE_LOSS_CUT,  /* the connection broke, or was silent for too long, or the answer cannot be read */
+    KUBE_LOSS_TOLD, /* the server, or one before it, gave up waiting (502, 504, etcd's time-outs) */
+    KUBE_LOSS_LATE  /* the caller's deadline passed, or it was cancelled */
+} kube_loss;
+
 /* ---- Requests -------------------------------------------------------------------------------------------------- */
 
 /* "/apis/GROUP/VERSION/namespaces/NS/PLURAL/NAME/SUB", with "/api/v1" for the empty group; name_space NULL: of the cluster or of all
@@ -130,7 +138,12 @@ typedef struct kube_request {
         *accept;  /* NULL: application/json, or else anything: KubeVirt's subresources insist on that second part */
     size_t limit; /* of the answer, bytes; 0: 64 MiB */
     kube_status *status; /* filled when the server refuses; emptied at the start; NULL */
+    bool repeatable;     /* whatever its method: done twice is as done once, and it is sent again as a GET is */
+    kube_loss *loss;     /* told when it failed, for who can find out; NULL: the error says that it is not known */
 } kube_request;
+
+/* "; whether it was done is not known", with what to look at. Returns the code. */
+int kube_say_unknown(const char *path, vmctl_error **err);
 
 /* One request. *out (may be NULL): the object of the answer (cJSON_Delete), NULL when its body is empty (KubeVirt's actions). The
  * codes of kube_status_code; UNAVAILABLE (connection, TLS), TIMEOUT, CANCELLED; INTERNAL for an answer that is no JSON. A 401 runs an
@@ -171,6 +184,7 @@ typedef struct kube_write_options {
     bool force;                   /* apply: takes fields over from other managers */
     kube_validation validation;   /* of fields that the schema does not know; 0: STRICT, an error */
     const char *uid;              /* delete: precondition; NULL */
+    bool unique;                  /* delete: nobody else uses that name, so that what is there is what was there */
     const char *resource_version; /* delete: precondition; NULL */
     const char *propagation;      /* delete: "Foreground", "Background", "Orphan"; NULL: the server's default */
     int64_t grace_seconds;        /* delete: gracePeriodSeconds when has_grace */
@@ -178,9 +192,13 @@ typedef struct kube_write_options {
     kube_status *status; /* as in kube_request; NULL */
 } kube_write_options;
 
-/* POST to a collection, as field manager vmctl. options may be NULL, *out (cJSON_Delete) too. When the connection is cut before the answer
- * came it looks whether the object is there as it was asked for, and asks once more when it is not; with generateName it cannot tell,
- * and the error says so. */
+/* All of these look at the object when their answer got lost: what was done is no failure then, and what was not is sent once more, being nothing
+ * that can be done twice (a name that is taken, a resourceVersion that is old, a uid that is another's; a patch that changes nothing any
+ * more). Where that cannot be told the error says so, and what to look at: with generateName, for a JSON patch, when the deadline has passed, for
+ * a DELETE without uid of what was made at the same time, and for an apply that a server gave up (502, 504). A dry run is sent again as a GET is. */
+
+/* POST to a collection, as field manager vmctl. options may be NULL, *out (cJSON_Delete) too; what had to be looked at has no resourceVersion in
+ * *out, for it may have gone on since. */
 int kube_create(kube_client *client, const char *path, const cJSON *object, const kube_write_options *options,
                 const vmc_deadline *deadline, cJSON **out, vmctl_error **err);
 /* PUT of a whole object; CONFLICT when its metadata.resourceVersion is old. */
@@ -192,7 +210,7 @@ int kube_apply(kube_client *client, const char *path, const cJSON *object, const
 /* JSON merge patch (RFC 7396) of an object, and JSON patch (RFC 6902) of an array. A failed "test" is INVALID_ARGUMENT. */
 int kube_patch(kube_client *client, const char *path, const cJSON *patch, const kube_write_options *options,
                const vmc_deadline *deadline, cJSON **out, vmctl_error **err);
-/* *out: the object while finalizers hold it, or the Status of success. */
+/* *out: the object while finalizers hold it, or the Status of success; NULL: it is gone. */
 int kube_delete(kube_client *client, const char *path, const kube_write_options *options, const vmc_deadline *deadline,
                 cJSON **out, vmctl_error **err);
 

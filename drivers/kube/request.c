@@ -14,6 +14,18 @@ static bool is_read(const char *method) {
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
+static bool is_dry(const kube_request *request) {
+    for (size_t i = 0; request->query && request->query[i]; i += 2)
+        if (strcmp(request->query[i], "dryRun") == 0)
+            return true;
+    return false;
+}
+
+/* It may reach the server twice. */
+static bool is_harmless(const kube_request *request) {
+    return is_read(method_of(request)) || request->repeatable || is_dry(request);
+}
+
 /* ---- Warnings ---- */
 
 /* The text of `299 - "..."`; free; NULL: another form. Source: RFC 7234, section 5.5. */
@@ -57,9 +69,11 @@ typedef struct attempt {
     char *body; /* printed from the cJSON; NULL */
     const char *bytes;
     size_t length;
-    int refreshed; /* credentials were got again */
     int tries, cuts;
     bool told; /* of the body */
+    /* Of the last one: */
+    http_failure failure;
+    kube_loss loss;
 } attempt;
 
 static int on_bytes(const void *bytes, size_t length, void *user) {
@@ -68,9 +82,15 @@ static int on_bytes(const void *bytes, size_t length, void *user) {
     return a->exchange->write(bytes, length, a->exchange->user);
 }
 
-static int try_once(attempt *a, kube_grant *grant, http_failure *failure, http_response **response, vmctl_error **err) {
+static bool is_cut(http_failure failure) {
+    return failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_SILENT;
+}
+
+static int try_once(const kube_grant *grant, void *user, http_response **response, vmctl_error **err) {
+    attempt *a = user;
     const kube_request *r = a->exchange->request;
     const char *method = method_of(r);
+    bool sent = false;
     VMC_AUTO_STRV headers = {0};
     vmc_strv_printf(&headers, "Accept: %s", r->accept ? r->accept : "application/json, */*");
     if (a->bytes)
@@ -92,8 +112,11 @@ static int try_once(attempt *a, kube_grant *grant, http_failure *failure, http_r
                             .once = !is_read(method),
                             .identity = a->client->config->no_compression,
                             .idle_ms = a->exchange->idle_ms,
-                            .failure = failure};
+                            .failure = &a->failure,
+                            .sent = &sent};
     int code = http_perform(grant->link->http, &request, a->deadline, response, err);
+    bool cut = is_cut(a->failure);
+    a->loss = code == 0 || !sent || is_harmless(r) ? KUBE_LOSS_NONE : cut ? KUBE_LOSS_CUT : KUBE_LOSS_LATE;
     if (!is_read(method))
         a->client->writes++;
     return code;
@@ -104,15 +127,14 @@ bool kube_is_empty_refusal(const http_response *response) {
 }
 
 /* How long until it is sent again; negative: it is not. */
-static int64_t pause_of(attempt *a, const http_response *response, http_failure failure) {
-    const char *method = method_of(a->exchange->request);
+static int64_t pause_of(attempt *a, const http_response *response) {
+    bool harmless = is_harmless(a->exchange->request);
     if (!response) {
-        bool cut = failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_SILENT;
-        return cut && is_read(method) && !a->told && ++a->cuts < CUT_TRIES ? CUT_PAUSE_MS : -1;
+        return is_cut(a->failure) && harmless && !a->told && ++a->cuts < CUT_TRIES ? CUT_PAUSE_MS : -1;
     }
     if (response->status < 429 || a->told || ++a->tries >= MOST_TRIES)
         return -1;
-    if (response->status != 429 && (response->status < 500 || !is_read(method)))
+    if (response->status != 429 && (response->status < 500 || !harmless))
         return -1;
     return http_retry_after_ms(http_response_header(response, "retry-after"));
 }
@@ -128,22 +150,34 @@ static bool leaves_time(const vmc_deadline *deadline, int64_t pause) {
     return left < 0 || pause < left;
 }
 
+/* With the credentials of now. *again (at most once: *refreshed): the server did not take them, and others can be got. */
+static int try_granted(kube_client *client, const vmc_deadline *deadline,
+                       int (*try_with)(const kube_grant *, void *, http_response **, vmctl_error **), void *user,
+                       bool *refreshed, bool *again, http_response **came, vmctl_error **err) {
+    kube_grant grant;
+    *again = false;
+    int rc = kube_grant_get(client, deadline, &grant, err);
+    if (rc < 0)
+        return rc;
+    rc = try_with(&grant, user, came, err);
+    if (rc == 0 && (*came)->status == 401 && !kube_is_empty_refusal(*came) && !*refreshed) {
+        *refreshed = true;
+        *again = kube_grant_refused(client, &grant);
+    }
+    kube_grant_release(client, &grant);
+    return rc;
+}
+
 static int run_tries(attempt *a, http_response **response, vmctl_error **err) {
+    bool refreshed = false;
     for (;;) {
-        kube_grant grant;
-        int rc = kube_grant_get(a->client, a->deadline, &grant, err);
-        if (rc < 0)
-            return rc;
-        http_failure failure = HTTP_FAILURE_NONE;
         http_response *came = NULL;
         vmctl_error *why = NULL;
-        rc = try_once(a, &grant, &failure, &came, &why);
-        bool refresh = rc == 0 && came->status == 401 && !kube_is_empty_refusal(came) && !a->refreshed++ &&
-                       kube_grant_refused(a->client, &grant);
-        kube_grant_release(a->client, &grant);
-        if (a->exchange->failure)
-            *a->exchange->failure = failure;
-        int64_t pause = refresh ? 0 : pause_of(a, came, failure);
+        bool again = false;
+        a->failure = HTTP_FAILURE_NONE;
+        a->loss = KUBE_LOSS_NONE;
+        int rc = try_granted(a->client, a->deadline, try_once, a, &refreshed, &again, &came, &why);
+        int64_t pause = again ? 0 : pause_of(a, came);
         if (pause < 0 || !leaves_time(a->deadline, pause)) {
             *response = came;
             if (why)
@@ -152,10 +186,7 @@ static int run_tries(attempt *a, http_response **response, vmctl_error **err) {
         }
         vmctl_error_free(why);
         http_response_free(came);
-        if (pause > 0)
-            rc = wait_pause(a, pause, err);
-        else
-            rc = 0;
+        rc = pause > 0 ? wait_pause(a, pause, err) : 0;
         if (rc < 0)
             return rc;
     }
@@ -216,6 +247,12 @@ int kube_refuse(const kube_client *client, const kube_request *request, const ht
     return code;
 }
 
+/* A server, or a balancer before it, that was not told of the end in time: the request may go on behind it. etcd's own time-outs come as 500. */
+static bool gave_up(const kube_status *status) {
+    return status->http == 502 || status->http == 504 ||
+           (status->http == 500 && status->message && strstr(status->message, "etcdserver: "));
+}
+
 int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const vmc_deadline *deadline,
                       http_response **response, vmctl_error **err) {
     const kube_request *r = exchange->request;
@@ -227,17 +264,15 @@ int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const 
     a.bytes = a.body ? a.body : r->bytes;
     a.length = a.body ? strlen(a.body) : r->length;
     http_response *came = NULL;
-    http_failure failure = HTTP_FAILURE_NONE;
-    kube_exchange own = *exchange;
-    own.failure = &failure;
-    a.exchange = &own;
     int rc = run_tries(&a, &came, err);
     if (exchange->failure)
-        *exchange->failure = failure;
+        *exchange->failure = a.failure;
+    if (exchange->loss)
+        *exchange->loss = rc < 0 ? a.loss : KUBE_LOSS_NONE;
     vmc_wipe_free(a.body); /* secrets are created too */
     free(a.url);
     if (rc < 0) {
-        kube_explain_transport(client, failure, err);
+        kube_explain_transport(client, a.failure, err);
         return rc;
     }
     if (!came) {
@@ -247,7 +282,10 @@ int kube_exchange_run(kube_client *client, const kube_exchange *exchange, const 
     tell_warnings(client, came, deadline);
     if (came->status >= 300 && !(came->status == 304 && exchange->etag)) {
         KUBE_AUTO_STATUS unwanted = {0};
-        rc = kube_refuse(client, r, came, r->status ? r->status : &unwanted, err);
+        kube_status *status = r->status ? r->status : &unwanted;
+        rc = kube_refuse(client, r, came, status, err);
+        if (exchange->loss && !is_harmless(r) && gave_up(status))
+            *exchange->loss = KUBE_LOSS_TOLD;
         http_response_free(came);
         return rc < 0 ? rc : VMCTL_E_INTERNAL;
     }
@@ -264,38 +302,36 @@ static int no_json(const kube_request *request, const http_response *response, v
     return kube_explain_rubbish(err);
 }
 
-static bool is_dry(const kube_request *request) {
-    for (size_t i = 0; request->query && request->query[i]; i += 2)
-        if (strcmp(request->query[i], "dryRun") == 0)
-            return true;
-    return false;
+/* The answer's object. KubeVirt's actions answer with nothing, or with text. */
+static int read_answer(const kube_request *request, const http_response *response, bool wanted, kube_loss *loss,
+                       cJSON **out, vmctl_error **err) {
+    *out = response->length > 0 ? cJSON_ParseWithLength(response->body, response->length) : NULL;
+    const char *type = http_response_header(response, "content-type");
+    bool says_json = type && strncasecmp(type, "application/json", 16) == 0;
+    if (*out || !wanted || response->length == 0 || !(says_json || is_read(method_of(request))))
+        return 0;
+    *loss = is_harmless(request) ? KUBE_LOSS_NONE : KUBE_LOSS_CUT;
+    return no_json(request, response, err);
 }
 
 int kube_call(kube_client *client, const kube_request *request, const vmc_deadline *deadline, cJSON **out,
               vmctl_error **err) {
     HTTP_AUTO_RESPONSE *response = NULL;
-    http_failure failure = HTTP_FAILURE_NONE;
-    kube_exchange exchange = {.request = request, .failure = &failure};
-    int rc = kube_exchange_run(client, &exchange, deadline, &response, err);
-    bool lost = failure == HTTP_FAILURE_CUT || failure == HTTP_FAILURE_SILENT;
-    if (rc < 0 && lost && !is_read(method_of(request)) && !is_dry(request))
-        vmc_error_append(err, "; whether it was done is not known");
-    if (rc < 0)
-        return rc;
+    kube_loss loss = KUBE_LOSS_NONE;
     cJSON *object = NULL;
-    if (response->length > 0) {
-        object = cJSON_ParseWithLength(response->body, response->length);
-        const char *type = http_response_header(response, "content-type");
-        if (!object && out && type && strncasecmp(type, "application/json", 16) == 0)
-            return no_json(request, response, err);
-        if (!object && out && is_read(method_of(request)))
-            return no_json(request, response, err);
-    }
-    if (out)
+    kube_exchange exchange = {.request = request, .loss = &loss};
+    int rc = kube_exchange_run(client, &exchange, deadline, &response, err);
+    if (rc == 0)
+        rc = read_answer(request, response, out != NULL, &loss, &object, err);
+    if (request->loss)
+        *request->loss = loss;
+    else if (loss != KUBE_LOSS_NONE)
+        kube_say_unknown(request->path, err);
+    if (rc == 0 && out)
         *out = object;
     else
         cJSON_Delete(object);
-    return 0;
+    return rc;
 }
 
 int kube_raw(kube_client *client, const kube_request *request, const vmc_deadline *deadline, char **bytes,
@@ -341,38 +377,51 @@ int kube_stream(kube_client *client, const kube_request *request, const vmc_dead
     return rc;
 }
 
+typedef struct fetching {
+    const http_request *get; /* the caller's */
+    const vmc_deadline *deadline;
+    const char *url;
+    vmc_strv headers;
+    http_failure failure;
+} fetching;
+
+static int fetch_once(const kube_grant *grant, void *user, http_response **response, vmctl_error **err) {
+    fetching *f = user;
+    http_request own = *f->get;
+    own.url = f->url;
+    own.headers = (const char *const *)f->headers.items;
+    own.authorization = grant->authorization;
+    own.max_redirects = -1;
+    own.max_retries = -1;
+    own.failure = &f->failure;
+    return http_perform(grant->link->http, &own, f->deadline, response, err);
+}
+
 int kube_fetch(kube_client *client, const char *path, const http_request *get, const vmc_deadline *deadline,
                vmctl_error **err) {
     const kube_request request = {.path = path, .accept = "*/*"};
-    VMC_AUTO_STRV headers = {0};
-    vmc_strv_add(&headers, "Accept: */*");
-    for (size_t i = 0; get->headers && get->headers[i]; i++)
-        vmc_strv_add(&headers, get->headers[i]);
-    kube_add_impersonation(client->config, &headers);
     VMC_AUTO_FREE char *url = kube_url(client, path, NULL);
-    for (bool again = false;; again = true) {
-        kube_grant grant;
-        HTTP_AUTO_RESPONSE *response = NULL;
-        int rc = kube_grant_get(client, deadline, &grant, err);
-        if (rc < 0)
-            return rc;
-        http_request own = *get;
-        own.url = url;
-        own.headers = (const char *const *)headers.items;
-        own.authorization = grant.authorization;
-        own.max_redirects = -1;
-        own.max_retries = -1;
-        rc = http_perform(grant.link->http, &own, deadline, &response, err);
-        bool refresh = rc == 0 && response->status == 401 && !kube_is_empty_refusal(response) && !again &&
-                       kube_grant_refused(client, &grant);
-        kube_grant_release(client, &grant);
-        if (rc < 0 && get->failure)
-            kube_explain_transport(client, *get->failure, err);
-        if (refresh)
-            continue;
-        KUBE_AUTO_STATUS status = {0};
-        return rc == 0 && response->status >= 300 ? kube_refuse(client, &request, response, &status, err) : rc;
+    fetching f = {.get = get, .deadline = deadline, .url = url};
+    vmc_strv_add(&f.headers, "Accept: */*");
+    for (size_t i = 0; get->headers && get->headers[i]; i++)
+        vmc_strv_add(&f.headers, get->headers[i]);
+    kube_add_impersonation(client->config, &f.headers);
+    bool refreshed = false, again = true;
+    HTTP_AUTO_RESPONSE *response = NULL;
+    int rc = 0;
+    while (again) {
+        http_response_free(response);
+        response = NULL;
+        f.failure = HTTP_FAILURE_NONE;
+        rc = try_granted(client, deadline, fetch_once, &f, &refreshed, &again, &response, err);
     }
+    vmc_strv_free(&f.headers);
+    if (get->failure)
+        *get->failure = f.failure;
+    if (rc < 0)
+        kube_explain_transport(client, f.failure, err);
+    KUBE_AUTO_STATUS status = {0};
+    return rc == 0 && response->status >= 300 ? kube_refuse(client, &request, response, &status, err) : rc;
 }
 
 int kube_get(kube_client *client, const char *path, const vmc_deadline *deadline, cJSON **out, vmctl_error **err) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a bad network, a tired API server and a virt-api that is away do to vmctl on KubeVirt: one table, fault x operation. The exit status
-is CLI.md's; nothing is done twice, and what failed left nothing behind. What is sent again follows client-go: only what the server asks to
-send again, and reads whose connection broke."""
+is CLI.md's; nothing is done twice, and what failed left nothing behind. What is sent again: what the server asks to send again, reads whose
+connection broke, and writes of which the object shows that they were not done. test_kubevirt_fault_matrix has every verb's lost answers."""
 
 import base64
 import json
@@ -43,8 +43,7 @@ TABLE = [
     ("cut before the answer", fault.cut, GET, 1, "get", 0, "", None, "stopped"),
     ("cut for good", fault.cut, LIST, None, "list", 9, "unavailable", None, "stopped"),
     ("cut before the answer", fault.cut, CREATE, None, "create", 9, "", None, None),
-    ("answer lost", fault.lose_answer, START, 1, "start", 9, "whether it was done is not known", 1, "running"),
-    ("answer lost", fault.lose_answer, DELETE, 1, "delete", 9, "whether it was done is not known", 1, None),
+    ("answer lost", fault.lose_answer, DELETE, 1, "delete", 0, "", 1, None),
     ("half a JSON", fault.half, LIST, 1, "list", 0, "", 2, "stopped"),
     ("half a JSON", fault.half, GET, 1, "get", 0, "", None, "stopped"),
     ("no JSON", fault.rubbish, LIST, None, "list", 9, "ended in its middle", None, "stopped"),
@@ -69,19 +68,17 @@ TABLE = [
     ("cut within a chunk", fault.cut_in_chunk, GET, 1, "get", 0, "", None, "stopped"),
     ("cut within a chunk", fault.cut_in_chunk, CREATE, 1, "create", 0, "", 1, "stopped"),
     ("half a JSON", fault.half, CREATE, 1, "create", 0, "", 1, "stopped"),
-    ("half a JSON", fault.half, DELETE, 1, "delete", 9, "whether it was done is not known", 1, None),
-    ("no JSON", fault.rubbish, CREATE, 1, "create", 9, "no JSON", 1, None),
+    ("half a JSON", fault.half, DELETE, 1, "delete", 0, "", 1, None),
+    ("no JSON", fault.rubbish, CREATE, 1, "create", 0, "", 1, "stopped"),
     ("answer lost", fault.lose_answer, CREATE, 1, "create", 0, "", 1, "stopped"),
-    ("answer lost", fault.lose_answer, STOP, 1, "stop", 9, "whether it was done is not known", 1, "stopped"),
-    ("answer lost", fault.lose_answer, PAUSE, 1, "pause", 9, "whether it was done is not known", 1, "paused"),
     ("bytes that trickle", fault.slow(0.5), GET, 1, "get", 0, "", 1, "stopped"),
     ("503 with Retry-After", fault.OVERLOADED, LIST, 1, "list", 0, "", 2, "stopped"),
     ("503 with Retry-After", fault.OVERLOADED, START, 1, "start", 9, "unavailable", 1, "stopped"),
     ("503 with Retry-After", fault.OVERLOADED, CREATE, 1, "create", 9, "unavailable", 1, None),
     ("504", fault.TOO_LATE, LIST, 1, "list", 8, "timeout", 1, "stopped"),
-    ("504", fault.TOO_LATE, CREATE, None, "create", 8, "timeout", 1, None),
-    ("no answer at all", fault.hang, START, None, "start --timeout 2s", 8, "timeout", 1, "stopped"),
-    ("no answer at all", fault.hang, DELETE, None, "delete --timeout 2s", 8, "timeout", 1, "stopped"),
+    ("504", fault.TOO_LATE, CREATE, None, "create", 8, "whether it was done is not known", 1, None),
+    ("no answer at all", fault.hang, START, None, "start --timeout 2s", 8, "whether it was done is not known", 1, "stopped"),
+    ("no answer at all", fault.hang, DELETE, None, "delete --timeout 2s", 8, "whether it was done is not known", 1, "stopped"),
     ("led to a login page", fault.LOGIN, LIST, None, "list", 9, "login.example", 1, "stopped"),
     ("led to a login page", fault.LOGIN, CREATE, None, "create", 9, "login.example", 1, None),
     ("a page instead of JSON", fault.PAGE, LIST, None, "list", 9, "is this an API server", None, "stopped"),
@@ -152,18 +149,18 @@ class Faults(Faulty):
     # --- HTTP/2 -----------------------------------------------------------------------------------------------------------
 
     def test_http2(self):
-        """A server that goes away while a command is at work. What it says that it has not looked at is sent again, but for actions."""
+        """A server that goes away while a command is at work. What it says that it has not looked at is sent again, once the VM shows that it was not
+        done: libcurl does not hand on what the server says."""
         proxy = Http2Proxy(self.api, self.world / "kubernetes/certs")
         config = self.world / "by-http2"
         config.write_text((self.world / "kubernetes/kubeconfig").read_text().replace("127.0.0.1:6443", f"127.0.0.1:{proxy.port}"))
         config.chmod(0o600)
-        unknown = "whether it was done is not known"
         # (what is done, to which requests, the command, its status, words, how many such requests, of them done, the VM's state then)
         for number, (act, (method, pattern), verb, status, words, count, done, state) in enumerate((
                 ("refused", LIST, "list", 0, "", 2, 1, "stopped"), ("refused", CREATE, "create", 0, "", 2, 1, "stopped"),
-                ("refused", START, "start", 9, unknown, 1, 0, "stopped"),
+                ("refused", START, "start", 0, "", 2, 1, "running"),
                 ("goaway", LIST, "list", 0, "", 2, 1, "stopped"), ("goaway", GET, "get", 0, "", 2, 1, "stopped"),
-                ("goaway", CREATE, "create", 0, "", 2, 1, "stopped"), ("goaway", START, "start", 9, unknown, 1, 0, "stopped"),
+                ("goaway", CREATE, "create", 0, "", 2, 1, "stopped"), ("goaway", START, "start", 0, "", 2, 1, "running"),
                 ("goaway", WATCH, "start", 0, "", 2, 1, "running"),
                 ("goaway after", START, "start", 0, "", 1, 1, "running"), ("goaway after", GET, "delete", 0, "", None, None, None),
                 ("goaway within", WATCH, "start", 0, "", None, None, "running"),

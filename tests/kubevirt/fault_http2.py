@@ -127,7 +127,7 @@ class Connection:
             return self.go_away(stream - 2 if stream > 1 else 0)
         if "watch=true" in target:
             return threading.Thread(target=self.watch, args=(stream, target, act), daemon=True).start()
-        status, answered, data = self.proxy.api.raw(method, target, bytes(body) or None, {k: v for k, v in headers.items() if k in ("accept", "content-type")})
+        status, answered, data = self.proxy.api.raw(method, target, bytes(body) or None, {k.title(): v for k, v in headers.items() if k in ("accept", "content-type")})
         # An answer and the farewell after it come together: a client that has read the one knows of the other before it asks again.
         self.send(stream, status, answered, data[:len(data) // 2] if act == "broken" else data, length=len(data), end=act != "broken",
                   flush=act != "goaway after")

@@ -262,7 +262,7 @@ static void test_nothing_is_created_twice(void **state) {
     vmctl_error *err = NULL;
     assert_int_equal(create(client, "/lost/named", "{\"metadata\":{\"generateName\":\"x-\"}}", NULL, &err),
                      VMCTL_E_UNAVAILABLE);
-    assert_non_null(strstr(vmctl_error_message(err), "whether it was created is not known"));
+    assert_non_null(strstr(vmctl_error_message(err), "whether it was done is not known"));
     vmctl_error_free(err);
     assert_int_equal(server_count(&lab, "/lost/named" WRITE), 1);
 }
