@@ -73,17 +73,15 @@ int kubevirt_act(kubevirt_conn *conn, kubevirt_vm *vm, const kubevirt_action *ac
     kube_loss loss = KUBE_LOSS_NONE;
     vmctl_error *why = NULL;
     int code = send(conn, vm, action, &loss, deadline, &why);
-    if (loss == KUBE_LOSS_CUT && !action->once && !is_done(conn, vm, action, deadline)) {
+    if ((loss == KUBE_LOSS_CUT || loss == KUBE_LOSS_TOLD) && is_done(conn, vm, action, deadline)) {
+        code = 0;
+    } else if (loss == KUBE_LOSS_CUT && !action->once) {
         vmctl_error_free(why);
         why = NULL;
         code = send(conn, vm, action, &loss, deadline, &why);
         bool refused = code < 0 && loss == KUBE_LOSS_NONE; /* by the first one, it may be */
         if ((refused || loss == KUBE_LOSS_CUT) && is_done(conn, vm, action, deadline))
             code = 0;
-    } else if (loss == KUBE_LOSS_CUT && !action->once) {
-        code = 0;
-    } else if ((loss == KUBE_LOSS_CUT || loss == KUBE_LOSS_TOLD) && is_done(conn, vm, action, deadline)) {
-        code = 0;
     }
     if (code < 0 && loss != KUBE_LOSS_NONE)
         unknown(vm, action, &why);

@@ -434,7 +434,7 @@ SENT = [
     ("189", [writer, named, mark, owned]),
     ("193 194 196", [writer, named]),
     ("224", [writer, named, node]),
-    ("259", [writer, node]),
+    ("259", [named, writer, node]),  # a name of its own tells, after a lost answer, whether there is a migration
     ("65", [dry]),
     ("66 69 74 75 76 77", [empty]),
 ]
