@@ -305,6 +305,8 @@ void virtualbox_changing_close(virtualbox_changing *ch) {
     free(ch->orders);
     vmc_strv_free(&ch->p.modify);
     vmc_strv_free(&ch->modify_back);
+    vboxmanage_usb_devices_free(&ch->usb_host);
+    vmc_strv_free(&ch->usb_filters);
     vmctl_spec_free(ch->wanted);
     cJSON_Delete(ch->shown);
     virtualbox_plan_free(&ch->files);

@@ -58,8 +58,11 @@ typedef struct virtualbox_changing {
     virtualbox_plan files; /* what is made, and the marker after the change */
     virtualbox_planning p; /* p.modify: modifyvm, one call for all settings, whole or not at all */
     vboxmanage_registry registry;
-    bool noted;   /* the marker was written */
-    bool settles; /* makes what waited: nothing waits after it */
+    vboxmanage_usb_devices usb_host; /* the host's devices, where they were asked for */
+    vmc_strv usb_filters;            /* names, as they stand after what is planned so far (usb.c) */
+    bool usb_begun;                  /* usb_filters is filled */
+    bool noted;                      /* the marker was written */
+    bool settles;                    /* makes what waited: nothing waits after it */
 } virtualbox_changing;
 
 /* Looks at the VM. The deadline and the handle must outlive it; close in every case. */

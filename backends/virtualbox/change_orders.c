@@ -1,6 +1,8 @@
 /* What each step of a change is to VBoxManage, for a VM that is stopped and for one that runs. Only looks. */
 #include "change_orders.h"
 
+#include "usb.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +152,8 @@ int virtualbox_step_settle(virtualbox_changing *ch, virtualbox_step *step, vmctl
     bool waits = path && step->kind == VIRTUALBOX_STEP_REMOVE && virtualbox_pending_find(ch->scene.marker, path);
     if (!ch->fixed || anytime || waits)
         return 0;
+    if (strcmp(step->list, "usb") == 0 && !ch->scene.machine->state_file)
+        return virtualbox_usb_settle(ch, step, err);
     step->why = ch->scene.machine->state_file ? vmc_strdup(VIRTUALBOX_SAVED_OBSTACLE) : why_later(ch, step);
     if (step->why)
         step->effect = VMCTL_EFFECT_AT_RESTART;
@@ -199,6 +203,8 @@ static int plan_add(virtualbox_changing *ch, virtualbox_step *step, vmctl_error 
             add_share(ch, step->change->want);
         return 0;
     }
+    if (strcmp(step->list, "usb") == 0)
+        return virtualbox_usb_add(ch, step, err);
     return vmc_refuse(err, VMCTL_E_UNSUPPORTED, step->change->want, "VirtualBox takes no %s of a VM that is there",
                       step->list);
 }
@@ -211,6 +217,8 @@ static int plan_remove(virtualbox_changing *ch, const virtualbox_step *step, vmc
     const vboxmanage_share *share =
         strcmp(step->list, "shares") == 0 ? virtualbox_share_named(&ch->scene, step->name) : NULL;
     VMC_AUTO_FREE char *path = vmc_printf("%s.%s", step->list, step->name);
+    if (strcmp(step->list, "usb") == 0 && virtualbox_usb_remove(ch, step))
+        return 0;
     if (!at && !nic && !share)
         return virtualbox_pending_find(ch->scene.marker, path) ? 0 : no_device(ch, step, err);
     if (step->effect != VMCTL_EFFECT_NOW)
@@ -226,6 +234,8 @@ static int plan_remove(virtualbox_changing *ch, const virtualbox_step *step, vmc
 
 /* One key of a device that is no matter of its own kind. */
 static int plan_item(virtualbox_changing *ch, virtualbox_step *step, vmctl_error **err) {
+    if (strcmp(step->list, "usb") == 0)
+        return virtualbox_usb_change(ch, step, err);
     if (strcmp(step->list, "shares") == 0) {
         const vboxmanage_share *share = virtualbox_share_named(&ch->scene, step->name);
         VMC_AUTO_FREE char *path = vmc_printf("shares.%s", step->name);

@@ -189,14 +189,6 @@ void virtualbox_close(void *opaque) {
     free(conn);
 }
 
-int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err) {
-    if (!conn->manage->host)
-        return 0;
-    vmc_error(err, VMCTL_E_UNSUPPORTED, "%s needs VirtualBox on this machine, and this one is on %s", what,
-              conn->manage->host->name);
-    return vmc_error_next(err, "run vmctl there: ssh %s vmctl --backend virtualbox ...", conn->manage->host->name);
-}
-
 /* --- queues ---------------------------------------------------------------------------------------------------- */
 
 static virtualbox_queue *queue_of(virtualbox_conn *conn, const char *id) {

@@ -28,8 +28,6 @@
 static const char *const aliases[] = {"vbox", NULL};
 static const char *const schemes[] = {"virtualbox", "virtualbox+ssh", NULL};
 
-#define NO_USB                                                                                                         \
-    "USB devices of the host arrive with their own release; VBoxManage controlvm usbattach gives them until then"
 #define NO_GPU "VirtualBox gives no GPU of the host to a VM: modifyvm --pci-attach is \"currently not available\""
 #define GUEST  "where Guest Additions run in the guest; VMCTL_GUEST_USER and VMCTL_GUEST_PASSWORD_FILE name the user"
 #define NO_IMAGES                                                                                                      \
@@ -72,10 +70,10 @@ static const vmctl_slot_claim slots[] = {
     {VMCTL_SLOT_snapshot_create, "snapshot.quiesce", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox does not ask the guest to freeze its file systems"},
     LIMITED(snapshot_revert, "one that was taken paused comes back saved: VBoxManage starts no VM paused"),
     LIMITED(snapshot_delete, "not one that several others stand on: VirtualBox merges it into one only"),
-    LIMITED(device_attach, "to a VM that runs only disks, on bus usb or where bus sata has a free port; others come at its next start"),
+    LIMITED(device_attach, "to a VM that runs only USB devices and disks, on bus usb or where bus sata has a free port; others come at its next start"),
     {VMCTL_SLOT_device_attach, "device.nic.hotplug", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, "VirtualBox adds and takes NICs of a stopped VM only"},
-    {VMCTL_SLOT_device_attach, "device.usb", VMCTL_LEVEL_NO, VMCTL_PROOF_NONE, NO_USB},
-    LIMITED(device_detach, "from a VM that runs only disks that came while it ran; others leave at its next start"),
+    {VMCTL_SLOT_device_attach, "device.usb", VMCTL_LEVEL_LIMITED, VMCTL_PROOF_SPECIFICATION, "where VirtualBox's service for USB devices runs on the host; a VM that runs gets one only if it was started with a USB controller"},
+    LIMITED(device_detach, "from a VM that runs only USB devices and disks that came while it ran; others leave at its next start"),
     YES(cdrom_change),
     NO(gpu_list, NO_GPU), NO(gpu_prepare, NO_GPU),
     LIMITED(migrate, "what runs, by teleporting to another VirtualBox on disks that both have; what is stopped, with its disks"),
@@ -136,6 +134,7 @@ static const vmctl_key_claim keys[] = {
     NEVER("gpus[].resource", NO_GPU), NEVER("gpus[].profile", NO_GPU), NEVER("gpus[].any", NO_GPU),
     SOME("shares", "mounted by Guest Additions"), KEY("shares[].name"), KEY("shares[].path"),
     NEVER("shares[].type", "VirtualBox's shared folders are of its own type: leave type out"), KEY("shares[].readonly"),
+    KEY("usb"), KEY("usb[].name"), KEY("usb[].device"), SOME("usb[].address", "becomes the device that is there: its ids, serial number and port"),
     KEY("display"), {"display.type", VMCTL_LEVEL_LIMITED, VALUES("vnc", "none"), "VNC where its extension pack is installed; VirtualBox has no SPICE"},
     {"display.video", VMCTL_LEVEL_LIMITED, VALUES("vmsvga", "vboxsvga", "vboxvga", "none"), "VirtualBox has vmsvga, vboxsvga and vboxvga"},
     KEY("display.gl"), KEY("display.listen"),

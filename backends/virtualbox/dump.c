@@ -6,34 +6,37 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int virtualbox_dump_check(const virtualbox_conn *conn, const virtualbox_vm *vm, vmctl_state state, vmctl_error **err) {
-    int code = virtualbox_check_here(conn, "vmctl dump", err);
-    if (code < 0 || state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED)
-        return code;
+int virtualbox_dump_check(const virtualbox_vm *vm, vmctl_state state, vmctl_error **err) {
+    if (state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED)
+        return 0;
     vmc_error(err, VMCTL_E_INVALID_STATE, "%s does not run: it has no memory", vm->name);
     return vmc_error_next(err, "vmctl start %s", vm->name);
 }
 
-int virtualbox_dump(void *opaque, void *handle, const char *path, vmc_journal *journal, const vmctl_call *call,
+static int write_core(const char *path, void *user, vmctl_error **err) {
+    const virtualbox_scene *scene = user;
+    VMC_AUTO_FREE char *option = vmc_printf("--filename=%s", path);
+    return virtualbox_say(scene->conn, scene->vm, "writing the memory", scene->deadline, NULL, err, "debugvm",
+                          scene->vm->id, "dumpvmcore", option, NULL);
+}
+
+int virtualbox_dump(void *conn, void *vm, const char *path, vmc_journal *journal, const vmctl_call *call,
                     vmctl_error **err) {
-    virtualbox_conn *conn = opaque;
-    const virtualbox_vm *vm = handle;
     vmc_deadline deadline = vmc_deadline_start(call, -1);
-    vmctl_state state = VMCTL_STATE_UNKNOWN;
+    VIRTUALBOX_AUTO_SCENE scene = {0};
     VMC_AUTO_FREE char *target = vmc_path_absolute(NULL, path);
     VMC_AUTO_FREE char *folder = vmc_path_dirname(target);
     VMC_AUTO_FREE char *unfinished = vmc_unfinished_name(folder, vmc_path_basename(target));
-    int code = virtualbox_ask_state(conn, vm, &deadline, &state, NULL, err);
+    int code = virtualbox_look(conn, vm, &deadline, &scene, err);
     if (code == 0)
-        code = virtualbox_dump_check(conn, vm, state, err);
+        code = virtualbox_dump_check(vm, scene.state, err);
     if (code == 0 && access(folder, W_OK) < 0)
         code = vmc_error_errno(err, errno, "cannot make %s", path);
     if (code == 0)
         code = vmc_journal_add(journal, "file", unfinished, NULL, err);
-    VMC_AUTO_FREE char *option = vmc_printf("--filename=%s", unfinished);
     if (code == 0)
-        code = virtualbox_say(conn, vm, "writing the memory", &deadline, NULL, err, "debugvm", vm->id, "dumpvmcore",
-                              option, NULL);
+        code = virtualbox_make_here(conn, scene.machine->folder, "memory.core", unfinished, write_core, &scene,
+                                    &deadline, err);
     if (code == 0 && vmc_file_place(unfinished, target) < 0)
         code = vmc_error_errno(err, errno, "cannot make %s", path);
     return code;

@@ -1,6 +1,7 @@
 /* The facts of the common model, from the settings of a VM and what the marker keeps. */
 #include "facts.h"
 #include "guest.h"
+#include "usb.h"
 
 #include "media.h"
 #include "pending.h"
@@ -107,6 +108,7 @@ uint64_t virtualbox_image_bytes(const vboxmanage *manage, const char *path) {
 typedef struct gathering {
     const vboxmanage_machine *machine;
     const cJSON *marker;
+    const virtualbox_told *told; /* NULL */
     vmctl_device devices[64];
     size_t count;
     vmc_strv texts; /* owned by the facts while they are told */
@@ -172,6 +174,22 @@ static void gather(gathering *g) {
         device->source = m->shares[i].path;
         device->readonly = !m->shares[i].writable;
     }
+    for (size_t i = 0; i < m->usb_filter_count; i++) {
+        vmctl_device *device = next_device(g, VMCTL_DEVICE_USB);
+        device->name = own(g, virtualbox_usb_name(m, i));
+        device->type = "filter";
+        char *ids = virtualbox_usb_ids(&m->usb_filters[i]);
+        device->source = ids ? own(g, ids) : NULL;
+    }
+    for (size_t i = 0; g->told && i < g->told->usb.count; i++) {
+        char *stray = virtualbox_usb_stray_name(m, &g->told->usb.items[i]);
+        if (!stray)
+            continue;
+        vmctl_device *device = next_device(g, VMCTL_DEVICE_USB);
+        device->name = own(g, stray);
+        device->type = "attached";
+        device->source = own(g, virtualbox_usb_device_ids(&g->told->usb.items[i]));
+    }
     if (m->vrde) {
         vmctl_device *device = next_device(g, VMCTL_DEVICE_DISPLAY);
         device->name = "display";
@@ -195,11 +213,13 @@ static void gather(gathering *g) {
 static void add_pending(gathering *g, const char *list, const cJSON *item) {
     bool disk = strcmp(list, "disks") == 0;
     bool nic = strcmp(list, "networks") == 0;
+    bool usb = strcmp(list, "usb") == 0;
     const char *medium = vmc_json_string(item, "cdrom", NULL);
     const char *volume = vmc_json_string(item, "volume", NULL);
     vmctl_device *device = next_device(g, disk && medium ? VMCTL_DEVICE_CDROM
                                           : disk         ? VMCTL_DEVICE_DISK
                                           : nic          ? VMCTL_DEVICE_NIC
+                                          : usb          ? VMCTL_DEVICE_USB
                                                          : VMCTL_DEVICE_SHARE);
     device->name = vmc_json_string(item, "name", NULL);
     device->pending = true;
@@ -209,6 +229,7 @@ static void add_pending(gathering *g, const char *list, const cJSON *item) {
     device->source = medium   ? medium
                      : volume ? volume
                      : nic    ? vmc_json_string(item, "source", NULL)
+                     : usb    ? vmc_json_string(item, "device", vmc_json_string(item, "address", NULL))
                               : vmc_json_string(item, "path", NULL);
     if (!volume)
         return;
@@ -300,7 +321,7 @@ int virtualbox_facts_deliver(const vboxmanage_machine *m, vmctl_state state, con
     if (!is_wanted(options, m, marker, state))
         return 0;
     vmctl_label labels[64];
-    gathering g = {.machine = m, .marker = marker};
+    gathering g = {.machine = m, .marker = marker, .told = told};
     vmctl_vm_info info = {
         .size = sizeof info,
         .present = VMCTL_FACT_STATE | VMCTL_FACT_RESOURCES | VMCTL_FACT_SNAPSHOTS | VMCTL_FACT_MARKER |

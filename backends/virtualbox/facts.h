@@ -7,9 +7,10 @@
 
 /* What only a VM that runs tells. */
 typedef struct virtualbox_told {
-    int additions;      /* Guest Additions: 1 they run, 0 they do not, -1 not known */
-    vmc_strv addresses; /* pairs: IP address, MAC ("" where none is told) */
-    char *properties;   /* what guestproperty enumerate prints; NULL: not asked. free */
+    int additions;              /* Guest Additions: 1 they run, 0 they do not, -1 not known */
+    vmc_strv addresses;         /* pairs: IP address, MAC ("" where none is told) */
+    vboxmanage_usb_devices usb; /* that it has */
+    char *properties;           /* what guestproperty enumerate prints; NULL: not asked. free */
 } virtualbox_told;
 
 /* told NULL: nobody was asked. Calls `each` with the wanted groups, unless a filter of the list says no (options NULL: none). Non-zero of `each` is returned as 1. */

@@ -2,21 +2,32 @@
 #include "change.h"
 
 #include "facts.h"
+#include "usb.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* --- attach ---------------------------------------------------------------------------------------------------------- */
+
+static bool has_usb(const virtualbox_scene *scene, const char *name) {
+    bool found = virtualbox_usb_named(scene->machine, name) < scene->machine->usb_filter_count;
+    for (size_t i = 0; !found && i < scene->usb.count; i++) {
+        VMC_AUTO_FREE char *stray = virtualbox_usb_stray_name(scene->machine, &scene->usb.items[i]);
+        found = vmc_str_eq(stray, name);
+    }
+    return found;
+}
 
 static bool has_named(const virtualbox_scene *scene, const char *name, const char **kind) {
     const vboxmanage_attachment *at = virtualbox_attachment_named(scene, name);
     *kind = at                                    ? (vmc_str_eq(at->kind, "DVD") ? "cdrom" : "disk")
             : virtualbox_nic_named(scene, name)   ? "nic"
             : virtualbox_share_named(scene, name) ? "share"
+            : has_usb(scene, name)                ? "USB device"
                                                   : NULL;
     return *kind != NULL;
 }
 
-static const char *const lists[] = {"disks", "networks", "shares"};
+static const char *const lists[] = {"disks", "networks", "shares", "usb"};
 
 /* How an entry that waits has it: "add", "remove"; NULL: it waits for nothing. */
 static const char *waiting(const virtualbox_scene *scene, const char *name) {
@@ -80,6 +91,8 @@ static void collect_names(const virtualbox_scene *scene, vmc_strv *names) {
     }
     for (size_t i = 0; i < scene->machine->share_count; i++)
         vmc_strv_add(names, scene->machine->shares[i].name);
+    for (size_t i = 0; i < scene->machine->usb_filter_count; i++)
+        vmc_strv_take(names, virtualbox_usb_name(scene->machine, i));
 }
 
 /* The list that the device is in. */
@@ -87,9 +100,9 @@ static int find_list(const virtualbox_scene *scene, const char *name, const char
     static const char *const fixed[] = {"display", "vnc", "rdp", "serial", "tpm"};
     const vboxmanage_attachment *at = virtualbox_attachment_named(scene, name);
     const bool found[] = {at != NULL, virtualbox_nic_named(scene, name) != NULL,
-                          virtualbox_share_named(scene, name) != NULL};
+                          virtualbox_share_named(scene, name) != NULL, has_usb(scene, name)};
     size_t count = 0;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         VMC_AUTO_FREE char *path = vmc_printf("%s.%s", lists[i], name);
         if (!found[i] && !virtualbox_pending_find(scene->marker, path))
             continue;

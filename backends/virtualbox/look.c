@@ -97,6 +97,7 @@ static int ask_now(virtualbox_conn *conn, const virtualbox_vm *vm, bool properti
     if (virtualbox_state(*native, NULL) != VMCTL_STATE_RUNNING)
         return 0;
     told->additions = virtualbox_additions(&info) > 0;
+    vboxmanage_usb_attached(&info, &told->usb);
     if (!properties || !told->additions)
         return 0;
     code = virtualbox_say(conn, vm, "asking for what the guest tells", deadline, &told->properties, err,
@@ -124,6 +125,7 @@ int virtualbox_get(void *opaque, void *handle, const vmctl_get_options *options,
         virtualbox_facts_deliver(machine, state, reason, &told, facts, NULL, each, user);
     }
     vmc_strv_free(&told.addresses);
+    vboxmanage_usb_devices_free(&told.usb);
     free(told.properties);
     vboxmanage_machine_free(machine);
     return code;

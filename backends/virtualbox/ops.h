@@ -60,8 +60,11 @@ int virtualbox_describe(virtualbox_conn *conn, const char *id, const vmc_deadlin
 int virtualbox_registry(virtualbox_conn *conn, const vmc_deadline *deadline, vboxmanage_registry *out,
                         vmctl_error **err);
 
-/* UNSUPPORTED on another host, for what needs VirtualBox on this one: `what` begins the sentence. */
-int virtualbox_check_here(const virtualbox_conn *conn, const char *what, vmctl_error **err);
+/* fetch.c: `make` lets VBoxManage write a file, and it becomes `local`: at once, or of another host `name` in a folder below `parent` there, which goes
+ * with this call or the connection, and fetched from there. */
+int virtualbox_make_here(const virtualbox_conn *conn, const char *parent, const char *name, const char *local,
+                         int (*make)(const char *path, void *user, vmctl_error **err), void *user,
+                         const vmc_deadline *deadline, vmctl_error **err);
 
 /* --- states (state.c) ------------------------------------------------------------------------------------------ */
 
@@ -152,7 +155,7 @@ int virtualbox_migrate_abort(void *conn, void *vm, const vmctl_call *call, vmctl
 int virtualbox_dump(void *conn, void *vm, const char *path, vmc_journal *journal, const vmctl_call *call,
                     vmctl_error **err);
 /* dump.c: whether there is a memory to write, and VirtualBox writes it here. */
-int virtualbox_dump_check(const virtualbox_conn *conn, const virtualbox_vm *vm, vmctl_state state, vmctl_error **err);
+int virtualbox_dump_check(const virtualbox_vm *vm, vmctl_state state, vmctl_error **err);
 int virtualbox_export_ova(void *conn, void *vm, const char *path, const vmctl_call *call, vmc_journal *journal,
                           vmctl_error **err);
 int virtualbox_import_ova(void *conn, const char *path, const char *name, const vmctl_call *call,

@@ -4,8 +4,6 @@
 #include "plan.h"
 #include "snapshot.h"
 
-#include "drivers/vboxmanage/hold.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,13 +36,20 @@ int virtualbox_export_check(const virtualbox_scene *scene, vmctl_error **err) {
                                           scene->state == VMCTL_STATE_SAVED, err);
 }
 
+/* A disk that VirtualBox writes as one stream. */
+typedef struct flattening {
+    const exporting *x;
+    const vboxmanage_medium *medium;
+    const char *name;
+} flattening;
+
 /* What stands on other images only VirtualBox reads; it registers its copy, which must be let go of again. */
-static int flatten(const exporting *x, const vboxmanage_medium *medium, const char *vmdk, const char *name,
-                   vmctl_error **err) {
-    const virtualbox_scene *scene = &x->scene;
-    VMC_AUTO_FREE char *stage = vmc_printf("compressing disk %s", name);
+static int flatten(const char *vmdk, void *user, vmctl_error **err) {
+    const flattening *f = user;
+    const virtualbox_scene *scene = &f->x->scene;
+    VMC_AUTO_FREE char *stage = vmc_printf("compressing disk %s", f->name);
     VMC_AUTO_STRV argv = {0};
-    const char *const words[] = {"clonemedium", "disk", medium->id, vmdk, "--format", "VMDK", "--variant", "Stream"};
+    const char *const words[] = {"clonemedium", "disk", f->medium->id, vmdk, "--format", "VMDK", "--variant", "Stream"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         vmc_strv_add(&argv, words[i]);
     int code = virtualbox_run(scene->conn, scene->vm->id, &argv, "reading a disk", stage, scene->vm->name,
@@ -52,23 +57,6 @@ static int flatten(const exporting *x, const vboxmanage_medium *medium, const ch
     if (code == 0)
         code = virtualbox_say(scene->conn, scene->vm, "letting go of the copy", scene->deadline, NULL, err,
                               "closemedium", "disk", vmdk, NULL);
-    return code;
-}
-
-/* Of another host: made there, in a folder that goes with the connection, and fetched. */
-static int fetch(const exporting *x, const vboxmanage_medium *medium, const char *vmdk, const char *name,
-                 vmctl_error **err) {
-    const vboxmanage *manage = x->scene.conn->manage;
-    vboxmanage_held *held = NULL;
-    int code =
-        vboxmanage_hold(manage, (const char *const[]){x->scene.machine->folder, NULL}, x->scene.deadline, &held, err);
-    if (code < 0)
-        return code;
-    VMC_AUTO_FREE char *there = vmc_printf("%s/disk.vmdk", vboxmanage_held_folder(held));
-    code = flatten(x, medium, there, name, err);
-    if (code == 0)
-        code = vboxmanage_file_fetch(manage, there, vmdk, x->scene.deadline, err);
-    vboxmanage_release(held);
     return code;
 }
 
@@ -102,7 +90,9 @@ static int read_disk(exporting *x, const char *name, size_t item, vmctl_error **
     const vboxmanage *manage = scene->conn->manage;
     if (code == 0 && (*medium->parent || manage->host)) {
         disk->capacity = virtualbox_image_bytes(manage, medium->location);
-        code = manage->host ? fetch(x, medium, vmdk, name, err) : flatten(x, medium, vmdk, name, err);
+        flattening f = {x, medium, name};
+        code = virtualbox_make_here(scene->conn, scene->machine->folder, "disk.vmdk", vmdk, flatten, &f,
+                                    scene->deadline, err);
     } else if (code == 0) {
         code = vmc_ova_compress(medium->location, NULL, vmdk, &label, &disk->capacity, scene->deadline, err);
     }

@@ -1,5 +1,6 @@
 /* A spec as what VBoxManage is told. */
 #include "plan_parts.h"
+#include "usb.h"
 
 #include "base/random.h"
 #include <stdio.h>
@@ -166,7 +167,7 @@ static int plan_all(virtualbox_planning *p, const vmctl_marker *marker, vmctl_er
     virtualbox_plan_controllers(p);
     virtualbox_plan_growth(plan);
     virtualbox_plan_shares(p);
-    return 0;
+    return virtualbox_plan_usb(p, err);
 }
 
 int virtualbox_plan_make(virtualbox_conn *conn, const vmctl_spec *spec, const vmctl_marker *marker,

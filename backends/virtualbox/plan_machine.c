@@ -148,7 +148,7 @@ int virtualbox_plan_machine(virtualbox_planning *p, vmctl_error **err) {
     virtualbox_add(&p->modify, "--uart1", "0x3F8");
     vmc_strv_add(&p->modify, "4");
     virtualbox_plan_serial(p);
-    if (p->used[5])
+    if (p->used[5] || vmctl_node_count(vmctl_node_get(root, "usb")) > 0)
         virtualbox_add(&p->modify, "--usbxhci", "on");
     if (vmctl_node_boolean(root, "autostart", false)) {
         code = virtualbox_check_autostart(p->registry, vmctl_node_get(root, "autostart"), err);

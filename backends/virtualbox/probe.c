@@ -7,6 +7,7 @@
 #include "guest.h"
 #include "migrate.h"
 #include "screen.h"
+#include "usb.h"
 
 #include "backends/shared/answer.h"
 #include "backends/shared/removal.h"
@@ -167,6 +168,13 @@ static void ask_image(asked *a, vmc_answer *out) {
     vmc_answer_remedy(out, "install the package qemu-utils");
 }
 
+static void ask_usb(asked *a, vmc_answer *out) {
+    VBOXMANAGE_AUTO_USB_DEVICES devices = {0};
+    vmctl_error *why = NULL;
+    int code = vboxmanage_usb_list(a->conn->manage, a->deadline, &devices, &why);
+    vmc_answer_check(out, code, why);
+}
+
 /* --- one VM ------------------------------------------------------------------------------------------------------------------ */
 
 /* What one check of an operation's says; *why and s are the check's to use. */
@@ -195,7 +203,7 @@ ASK(export, virtualbox_export_check(s, &why))
 ASK(snapshot_disk, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_AUTO, &why))
 ASK(snapshot_memory, virtualbox_snapshot_check_create(s, VMCTL_MEMORY_WITH, &why))
 ASK(screenshot, virtualbox_screenshot_check(a->vm, s->machine, s->state, 0, &why))
-ASK(dump, virtualbox_dump_check(a->conn, a->vm, s->state, &why))
+ASK(dump, virtualbox_dump_check(a->vm, s->state, &why))
 ASK(keys, virtualbox_keys_check(a->vm, s->state, &why))
 ASK(console, virtualbox_console_check(a->vm, s->machine, s->state, NULL, &why))
 ASK(guest, virtualbox_guest_check(a->vm, s->state, virtualbox_additions(&a->info), &why))
@@ -332,6 +340,18 @@ static void ask_forward(asked *a, vmc_answer *out) {
     vmc_answer_check(out, code, why);
 }
 
+/* A VM that is stopped keeps a filter for better times. */
+static void ask_vm_usb(asked *a, vmc_answer *out) {
+    const virtualbox_scene *s = scene(a, out);
+    vmctl_error *why = NULL;
+    if (!s)
+        return;
+    int code = virtualbox_usb_check(s, NULL, &why);
+    vmc_answer_check(out, code, why);
+    if (out->level == VMCTL_LEVEL_NO && s->state == VMCTL_STATE_STOPPED)
+        out->level = VMCTL_LEVEL_LIMITED;
+}
+
 /* Of those that are there: the first that something stands in the way of. */
 static void ask_revert(asked *a, vmc_answer *out) {
     const virtualbox_scene *s = scene(a, out);
@@ -409,6 +429,7 @@ static const probe_entry vm_probes[] = {
     {"device.disk.hotplug", ask_disk_hotplug},
     {"device.detach", ask_detach},
     {"device.cdrom.change", ask_medium},
+    {"device.usb", ask_vm_usb},
     {"storage.grow", ask_grow},
     {"snapshot.disk", ask_snapshot_disk},
     {"snapshot.external", ask_snapshot_disk},
@@ -452,6 +473,7 @@ static const probe_entry host_probes[] = {
     {"network.bridge", ask_driver_network},
     {"network.network", ask_driver_network},
     {"display.vnc", ask_vnc},
+    {"device.usb", ask_usb},
     {"host.info", ask_here},
     {"host.networks", ask_here},
     {"host.pools", ask_here},

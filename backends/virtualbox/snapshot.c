@@ -29,6 +29,7 @@ int virtualbox_look(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline
         out->state = virtualbox_state(word, NULL);
         out->additions = virtualbox_additions(&info);
         out->balloon_mib = balloon ? strtoull(balloon, NULL, 10) : 0;
+        vboxmanage_usb_attached(&info, &out->usb);
     }
     if (code == 0)
         code = virtualbox_load(conn, vm, deadline, &out->machine, err);
@@ -40,6 +41,7 @@ int virtualbox_look(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline
 void virtualbox_scene_free(virtualbox_scene *scene) {
     vboxmanage_machine_free(scene->machine);
     free(scene->native);
+    vboxmanage_usb_devices_free(&scene->usb);
     cJSON_Delete(scene->marker);
     *scene = (virtualbox_scene){0};
 }

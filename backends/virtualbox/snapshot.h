@@ -21,9 +21,10 @@ typedef struct virtualbox_scene {
     const vmc_deadline *deadline;
     vboxmanage_machine *machine;
     vmctl_state state;
-    char *native;         /* VirtualBox's word for the state */
-    unsigned additions;   /* as virtualbox_additions tells */
-    uint64_t balloon_mib; /* what the balloon has taken from the guest */
+    char *native;               /* VirtualBox's word for the state */
+    unsigned additions;         /* as virtualbox_additions tells */
+    uint64_t balloon_mib;       /* what the balloon has taken from the guest */
+    vboxmanage_usb_devices usb; /* that it has now */
     cJSON *marker;
 } virtualbox_scene;
 

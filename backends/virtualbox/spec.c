@@ -2,6 +2,7 @@
 #include "facts.h"
 
 #include "media.h"
+#include "usb.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,14 @@ cJSON *virtualbox_machine_json(const vboxmanage_machine *m, const cJSON *marker,
         if (!m->shares[i].writable)
             cJSON_AddBoolToObject(share, "readonly", true);
         cJSON_AddItemToArray(shares, share);
+    }
+    cJSON *usb = NULL;
+    for (size_t i = 0; i < m->usb_filter_count; i++) {
+        cJSON *item = virtualbox_usb_json(m, marker, i);
+        if (item && !usb)
+            usb = cJSON_AddArrayToObject(spec, "usb");
+        if (item)
+            cJSON_AddItemToArray(usb, item);
     }
     put_parts(m, spec);
     int64_t created = virtualbox_marker_time(marker, "created");

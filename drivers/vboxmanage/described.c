@@ -208,6 +208,24 @@ static void read_shares(vboxmanage_machine *m, const vboxmanage_properties *p) {
     }
 }
 
+static void read_usb(vboxmanage_machine *m, const vboxmanage_properties *p) {
+    static const char *const controllers[] = {"usb", "ehci", "xhci"};
+    for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++)
+        m->usb = m->usb || is_on(vboxmanage_property_get(p, controllers[i]));
+    for (unsigned n = 1; numbered(p, "USBFilterActive", n); n++) {
+        m->usb_filters = more(m->usb_filters, m->usb_filter_count, sizeof *m->usb_filters);
+        vboxmanage_usb_filter *to = &m->usb_filters[m->usb_filter_count++];
+        for (size_t k = 0; k < VBOXMANAGE_USB_KEYS; k++) {
+            VMC_AUTO_FREE char *key =
+                vmc_printf("USBFilter%s", vboxmanage_usb_keys[k].property ? vboxmanage_usb_keys[k].property : "");
+            const char *value = vboxmanage_usb_keys[k].property ? numbered(p, key, n) : NULL;
+            bool on = is_on(value) || vmc_str_eq(value, "1") || vmc_str_eq(value, "yes");
+            if (value && *value)
+                to->values[k] = vmc_strdup(!vboxmanage_usb_keys[k].truth ? value : on ? "yes" : "no");
+        }
+    }
+}
+
 static void read_boot(vboxmanage_machine *m, const vboxmanage_properties *p) {
     static const char *const kinds[][2] = {
         {"disk", "HardDisk"}, {"dvd", "DVD"}, {"net", "Network"}, {"floppy", "Floppy"}};
@@ -258,6 +276,7 @@ vboxmanage_machine *vboxmanage_machine_described(const char *text) {
     read_nics(m, &p);
     vboxmanage_read_serial(m, &p);
     read_shares(m, &p);
+    read_usb(m, &p);
     return m;
 }
 

@@ -55,6 +55,10 @@ static const struct {
     {"specified file was not found on guest", VMCTL_E_NOT_FOUND, false, NULL},
     {"Could not resolve path to specified file", VMCTL_E_NOT_FOUND, false, NULL},
     {"is not an executable format on guest", VMCTL_E_INVALID_ARGUMENT, false, NULL},
+    /* Before 7.0 such a controller comes with the extension pack, and a VM that has one does not start without. */
+    {"Implementation of the USB", VMCTL_E_UNSUPPORTED, false,
+     "install the extension pack of this VirtualBox, or take USB 1.1: virtualbox.modifyvm: {usbxhci: off, usbehci: "
+     "off, usbohci: on}"},
     {"Could not create guest session", VMCTL_E_INVALID_STATE, false, "it needs Guest Additions that run in the guest"},
     {"Guest Additions are not installed", VMCTL_E_INVALID_STATE, false, NULL},
     {"Unknown or invalid guest OS type", VMCTL_E_INVALID_ARGUMENT, false, NULL},

@@ -6,6 +6,7 @@
 #include "drivers/process/process.h"
 #include "host.h"
 #include "parse.h"
+#include "usb.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -158,6 +159,11 @@ static int start(const vboxmanage *manage, const char *const *words, process_opt
     return process_run(io, deadline, result, err);
 }
 
+/* It says so by a warning only when it could not (usb.h). */
+static bool attaches_usb(const char *const *argv) {
+    return strcmp(argv[0], "controlvm") == 0 && argv[1] && vmc_str_eq(argv[2], "usbattach");
+}
+
 /* silent_ms: how long it may say nothing; -1: as long as there is time. */
 static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const vmc_deadline *deadline,
                     int64_t silent_ms, char **output, vmctl_error **err) {
@@ -172,8 +178,12 @@ static int run_once(const vboxmanage *manage, const vboxmanage_call *call, const
     if (code == 0 && (vboxmanage_has_error(said) ||
                       (result.status != 0 && !vboxmanage_parse_is_answer(heard.output.text ? heard.output.text : ""))))
         code = vboxmanage_failed(call->doing, result.status, said, err);
+    if (code == 0 && attaches_usb(call->argv))
+        code = vboxmanage_usb_service(said, err);
     if (code == 0 && output)
         *output = vmc_str_take(&heard.output);
+    if (code == 0 && call->warnings)
+        *call->warnings = vmc_strdup(said);
     vmc_str_free(&heard.output);
     vmc_str_free(&heard.error);
     return code < 0 ? code : 0;

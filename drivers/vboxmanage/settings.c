@@ -337,6 +337,21 @@ static void read_cpus(vboxmanage_machine *m, const xmlNode *cpu) {
     }
 }
 
+/* From 1.15; before, a VM has a controller or none, of which the settings say less. */
+static void read_usb(vboxmanage_machine *m, const xmlNode *usb) {
+    m->usb = at(usb, "Controllers/Controller") != NULL;
+    EACH(node, at(usb, "DeviceFilters"), "DeviceFilter") {
+        vboxmanage_usb_filter *to = append(&m->usb_filters, &m->usb_filter_count, sizeof *m->usb_filters);
+        for (size_t k = 0; k < VBOXMANAGE_USB_KEYS; k++) {
+            const char *value = attribute(node, vboxmanage_usb_keys[k].attribute);
+            if (value && *value)
+                to->values[k] = vmc_strdup(!vboxmanage_usb_keys[k].truth                          ? value
+                                           : truth(node, vboxmanage_usb_keys[k].attribute, false) ? "yes"
+                                                                                                  : "no");
+        }
+    }
+}
+
 static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
     const xmlNode *hardware = at(machine, "Hardware");
     const xmlNode *platform = at(machine, "Platform"); /* from 1.20 */
@@ -376,6 +391,7 @@ static void read_hardware(vboxmanage_machine *m, const xmlNode *machine) {
         share->path = text_of(folder, "hostPath");
         share->writable = truth(folder, "writable", false);
     }
+    read_usb(m, at(hardware, "USB"));
 }
 
 static char *content_of(const xmlNode *node) {
@@ -532,6 +548,7 @@ void vboxmanage_machine_free(vboxmanage_machine *m) {
         free(m->shares[i].path);
     }
     free(m->shares);
+    vboxmanage_usb_filters_free(m->usb_filters, m->usb_filter_count);
     vmc_strv_free(&m->extra_keys);
     vmc_strv_free(&m->extra_values);
     free(m);

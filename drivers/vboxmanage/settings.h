@@ -8,6 +8,7 @@
 #define VMC_VBOXMANAGE_SETTINGS_H
 
 #include "parse.h"
+#include "usb.h"
 #include "vboxmanage.h"
 
 #include "base/str.h"
@@ -150,6 +151,9 @@ struct vboxmanage_machine {
     size_t nic_count;
     vboxmanage_share *shares;
     size_t share_count;
+    vboxmanage_usb_filter *usb_filters; /* the first that matches a device decides */
+    size_t usb_filter_count;
+    bool usb; /* it has a USB controller */
     vmc_strv extra_keys, extra_values;
 };
 

@@ -35,6 +35,7 @@ typedef struct vboxmanage_call {
     const char *vm, *stage;  /* reported with the percents that it prints; stage NULL: none is reported */
     const char *device;      /* NULL */
     int64_t busy_ms;         /* tries again so long while another session holds the VM's lock; 0: fails at once */
+    char **warnings;         /* what it printed on stderr, after success (free); NULL: not wanted */
 } vboxmanage_call;
 
 /* Runs it to its end. *output: its stdout, never NULL after success (free); output may be NULL. Fails as vboxmanage_failed says. */

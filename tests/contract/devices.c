@@ -372,6 +372,37 @@ static void the_marker_tells_where_it_came_from(void **state) {
     vmctl_vm_free(vm);
 }
 
+static void usb_devices_are_named_before_they_come(void **state) {
+    (void)state;
+    static const char item[] = "{name: stick, device: \"ffff:fffe\"}";
+    if (!profile->any_usb) {
+        vmctl_vm *vm = make("usb-a", "%s", "");
+        int rc = attach(vm, "usb", item, false, NULL);
+        assert_true(rc < 0);
+        FAILS(rc, rc);
+        vmctl_vm_free(vm);
+        return;
+    }
+    vmctl_vm *vm = make("usb-a", "%s", "usb: [{name: token, device: \"ffff:fffe\"}]");
+    seen facts;
+    look(vm, &facts);
+    assert_int_equal(device(&facts, "token")->kind, VMCTL_DEVICE_USB);
+    assert_string_equal(device(&facts, "token")->source, "ffff:fffe");
+    assert_true(native_shows(vm, "usb device"));
+    MUST(detach(vm, "token", true, NULL));
+    look(vm, &facts);
+    assert_null(device_or_null(&facts, "token"));
+    MUST(attach(vm, "usb", item, true, NULL));
+    FAILS(VMCTL_E_ALREADY_EXISTS, attach(vm, "usb", item, true, NULL));
+    FAILS(VMCTL_E_INVALID_SPEC, attach(vm, "usb", "{name: other, device: stick}", true, NULL));
+    look(vm, &facts);
+    assert_string_equal(device(&facts, "stick")->source, "ffff:fffe");
+    assert_null(device_or_null(&facts, "other"));
+    MUST(detach(vm, "stick", true, NULL));
+    assert_false(native_shows(vm, "usb device"));
+    vmctl_vm_free(vm);
+}
+
 static const contract_test tests[] = {
     TEST("network.nat", "create start", nat_network),
     TEST("network.user", "create start", user_network),
@@ -397,6 +428,7 @@ static const contract_test tests[] = {
     TEST("guest.channel", "create start", agent_channel),
     TEST("device.rng", "create start", random_numbers),
     TEST("device.watchdog", "create start", watchdog_action),
+    TEST("look.get", "create device_attach device_detach", usb_devices_are_named_before_they_come),
     TEST("lifecycle.autostart", "create get", autostart_is_set),
     TEST("lifecycle.lease", "create get", the_marker_tells_where_it_came_from),
 };

@@ -26,7 +26,13 @@ elif argv[0] == "showvminfo":
     print((root / "info").read_text(), end="")
 elif argv == ["list", "systemproperties"]:
     print("Default machine folder:          " + str(root))
+elif argv == ["list", "usbhost"]:
+    print("Host USB Devices:\n\n" + (root / "usbhost").read_text(), end="")
+    if (root / "usbwarning").exists():
+        print((root / "usbwarning").read_text(), end="", file=sys.stderr)
 elif argv[0] in ("list", "controlvm"):
+    if argv[2:3] == ["usbattach"] and (root / "usbgone").exists():
+        print((root / "usbgone").read_text(), end="", file=sys.stderr)
     print("")
 elif argv[:2] == ["help", "guestcontrol"]:
     print("Oracle VirtualBox Command Line Management Interface Version 7.2.22\n\nVBoxManage guestcontrol\n\nUsage\n=====\n" + (root / "help").read_text())

@@ -136,6 +136,116 @@ class Guest(harness.Case):
         none = self.status(self.run_vmctl("set", "inside", "memory=256MiB", "--live"), 6, "by the balloon of Guest Additions, and none run in it")
         self.assertEqual([c for c in calls() if c[0] in ("controlvm", "setextradata")], [], none)
 
+    # --- USB devices of the host: VBoxManage's manual, "list usbhost", "usbfilter", "controlvm usbattach" ---------------------
+
+    USBHOST = """UUID:               11111111-aaaa-4333-8444-000000000001
+VendorId:           0x0781 (0781)
+ProductId:          0x5583 (5583)
+Revision:           1.0 (0100)
+Port:               4
+USB version/speed:  3/Super
+Manufacturer:       SanDisk
+Product:            Ultra Fit
+SerialNumber:       4C53
+Address:            sysfs:/sys/devices/pci0000:00/0000:00:14.0/usb1/1-4//device:/dev/vboxusb/001/004
+Current State:      Busy
+
+UUID:               11111111-aaaa-4333-8444-000000000002
+VendorId:           0x1d6b (1D6B)
+ProductId:          0x0002 (0002)
+Port:               1
+Address:            sysfs:/sys/devices/pci0000:00/0000:00:14.0/usb1/1-5//device:/dev/vboxusb/001/005
+Current State:      Captured
+
+UUID:               11111111-aaaa-4333-8444-000000000003
+VendorId:           0x046d (046D)
+ProductId:          0xc31c (C31C)
+Port:               2
+Address:            /dev/bus/usb/002/003
+Current State:      Busy
+
+UUID:               11111111-aaaa-4333-8444-000000000004
+VendorId:           0x046d (046D)
+ProductId:          0xc31c (C31C)
+Port:               3
+Address:            /dev/bus/usb/002/011
+Current State:      Available
+
+"""
+
+    def plugged(self, filters="", controller=True):
+        """A VM with a USB controller, and a host with four devices."""
+        LOG.unlink(missing_ok=True)
+        for name in ("usbwarning", "usbgone"):
+            (ROOT / name).unlink(missing_ok=True)
+        (ROOT / "usbhost").write_text(self.USBHOST)
+        (ROOT / "info").write_text('VMState="running"\n')
+        usb = '<Controllers><Controller name="xHCI" type="XHCI"/></Controllers>' if controller else ""
+        (ROOT / "vm/inside.vbox").write_text(SETTINGS.replace("</Hardware>", f"<USB>{usb}<DeviceFilters>{filters}</DeviceFilters></USB></Hardware>"))
+
+    def changes(self):
+        return [c for c in calls() if c[0] in ("usbfilter", "modifyvm") or c[0] == "controlvm"]
+
+    def test_usb_devices_come_to_a_vm_that_runs(self):
+        first = "11111111-aaaa-4333-8444-000000000001"
+        self.plugged()
+        self.assertRegex(self.ok(self.run_vmctl("caps", "--vm", "inside", "--feature", "device.usb", "-o", "json")).out, r'"here": \{\s*"level": "yes"')
+        self.ok(self.run_vmctl("attach", "inside", "usb", "name=stick", "device=0781:5583", "--live"))
+        self.assertEqual(self.changes(), [
+            ["usbfilter", "add", "0", "--target", VM, "--name", "stick", "--vendorid", "0781", "--productid", "5583"],
+            ["controlvm", VM, "usbattach", first]])
+        self.plugged()
+        self.ok(self.run_vmctl("attach", "inside", "usb", "name=stick", "address=1:4", "--live"))
+        self.assertEqual(self.changes(), [
+            ["usbfilter", "add", "0", "--target", VM, "--name", "stick", "--vendorid", "0781", "--productid", "5583", "--serialnumber", "4C53", "--port", "4"],
+            ["controlvm", VM, "usbattach", first]])
+        self.plugged()
+        self.ok(self.run_vmctl("attach", "inside", "usb", "name=keys", "address=2:11", "--live"))
+        self.assertEqual(self.changes()[-1], ["controlvm", VM, "usbattach", "11111111-aaaa-4333-8444-000000000004"])
+
+    def test_usb_devices_that_cannot_come(self):
+        for device, status, words in (("ffff:fffe", 4, "no USB device ffff:fffe"), ("046d:c31c", 5, "say which by address"),
+                                      ("1d6b:0002", 6, "another VM has the USB device 1d6b:0002")):
+            self.plugged()
+            self.status(self.run_vmctl("attach", "inside", "usb", "name=stick", f"device={device}"), status, words)
+            self.assertEqual(self.changes(), [])
+        self.plugged(controller=False)
+        self.status(self.run_vmctl("attach", "inside", "usb", "name=stick", "device=0781:5583", "--live"), 6, "started without a USB controller")
+        self.assertEqual(self.changes(), [])
+        for said, status, words in (
+                ("VirtualBox is not currently allowed to access USB devices.  You can change this by adding your user to the 'vboxusers' group.  "
+                 "Please see the user manual for a more detailed explanation", 7, "usermod -a -G vboxusers"),
+                ("Could not load the Host USB Proxy Service (VERR_FILE_NOT_FOUND). The service might not be installed on the host computer", 3, "modprobe vboxdrv")):
+            self.plugged()
+            (ROOT / "usbhost").write_text("<none>\n\n")
+            (ROOT / "usbwarning").write_text(f"VBoxManage: warning: {said}\n")
+            self.status(self.run_vmctl("attach", "inside", "usb", "name=stick", "device=0781:5583", "--live"), status, words)
+            self.assertEqual(self.changes(), [])
+            self.assertIn(words, self.run_vmctl("caps", "--vm", "inside", "--feature", "device.usb", "-o", "json").out)
+
+    def test_an_attach_that_only_warned_is_taken_back(self):
+        """controlvm usbattach exits with 0 where the service went away meanwhile: measured on 7.2."""
+        self.plugged()
+        (ROOT / "usbgone").write_text("VBoxManage: warning: Could not load the Host USB Proxy service: VERR_NOT_FOUND\n")
+        self.status(self.run_vmctl("attach", "inside", "usb", "name=stick", "device=0781:5583", "--live"), 3, "does not run on its host")
+        self.assertEqual([c[:3] for c in self.changes()], [["usbfilter", "add", "0"], ["controlvm", VM, "usbattach"], ["usbfilter", "remove", "0"]])
+
+    def test_usb_devices_leave_a_vm_that_runs(self):
+        self.plugged('<DeviceFilter name="other" active="true" manufacturer="Foo"/>'
+                     '<DeviceFilter name="stick" active="true" vendorId="0781" productId="5583" serialNumber="4C53"/>')
+        (ROOT / "info").write_text('VMState="running"\nUSBAttachedUUID1="11111111-aaaa-4333-8444-000000000001"\nUSBAttachedVendorId1="0x0781"\n'
+                                   'USBAttachedProductId1="0x5583"\nUSBAttachedSerialNumber1="4C53"\nUSBAttachedUUID2="11111111-aaaa-4333-8444-000000000003"\n'
+                                   'USBAttachedVendorId2="0x046d"\nUSBAttachedProductId2="0xc31c"\n')
+        shown = [(d["name"], d.get("source")) for d in self.json(self.run_vmctl("device", "list", "inside", "-o", "json")) if d["kind"] == "usb"]
+        self.assertEqual(shown, [("other", None), ("stick", "0781:5583"), ("usb-046d-c31c", "046d:c31c")])
+        spec = self.ok(self.run_vmctl("get", "inside", "-o", "spec")).out
+        self.assertEqual(spec.count("device:"), 1, spec)
+        self.ok(self.run_vmctl("detach", "inside", "stick", "--live"))
+        self.assertEqual(self.changes(), [["controlvm", VM, "usbdetach", "11111111-aaaa-4333-8444-000000000001"], ["usbfilter", "remove", "1", "--target", VM]])
+        LOG.unlink()
+        self.ok(self.run_vmctl("detach", "inside", "usb-046d-c31c", "--live"))
+        self.assertEqual(self.changes(), [["controlvm", VM, "usbdetach", "11111111-aaaa-4333-8444-000000000003"]])
+
     def test_addresses(self):
         self.assertIn("10.0.2.15", self.ok(self.run_vmctl("address", "inside")).out)
 

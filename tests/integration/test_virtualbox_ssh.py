@@ -243,6 +243,15 @@ class Ssh(harness.Case):
         self.ok(far("start", "imported"))
         self.assertEqual([vm["state"] for vm in json.loads(far("list", "-o", "json").out) if vm["name"] == "imported"], ["running"])
 
+    def test_a_memory_as_a_file(self):
+        self.ok(far("create", "-", "--start", input=spec("dumped")))
+        target = WORLD / "home/dumped.core"
+        self.ok(far("dump", "dumped", str(target)))
+        self.assertEqual(target.read_bytes()[:4], b"\x7fELF")
+        self.assertGreater(target.stat().st_size, 32 << 20)
+        self.assertEqual(self.kept_there(), [])
+        self.assertEqual([p.name for p in target.parent.iterdir() if "dumped" in p.name], ["dumped.core"])
+
     def counts_at(self, uri, line, name="moves"):
         self.ok(far("console", name, "--until", f"line {line}|line [0-9]+", "--timeout", "3m", uri=uri))
 

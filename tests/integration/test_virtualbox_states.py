@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -140,6 +141,43 @@ class States(harness.Case):
         self.ok(vmctl("start", "web"))
         self.assertIn("memory=24\n", manage("showvminfo", "web", "--machinereadable").out)
         self.assertEqual(balloon(), "0")
+
+    # --- USB devices of the host -------------------------------------------------------------------------------------------
+
+    def test_usb_filters_and_a_host_without_usb(self):
+        """Filters of a real VM; and its host, which lets VirtualBox have no devices: refused beforehand, in the words of caps."""
+        def filters():
+            return re.findall(r'^USBFilter(?:Name|VendorId|ProductId)\d="(.*)"$', manage("showvminfo", "web", "--machinereadable").out, re.M)
+
+        usb = 'usb: [{name: stick, device: "0781:5583"}, {name: token, device: "1050:0407"}]\n'
+        rendered = self.ok(vmctl("render", "-", input=spec("web") + usb)).out
+        self.assertRegex(rendered, r"--usbxhci on")
+        self.assertRegex(rendered, r"VBoxManage usbfilter add 1 --target \S+ --name token --vendorid 1050 --productid 0407\n")
+        made = self.ok(vmctl("create", "-", input=spec("web") + usb))
+        self.assertIn("gets no USB devices for now", made.err)
+        self.assertEqual(filters(), ["stick", "0781", "5583", "token", "1050", "0407"])
+        shown = self.ok(vmctl("get", "web", "-o", "spec")).out
+        self.assertIn("is the same", self.ok(vmctl("diff", "-", input=shown)).out)
+        self.ok(manage("usbfilter", "add", "1", "--target", "web", "--name", "a/b", "--manufacturer", "Foo", "--port", "3", "--remote", "no"))
+        self.ok(vmctl("set", "web", "usb.token.device=1050:0408"))
+        self.ok(vmctl("detach", "web", "stick"))
+        self.assertEqual(filters(), ["a/b", "", "", "token", "1050", "0408"])
+        self.ok(vmctl("apply", "-", "--prune", input=shown.replace("- name: token", "- name: other")))
+        self.assertEqual(filters(), ["a/b", "", "", "stick", "0781", "5583", "other", "1050", "0407"])
+        self.status(vmctl("attach", "web", "usb", "name=other", "device=0781:5583"), 5, "already")
+        self.ok(vmctl("start", "web"))
+        before = filters()
+        here = self.json(vmctl("caps", "--vm", "web", "--feature", "device.usb", "-o", "json"))[0]["here"]
+        refused = self.status(vmctl("attach", "web", "usb", "name=live", "device=0781:5584", "--live"), 3, here["reason"], here["remedy"])
+        self.assertIn("Could not load the Host USB Proxy service", refused.err)
+        self.status(vmctl("attach", "web", "usb", "name=live", "address=1:4"), 3, here["reason"])
+        self.assertEqual(filters(), before)
+        self.assertIn(here["reason"], self.ok(vmctl("attach", "web", "usb", "name=later", "device=0781:5584")).err)
+        self.ok(vmctl("detach", "web", "other", "--live"))
+        self.assertEqual(filters(), ["a/b", "", "", "stick", "0781", "5583"])
+        self.ok(vmctl("stop", "web", "--force"))
+        self.ok(vmctl("start", "web"))
+        self.assertEqual(filters(), ["a/b", "", "", "stick", "0781", "5583", "later", "0781", "5584"])
 
     # --- a memory that is thrown away --------------------------------------------------------------------------------
 

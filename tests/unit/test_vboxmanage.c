@@ -792,6 +792,117 @@ static void a_stream_keeps_its_own_words_out(void **state) {
     vboxmanage_close(manage);
 }
 
+/* --- USB ----------------------------------------------------------------------------------------------------------- */
+
+/* VBoxManageList.cpp's format (showUsbDevices of 6.1 and of 7: "USB version/speed" has a name or a number); Windows has addresses of its own. */
+static void usb_devices_of_the_host(void **state) {
+    (void)state;
+    VBOXMANAGE_AUTO_USB_DEVICES devices = {0};
+    vboxmanage_parse_usb_devices(
+        "Host USB Devices:\n\n"
+        "UUID:               cbc06204-fa47-471e-8b0e-a231fd664805\n"
+        "VendorId:           0x0781 (0781)\n"
+        "ProductId:          0x5583 (5583)\n"
+        "Revision:           1.16 (0116)\n"
+        "Port:               4\n"
+        "USB version/speed:  3/Super\n"
+        "Manufacturer:       UUID: none\n"
+        "SerialNumber:       4C53:00\n"
+        "Address:            sysfs:/sys/devices/pci0000:00/usb1/1-4//device:/dev/vboxusb/001/042\n"
+        "Current State:      Busy\n\n"
+        "UUID:               9edb62ed-aaf9-403b-97e6-ab69bea836cc\n"
+        "VendorId:           0x03f0 (03F0)\n"
+        "ProductId:          0x3a1d (3A1D)\n"
+        "Address:            {36fc9e60-c465-11cf-8056-444553540000}\\0009\n"
+        "Current State:      Captured\n\n",
+        &devices);
+    assert_int_equal(devices.count, 2);
+    const vboxmanage_usb_device *first = &devices.items[0];
+    assert_string_equal(first->id, "cbc06204-fa47-471e-8b0e-a231fd664805");
+    assert_int_equal(first->vendor, 0x781);
+    assert_int_equal(first->product, 0x5583);
+    assert_int_equal(first->port, 4);
+    assert_int_equal(first->bus, 1);
+    assert_int_equal(first->number, 42);
+    assert_string_equal(first->serial, "4C53:00");
+    assert_string_equal(first->state, "Busy");
+    assert_int_equal(devices.items[1].vendor, 0x3f0);
+    assert_int_equal(devices.items[1].bus, 0);
+    assert_null(devices.items[1].serial);
+    assert_string_equal(devices.items[1].state, "Captured");
+    VBOXMANAGE_AUTO_USB_DEVICES none = {0};
+    vboxmanage_parse_usb_devices(printed("list_usbhost", "out"), &none);
+    assert_int_equal(none.count, 0);
+}
+
+static void a_host_without_usb(void **state) {
+    (void)state;
+    vmctl_error *err = NULL;
+    assert_int_equal(vboxmanage_usb_service("", &err), 0);
+    assert_null(err);
+    assert_int_equal(vboxmanage_usb_service(printed("list_usbhost", "err"), &err), VMCTL_E_UNSUPPORTED);
+    assert_non_null(strstr(vmctl_error_hypervisor_message(err), "VERR_NOT_FOUND"));
+    vmctl_error_free(err);
+    err = NULL;
+    /* HostImpl.cpp's other words */
+    assert_int_equal(
+        vboxmanage_usb_service("VBoxManage: warning: VirtualBox is not currently allowed to access USB devices.  "
+                               "You can change this by adding your user to the 'vboxusers' group.  Please "
+                               "see the user manual for a more detailed explanation\n",
+                               &err),
+        VMCTL_E_PERMISSION_DENIED);
+    vmctl_error_free(err);
+    err = NULL;
+    /* ConsoleImpl2.cpp of 6.1, without its extension pack */
+    assert_int_equal(vboxmanage_failed("x", 1,
+                                       "VBoxManage: error: Implementation of the USB 3.0 controller not found!\n"
+                                       "VBoxManage: error: Details: code NS_ERROR_FAILURE (0x80004005), component "
+                                       "ConsoleWrap, interface IConsole\n",
+                                       &err),
+                     VMCTL_E_UNSUPPORTED);
+    vmctl_error_free(err);
+}
+
+/* As VirtualBox 7.2 wrote them, and as showvminfo describes the same. */
+static void usb_filters(void **state) {
+    (void)state;
+    static const char text[] =
+        "<VirtualBox version=\"1.20-linux\"><Machine uuid=\"{22222222-2222-4333-8444-555555555501}\" "
+        "name=\"m\"><Hardware>"
+        "<USB><Controllers><Controller name=\"xHCI\" type=\"XHCI\"/></Controllers><DeviceFilters>"
+        "<DeviceFilter name=\"a b [x]\" active=\"true\" vendorId=\"1d6b\" productId=\"0001\" serialNumber=\"ser ial\" "
+        "port=\"0003\"/>"
+        "<DeviceFilter name=\"eq\" active=\"false\" "
+        "manufacturer=\"Foo\"/></DeviceFilters></USB></Hardware></Machine></VirtualBox>";
+    static const char described[] =
+        "name=\"m\"\nUUID=\"22222222-2222-4333-8444-555555555501\"\nCfgFile=\"/vms/"
+        "m.vbox\"\nusb=\"off\"\nehci=\"off\"\n"
+        "xhci=\"on\"\nUSBFilterActive1=\"on\"\nUSBFilterName1=\"a b [x]\"\nUSBFilterVendorId1=\"1d6b\"\n"
+        "USBFilterProductId1=\"0001\"\nUSBFilterRevision1=\"\"\nUSBFilterManufacturer1=\"\"\nUSBFilterRemote1=\"\"\n"
+        "USBFilterSerialNumber1=\"ser ial\"\nUSBFilterActive2=\"off\"\nUSBFilterName2=\"eq\"\nUSBFilterVendorId2=\"\"\n"
+        "USBFilterManufacturer2=\"Foo\"\n";
+    vboxmanage_machine *machines[2] = {NULL, NULL};
+    assert_int_equal(vboxmanage_machine_parse(NULL, "/vms/m.vbox", text, strlen(text), &machines[0], NULL), 0);
+    machines[1] = vboxmanage_machine_described(described);
+    assert_non_null(machines[1]);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(machines[i]->usb);
+        assert_int_equal(machines[i]->usb_filter_count, 2);
+        const vboxmanage_usb_filter *filter = machines[i]->usb_filters;
+        unsigned vendor = 0;
+        unsigned product = 0;
+        assert_true(vboxmanage_usb_filter_ids(filter, &vendor, &product));
+        assert_int_equal(vendor, 0x1d6b);
+        assert_int_equal(product, 1);
+        assert_false(vboxmanage_usb_filter_ids(&filter[1], &vendor, &product));
+        VMC_AUTO_STRV argv = {0};
+        vboxmanage_usb_filter_add(&argv, 1, "ID", &filter[1]);
+        VMC_AUTO_FREE char *line = vmc_strv_join(&argv, " ");
+        assert_string_equal(line, "usbfilter add 1 --target ID --name eq --active no --manufacturer Foo");
+        vboxmanage_machine_free(machines[i]);
+    }
+}
+
 int main(void) {
     if (!mkdtemp(folder))
         return 1;
@@ -819,6 +930,9 @@ int main(void) {
         cmocka_unit_test(a_deadline_kills),
         cmocka_unit_test(progress_is_told_and_can_cancel),
         cmocka_unit_test(a_missing_program_is_told),
+        cmocka_unit_test(usb_devices_of_the_host),
+        cmocka_unit_test(a_host_without_usb),
+        cmocka_unit_test(usb_filters),
     };
     int failed = cmocka_run_group_tests(tests, load_calls, drop_calls);
     char *remove = vmc_printf("/bin/rm -r %s", folder);
