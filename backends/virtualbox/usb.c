@@ -153,7 +153,7 @@ static int filter_of(const vboxmanage *manage, const vmc_deadline *deadline, vbo
         int code = devices->count ? 0 : vboxmanage_usb_list(manage, deadline, devices, err);
         if (code == 0)
             code = find(devices, item, &device, err);
-        if (code < 0)
+        if (code < 0 || !device)
             return code;
         out->values[VBOXMANAGE_USB_SERIAL] = vmc_strdup(device->serial);
         out->values[VBOXMANAGE_USB_PORT] = device->port ? vmc_printf("%x", device->port) : NULL;
