@@ -59,7 +59,7 @@ elif argv[0] == "guestcontrol":
         try:
             code = subprocess.run(program, env=env, stdin=subprocess.DEVNULL).returncode  # the real one gives it no input either
         except FileNotFoundError:
-            fail("Waiting for guest process (status 0x8) failed: The specified file was not found on guest",
+            fail("Waiting for guest process (flags 0x1) failed: No such file or directory \"%s\" on guest" % program[0],
                  "Details: code VBOX_E_IPRT_ERROR (0x80bb0005), component GuestProcessWrap, interface IGuestProcess, callee nsISupports")
         sys.exit(0 if code == 0 else 18 if code < 0 else code + 32 if code <= 93 else 126)
     if verb == "mktemp":
