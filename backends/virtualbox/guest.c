@@ -53,6 +53,7 @@ int virtualbox_guest_ready(virtualbox_conn *conn, const virtualbox_vm *vm, const
  * VBoxManage reaches wherever it is confined to, is for what is piped. */
 typedef struct login {
     const char *user;
+    bool windows; /* the guest, by the VM's type */
     int memory, input;
     char *folder, *file;
     vboxmanage_held *secret,
@@ -130,6 +131,7 @@ static int login_begin(virtualbox_conn *conn, const virtualbox_vm *vm, bool file
     code = read_password(&password, err);
     if (code == 0)
         code = virtualbox_load(conn, vm, deadline, &machine, err);
+    l->windows = code == 0 && machine->os_type && vmc_starts_with(machine->os_type, "Windows");
     if (code == 0)
         code = conn->manage->host ? keep_password_there(l, conn, machine->folder, password, deadline, err)
                                   : keep_password(l, machine->folder, password, err);
@@ -313,11 +315,38 @@ static int run_fed(virtualbox_conn *conn, const virtualbox_vm *vm, login *l, con
     return code;
 }
 
-static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, login *l, const char *const *argv,
+static int run_given(virtualbox_conn *conn, const virtualbox_vm *vm, login *l, const char *const *argv,
                      const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
     bool fed = options->input_fd >= 0 || options->input_length > 0;
     return fed ? run_fed(conn, vm, l, argv, options, deadline, status, err)
                : run_words(conn, vm, l, argv, options, deadline, status, err);
+}
+
+/* Guest Additions look for a program in no PATH; a shell does. 127 is beyond what VBoxManage can tell (virtualbox_guest_status), so that the shell
+ * says NOWHERE, which a program may say too: whether it is there is then asked for. */
+#define NOWHERE 93
+static const char is_there[] = "command -v \"$1\" >/dev/null 2>&1";
+static const char find_it[] =
+    "command -v \"$1\" >/dev/null 2>&1 || { echo \"$1: not found\" >&2; exit 93; }; exec \"$@\"";
+
+static int run_there(virtualbox_conn *conn, const virtualbox_vm *vm, login *l, const char *const *argv,
+                     const vmctl_exec_options *options, const vmc_deadline *deadline, int *status, vmctl_error **err) {
+    if (l->windows || strchr(argv[0], '/'))
+        return run_given(conn, vm, l, argv, options, deadline, status, err);
+    VMC_AUTO_STRV words = {0};
+    add_words(&words, (const char *const[]){"/bin/sh", "-c", find_it, "sh", NULL});
+    add_words(&words, argv);
+    int code = run_given(conn, vm, l, (const char *const *)words.items, options, deadline, status, err);
+    if (code < 0 || *status != NOWHERE)
+        return code;
+    const char *const asking[] = {"/bin/sh", "-c", is_there, "sh", argv[0], NULL};
+    vmctl_exec_options quiet = VMCTL_EXEC_OPTIONS_INIT;
+    quiet.environment = options->environment; /* its PATH */
+    int there = 0;
+    code = run_words(conn, vm, l, asking, &quiet, deadline, &there, err);
+    if (code == 0 && there != 0)
+        *status = 127;
+    return code;
 }
 
 int virtualbox_guest_exec(void *opaque, void *handle, const char *const *argv, const vmctl_exec_options *options,

@@ -57,6 +57,8 @@ elif argv[0] == "guestcontrol":
             (root / "play-chpasswd").chmod(0o755)
             program = [str(root / "play-chpasswd") if word == "/usr/sbin/chpasswd" else word for word in program]
         try:
+            if "/" not in program[0]:
+                raise FileNotFoundError  # VBoxService searches no PATH
             code = subprocess.run(program, env=env, stdin=subprocess.DEVNULL).returncode  # the real one gives it no input either
         except FileNotFoundError:
             fail("Waiting for guest process (flags 0x1) failed: No such file or directory \"%s\" on guest" % program[0],

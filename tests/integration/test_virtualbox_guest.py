@@ -83,6 +83,16 @@ class Guest(harness.Case):
         self.assertNotEqual(high.status, 0)
         self.assertIn("94 or more", high.err)
 
+    def test_a_program_is_looked_for_in_the_path(self):
+        self.assertEqual(self.ok(self.run_vmctl("exec", "--via", "agent", "inside", "--", "printf", "%s.", "a b", "c")).out, "a b.c.")
+        fed = self.ok(self.run_vmctl("exec", "--via", "agent", "--stdin", "inside", "--", "cat", input="fed\n"))
+        self.assertEqual(fed.out, "fed\n")
+        mine = self.run_vmctl("exec", "--via", "agent", "inside", "--", "sh", "-c", "exit 93")
+        self.assertEqual(mine.status, 93, mine)
+        nowhere = self.run_vmctl("exec", "--via", "agent", "inside", "--", "no-such-program")
+        self.assertEqual((nowhere.status, nowhere.out), (127, ""), nowhere)
+        self.assertIn("no-such-program: not found", nowhere.err)
+
     def test_a_program_that_is_not_there(self):
         done = self.run_vmctl("exec", "--via", "agent", "inside", "--", "/bin/no-such-program")
         self.assertEqual((done.status, done.err), (127, "/bin/no-such-program: not found\n"), done)
