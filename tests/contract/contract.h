@@ -78,6 +78,7 @@ typedef struct contract_profile {
     bool own_target;     /* an endpoint may be named as the target of its own VM, for a look */
     bool grows_running;  /* a disk of a VM that runs grows at once, else at its next start */
     bool plugs_nics;     /* a NIC comes to a VM that runs at once, else at its next start */
+    bool usb_filters;    /* a running VM may be given a USB device that its host has not, for its next start */
     bool any_usb;        /* a VM may name USB devices that its host has not; else those that a cluster permits */
     bool media_stay;     /* a medium that a VM started with stays until it stops; drives that were empty take media */
     const char *hot_nic; /* YAML of a card that comes to a VM that runs; NULL: none does */

@@ -241,6 +241,7 @@ static const contract_profile profiles[] = {
         .agent = "",
         .variants = virtualbox_variants,
         .rounds = 3,
+        .usb_filters = true,
         .any_usb = true,
         .differencing = true,
         .untried = (const char *const[]){"network.bridge", "network.network", "firmware.secureboot", NULL},
