@@ -85,6 +85,10 @@ static int act_on_instance(kubevirt_conn *conn, kubevirt_vm *vm, const char *sub
         vmc_error_move(code < 0 ? err : NULL, &why);
         return code;
     }
+    VMC_AUTO_JSON *vmi = NULL;
+    bool runs = state == VMCTL_STATE_RUNNING || state == VMCTL_STATE_PAUSED;
+    if (runs && kubevirt_vmi_get(conn, vm, &deadline, &vmi, NULL) == 0) /* which the VM's own status comes after */
+        state = is_paused(NULL, vmi, NULL) ? VMCTL_STATE_PAUSED : VMCTL_STATE_RUNNING;
     if (state == after && after != VMCTL_STATE_UNKNOWN) {
         kubevirt_tell_already(vm, state, &deadline);
         code = 0;
