@@ -380,11 +380,15 @@ int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadli
     return code;
 }
 
-static void arrive(const moving *m) {
+static void arrive(const moving *m, vmc_journal *journal) {
     virtualbox_tell(m->target, VMCTL_EVENT_DEFINED, m->there, VMCTL_STATE_RUNNING, "added");
     vmc_deadline afterwards = {.at_ms = vmc_now_ms() + AFTERWARDS_MS};
     vmctl_error *why = NULL;
-    if (virtualbox_depart(m->scene.conn, m->scene.vm, &afterwards, &why) < 0)
+    VMC_AUTO_FREE char *detail = vmc_printf("%s %s", m->scene.vm->id, m->scene.machine->settings);
+    int code = vmc_journal_add(journal, "departed", detail, NULL, &why);
+    if (code == 0)
+        code = virtualbox_depart(m->scene.conn, m->scene.vm, &afterwards, &why);
+    if (code < 0)
         vmc_note(m->deadline, VMCTL_NOTE_WARNING, "%s runs at the target, and its old definition is still here (%s)",
                  m->scene.vm->name, vmctl_error_message(why));
     vmctl_error_free(why);
@@ -455,7 +459,7 @@ int virtualbox_migrate(void *conn, void *vm, void *target, const char *host, con
     if (code < 0)
         return code;
     code = vmc_journal_drop(arrivals, arrival, err);
-    arrive(&m);
+    arrive(&m, journal);
     vmc_note(&deadline, VMCTL_NOTE_INFO,
              "VirtualBox leaves the teleporter of %s switched on; the next vmctl start there switches it off",
              m.there->name);

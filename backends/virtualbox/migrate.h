@@ -33,7 +33,10 @@ int virtualbox_wait_idle(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_dea
 int virtualbox_depart(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_error **err);
 
 /* Undoing. "departure" UUID FOLDER: at the source; gone when the VM has been teleported. "arrival" UUID FOLDER: at the target; a VM that runs has arrived
- * and stays, what waits or never began goes, and its disks stay. */
+ * and stays, what waits or never began goes, and its disks stay. "departed" UUID SETTINGS: it runs at the target; what the source has of it besides disks
+ * and log goes, also where VirtualBox knows of it no more. */
+int virtualbox_departed_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                             vmctl_error **err);
 int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
                               vmctl_error **err);
 int virtualbox_arrival_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline, vmctl_error **err);

@@ -53,6 +53,30 @@ int virtualbox_departure_undo(virtualbox_conn *conn, const char *detail, const v
     return gone_is_fine(code, &why, err);
 }
 
+int virtualbox_departed_undo(virtualbox_conn *conn, const char *detail, const vmc_deadline *deadline,
+                             vmctl_error **err) {
+    virtualbox_vm vm = {.name = NULL};
+    const char *settings = NULL;
+    vboxmanage_machine *machine = NULL;
+    int code = read_detail("departed", detail, &vm, &settings, err);
+    VMC_AUTO_FREE char *folder = code == 0 ? vmc_path_dirname(settings) : NULL;
+    VMC_AUTO_FREE char *departure = code == 0 ? vmc_printf("%s %s", vm.id, folder) : NULL;
+    if (code == 0)
+        code = virtualbox_departure_undo(conn, departure, deadline, err);
+    if (code < 0)
+        return code;
+    /* Its settings file goes last: as long as there is one, something may be left. */
+    bool forgotten = virtualbox_load(conn, &vm, deadline, &machine, NULL) == VMCTL_E_NOT_FOUND;
+    if (forgotten && vboxmanage_machine_read(conn->manage, settings, deadline, &machine, NULL) == 0 &&
+        strcasecmp(machine->id, vm.id) == 0) {
+        VMC_AUTO_JSON *marker = virtualbox_marker_read(machine);
+        virtualbox_let_go_of_media(conn, &vm, machine, deadline);
+        virtualbox_remove_left(machine, marker, deadline);
+    }
+    vboxmanage_machine_free(machine);
+    return 0;
+}
+
 /* A VM that waits is given the time that a source needs to end what it was sending. */
 static int wait_arrived(virtualbox_conn *conn, virtualbox_vm *vm, const vmc_deadline *deadline, vmctl_state *state,
                         vmctl_error **err) {

@@ -240,6 +240,9 @@ char *virtualbox_serial_console_path(const char *log_path);
 int virtualbox_serial_heal(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
                            const vmc_deadline *deadline, vmctl_error **err);
 
+/* Closes the media of a VM's drives, of one that VirtualBox has no more (remove.c). */
+void virtualbox_let_go_of_media(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
+                                const vmc_deadline *deadline);
 /* unregistervm, with its disks or without; and its drives' media are let go of, as machine (NULL: none are known) shows them (remove.c). */
 int virtualbox_unregister(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine, bool disks,
                           const vmc_deadline *deadline, vmctl_error **err);

@@ -178,15 +178,21 @@ static int power_off(const removal *r, vmctl_error **err) {
     return code < 0 ? code : 0;
 }
 
+/* The media of its drives stay in VBoxSVC's list; those that others have cannot be closed, and need not be. */
+void virtualbox_let_go_of_media(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine,
+                                const vmc_deadline *deadline) {
+    for (size_t i = 0; i < machine->attachment_count; i++)
+        if (vmc_str_eq(machine->attachments[i].kind, "DVD") && *machine->attachments[i].medium)
+            virtualbox_say(conn, vm, "letting go of a medium", deadline, NULL, NULL, "closemedium", "dvd",
+                           machine->attachments[i].medium, NULL);
+}
+
 int virtualbox_unregister(virtualbox_conn *conn, const virtualbox_vm *vm, const vboxmanage_machine *machine, bool disks,
                           const vmc_deadline *deadline, vmctl_error **err) {
     int code = virtualbox_say(conn, vm, "removing the VM", deadline, NULL, err, "unregistervm", vm->id,
                               disks ? "--delete" : NULL, NULL);
-    /* The media of its drives stay in VBoxSVC's list; those that others have cannot be closed, and need not be. */
-    for (size_t i = 0; code == 0 && machine && i < machine->attachment_count; i++)
-        if (vmc_str_eq(machine->attachments[i].kind, "DVD") && *machine->attachments[i].medium)
-            virtualbox_say(conn, vm, "letting go of a medium", deadline, NULL, NULL, "closemedium", "dvd",
-                           machine->attachments[i].medium, NULL);
+    if (code == 0 && machine)
+        virtualbox_let_go_of_media(conn, vm, machine, deadline);
     return code;
 }
 

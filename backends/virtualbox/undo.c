@@ -150,6 +150,7 @@ static const struct {
     {"disk", undo_disk},
     {"natpf", virtualbox_forward_undo},
     {"departure", virtualbox_departure_undo},
+    {"departed", virtualbox_departed_undo},
     {"arrival", virtualbox_arrival_undo},
 };
 

@@ -141,6 +141,35 @@ class Moves(harness.Case):
         shutil.rmtree(WORLD / "machines/killed")  # the log stays where it was written, as migrate says
         self.assertEqual(harness.files(f"{WORLD}/machines-second"), [])
 
+    def test_1_killed_while_the_source_is_cleared_up(self):
+        """VirtualBox has forgotten the VM, and vmctl dies before it has removed what VirtualBox leaves: of that the next change leaves nothing."""
+        disk = SHARED / "cleared.vdi"
+        self.assertEqual(run("qemu-img", "convert", "-f", "raw", "-O", "vdi", "-o", "static=on", harness.GUEST, str(disk)).status, 0)
+        root = f"{{name: root, volume: {disk}, shared: true}}"
+        self.ok(at(HERE, "create", "-", "--start", input=spec("cleared", root, "cloudInit: {hostname: cleared}")))
+        self.counts("cleared", 2, env={"VMCTL_CONNECT": HERE})
+        tools, there = WORLD / "tools-cleared", WORLD / "unregistered"
+        tools.mkdir()
+        manage = shutil.which("VBoxManage")
+        (tools / "VBoxManage").write_text(f'#!/bin/sh\ncase "$*" in *unregistervm*) {manage} "$@" && touch {there}; exec sleep 600 ;; esac\nexec {manage} "$@"\n')
+        (tools / "VBoxManage").chmod(0o755)
+        moving = subprocess.Popen([harness.VMCTL, "migrate", "cleared", "--to", OTHER, "--connect", HERE], stderr=subprocess.PIPE, text=True,
+                                  env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
+        self.addCleanup(end, moving)
+        self.wait_for("VirtualBox has forgotten the VM", there.exists)
+        self.assertIsNone(moving.poll())
+        moving.kill()
+        moving.wait()
+        self.assertTrue((WORLD / "machines/cleared/vmctl-seed.iso").exists())
+        self.ok(at(HERE, "create", "-", input=spec("bystander", f"{{name: root, image: {harness.GUEST}}}")))  # a change settles what was left
+        self.ok(at(HERE, "delete", "bystander"))
+        self.assertEqual([(vm["name"], vm["state"]) for vm in listed(OTHER)], [("cleared", "running")])
+        left = [os.path.relpath(path, WORLD / "machines") for path in harness.files(WORLD / "machines")]
+        self.assertEqual([path for path in left if not path.startswith("cleared/serial.log")], [])  # what it logged stays
+        self.assertNotIn("machines/cleared", run("VBoxManage", "list", "dvds").out)
+        shutil.rmtree(WORLD / "machines/cleared")
+        self.ok(at(OTHER, "delete", "cleared", "--force"))
+
     def test_2_a_stopped_one_moves_with_its_disks(self):
         """From here to there by ssh and back: every byte, its id, its seed and what vmctl knows of it."""
         root = f"{{name: root, image: {harness.GUEST}, size: 4MiB}}, {{name: data, size: 4MiB}}"
