@@ -74,7 +74,7 @@ static int display(cli *c) {
         CLI_AUTO_FREE char *next = cli_printf("vmctl screenshot %s FILE.png, or vmctl console %s", name, name);
         status = cli_fail(c, VMCTL_E_NOT_FOUND, next, "%s has no display that a viewer can reach", name);
     } else if (!status) {
-        bool served = displays->child && is_served(displays);
+        bool served = is_served(displays);
         cJSON *item = NULL;
         cli_output_begin(c, &display_view);
         while ((item = cJSON_DetachItemFromArray(displays, 0))) {

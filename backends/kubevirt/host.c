@@ -114,7 +114,7 @@ int kubevirt_host_list(void *opaque, const vmctl_call *call, vmctl_host_fn each,
     kubevirt_conn *conn = opaque;
     vmc_deadline deadline = vmc_deadline_start(call, KUBEVIRT_ASK_MS);
     VMC_AUTO_JSON *running = cJSON_CreateObject();
-    VMC_AUTO_FREE char *instances = kube_path("kubevirt.io", "v1", NULL, "virtualmachineinstances", NULL, NULL);
+    VMC_AUTO_FREE char *instances = kube_path(KUBEVIRT_GROUP, "v1", NULL, "virtualmachineinstances", NULL, NULL);
     const char *const query[] = {"labelSelector", NODE_LABEL, NULL};
     const kube_list_options options = {.query = query, .accept = KUBE_METADATA_ONLY};
     vmctl_error *why = NULL;

@@ -131,11 +131,8 @@ static int64_t grace_of(const vmctl_stop_options *options) {
 static bool is_told_to_stop(const cJSON *vm, const cJSON *vmi, const void *user) {
     const int64_t *seconds = user;
     const char *phase = vmc_json_string(vmi, "status.phase", "");
-    const cJSON *request;
-    bool asked = strcmp(kubevirt_strategy(vm), "Halted") == 0 || vmc_json_at(vmi, "metadata.deletionTimestamp");
-    cJSON_ArrayForEach(request, vmc_json_at(vm, "status.stateChangeRequests")) {
-        asked = asked || strcmp(vmc_json_string(request, "action", ""), "Stop") == 0;
-    }
+    bool asked = strcmp(kubevirt_strategy(vm), "Halted") == 0 || vmc_json_at(vmi, "metadata.deletionTimestamp") ||
+                 kubevirt_is_requested(vm, "Stop");
     if (!vmi || strcmp(phase, "Failed") == 0 || strcmp(phase, "Succeeded") == 0)
         return strcmp(kubevirt_strategy(vm), "Always") != 0;
     return asked && vmc_json_integer(vmi, "spec.terminationGracePeriodSeconds", INT64_MAX) <= *seconds;

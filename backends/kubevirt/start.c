@@ -173,15 +173,10 @@ static int refused(kubevirt_conn *conn, kubevirt_vm *vm, bool paused, vmctl_erro
 /* Asked to start, or nobody would have been refused more than once. */
 static bool is_told_to_start(const cJSON *vm, const cJSON *vmi, const void *user) {
     const char *phase = vmc_json_string(vmi, "status.phase", "");
-    const cJSON *request;
     (void)user;
     if (vmi && strcmp(phase, "Failed") != 0 && strcmp(phase, "Succeeded") != 0)
         return !vmc_json_at(vmi, "metadata.deletionTimestamp");
-    cJSON_ArrayForEach(request, vmc_json_at(vm, "status.stateChangeRequests")) {
-        if (strcmp(vmc_json_string(request, "action", ""), "Start") == 0)
-            return true;
-    }
-    return strcmp(kubevirt_strategy(vm), "Always") == 0;
+    return kubevirt_is_requested(vm, "Start") || strcmp(kubevirt_strategy(vm), "Always") == 0;
 }
 
 /* --- start ------------------------------------------------------------------------------------------------------------- */

@@ -26,6 +26,15 @@ bool kubevirt_needs_instance(const cJSON *vm) {
     return strcmp(printable(vm), "Stopped") == 0 && vmc_json_boolean(vm, "status.created", false);
 }
 
+bool kubevirt_is_requested(const cJSON *vm, const char *action) {
+    const cJSON *request;
+    cJSON_ArrayForEach(request, vmc_json_at(vm, "status.stateChangeRequests")) {
+        if (vmc_str_eq(vmc_json_key_string(request, "action"), action))
+            return true;
+    }
+    return false;
+}
+
 /* Whether anybody asked for it to run. */
 static bool is_wanted(const cJSON *vm) {
     const char *strategy = kubevirt_strategy(vm);
@@ -35,12 +44,7 @@ static bool is_wanted(const cJSON *vm) {
         return false;
     if (strcmp(strategy, "Manual") != 0 && strcmp(strategy, "WaitAsReceiver") != 0)
         return true;
-    const cJSON *request;
-    cJSON_ArrayForEach(request, vmc_json_at(vm, "status.stateChangeRequests")) {
-        if (vmc_str_eq(vmc_json_key_string(request, "action"), "Start"))
-            return true;
-    }
-    return false;
+    return kubevirt_is_requested(vm, "Start");
 }
 
 static bool is_migrating(const cJSON *vmi) {

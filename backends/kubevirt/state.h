@@ -27,5 +27,7 @@ int kubevirt_fault_code(const char *fault);
 
 /* "Always", "Manual", ...; of a VM with the deprecated spec.running what that means. */
 const char *kubevirt_strategy(const cJSON *vm);
+/* Whether a request waits that it shall ("Start", "Stop"; status.stateChangeRequests). */
+bool kubevirt_is_requested(const cJSON *vm, const char *action);
 
 #endif

@@ -143,7 +143,7 @@ static int check_free(const vboxmanage_usb_device *device, const vmctl_node *ite
 
 /* --- filters --------------------------------------------------------------------------------------------------------- */
 
-/* The filter of an item; with an address of the device that is there. Its values are freed one by one. */
+/* The filter of an item; with an address of the device that is there. vboxmanage_usb_filter_clear in every case. */
 static int filter_of(const vboxmanage *manage, const vmc_deadline *deadline, vboxmanage_usb_devices *devices,
                      const vmctl_node *item, vboxmanage_usb_filter *out, vmctl_error **err) {
     const char *ids = vmctl_node_string(item, "device", NULL);
@@ -166,11 +166,6 @@ static int filter_of(const vboxmanage *manage, const vmc_deadline *deadline, vbo
     out->values[VBOXMANAGE_USB_VENDOR] = vmc_printf("%04x", vendor);
     out->values[VBOXMANAGE_USB_PRODUCT] = vmc_printf("%04x", product);
     return 0;
-}
-
-static void filter_clear(vboxmanage_usb_filter *filter) {
-    for (size_t k = 0; k < VBOXMANAGE_USB_KEYS; k++)
-        free(filter->values[k]);
 }
 
 static void note_address(cJSON *marker, const vmctl_node *item) {
@@ -201,7 +196,7 @@ int virtualbox_plan_usb(virtualbox_planning *p, vmctl_error **err) {
             if (vmctl_node_get(item, "address"))
                 note_address(p->plan->marker, item);
         }
-        filter_clear(&filter);
+        vboxmanage_usb_filter_clear(&filter);
     }
     if (code == 0 && vmctl_node_count(items) > 0)
         warn(p->conn->manage, &devices, p->deadline);
@@ -298,7 +293,7 @@ int virtualbox_usb_add(virtualbox_changing *ch, const virtualbox_step *step, vmc
             virtualbox_words(&ch->modify_back, "--usbxhci", "off", NULL, NULL);
         }
     }
-    filter_clear(&filter);
+    vboxmanage_usb_filter_clear(&filter);
     return code;
 }
 
@@ -355,6 +350,6 @@ int virtualbox_usb_change(virtualbox_changing *ch, virtualbox_step *step, vmctl_
         say_remove(&order->back, position, ch->scene.vm->id);
         note_address(ch->files.marker, item);
     }
-    filter_clear(&filter);
+    vboxmanage_usb_filter_clear(&filter);
     return code;
 }

@@ -52,8 +52,8 @@ static const struct {
     {"Invalid user/password credentials", VMCTL_E_UNAUTHENTICATED, false, LOGIN},
     {"user account on the guest is restricted", VMCTL_E_UNAUTHENTICATED, false, LOGIN},
     {"guest execution service is not", VMCTL_E_INVALID_STATE, true, "it needs Guest Additions that run in the guest"},
-    {"No such file or directory \"", VMCTL_E_NOT_FOUND, false,
-     NULL}, /* 7.2 of a program; before it was the next line */
+    /* 7.2 of a program; before it was the next line */
+    {"No such file or directory \"", VMCTL_E_NOT_FOUND, false, NULL},
     {"specified file was not found on guest", VMCTL_E_NOT_FOUND, false, NULL},
     {"Error starting guest session", VMCTL_E_TIMEOUT, true, "the guest did not begin a session within 30 seconds"},
     {"Could not resolve path to specified file", VMCTL_E_NOT_FOUND, false, NULL},

@@ -165,10 +165,15 @@ const vboxmanage_usb_words vboxmanage_usb_keys[VBOXMANAGE_USB_KEYS] = {
     [VBOXMANAGE_USB_MASK] = {"maskedInterfaces", NULL, "--maskedinterfaces", false},
 };
 
+void vboxmanage_usb_filter_clear(vboxmanage_usb_filter *filter) {
+    for (size_t k = 0; k < VBOXMANAGE_USB_KEYS; k++)
+        free(filter->values[k]);
+    *filter = (vboxmanage_usb_filter){{NULL}};
+}
+
 void vboxmanage_usb_filters_free(vboxmanage_usb_filter *filters, size_t count) {
     for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < VBOXMANAGE_USB_KEYS; k++)
-            free(filters[i].values[k]);
+        vboxmanage_usb_filter_clear(&filters[i]);
     free(filters);
 }
 

@@ -66,6 +66,8 @@ typedef struct vboxmanage_usb_words {
 } vboxmanage_usb_words;
 extern const vboxmanage_usb_words vboxmanage_usb_keys[VBOXMANAGE_USB_KEYS];
 
+/* Frees what it says. */
+void vboxmanage_usb_filter_clear(vboxmanage_usb_filter *filter);
 void vboxmanage_usb_filters_free(vboxmanage_usb_filter *filters, size_t count);
 /* Whether it lets in just the devices of one vendor and product: which. */
 bool vboxmanage_usb_filter_ids(const vboxmanage_usb_filter *filter, unsigned *vendor, unsigned *product);

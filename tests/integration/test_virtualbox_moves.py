@@ -61,6 +61,31 @@ def end(process):
 
 
 class Moves(harness.Case):
+    def killed_at_unregistervm(self, name, before, more=""):
+        """A VM that teleports and a vmctl that dies when the source is cleared up: `before` is what the source's unregistervm does first, in shell words
+        (MANAGE: the real VBoxManage)."""
+        disk, tools, there = SHARED / f"{name}.vdi", WORLD / f"tools-{name}", WORLD / f"unregisters-{name}"
+        self.assertEqual(run("qemu-img", "convert", "-f", "raw", "-O", "vdi", "-o", "static=on", harness.GUEST, str(disk)).status, 0)
+        self.ok(at(HERE, "create", "-", "--start", input=spec(name, f"{{name: root, volume: {disk}, shared: true}}", more)))
+        self.counts(name, 2, env={"VMCTL_CONNECT": HERE})
+        tools.mkdir()
+        manage = shutil.which("VBoxManage")
+        stop = before.replace("MANAGE", manage) + f"touch {there}; exec sleep 600"
+        (tools / "VBoxManage").write_text(f'#!/bin/sh\ncase "$*" in *unregistervm*) {stop} ;; esac\nexec {manage} "$@"\n')
+        (tools / "VBoxManage").chmod(0o755)
+        moving = subprocess.Popen([harness.VMCTL, "migrate", name, "--to", OTHER, "--connect", HERE], stderr=subprocess.PIPE, text=True,
+                                  env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
+        self.addCleanup(end, moving)
+        self.wait_for("the source is cleared up", there.exists)
+        self.assertIsNone(moving.poll())
+        moving.kill()
+        moving.wait()
+
+    def settle(self, uri):
+        """A change settles what was left."""
+        self.ok(at(uri, "create", "-", input=spec("bystander", f"{{name: root, image: {harness.GUEST}}}")))
+        self.ok(at(uri, "delete", "bystander"))
+
     @classmethod
     def setUpClass(cls):
         second = {"VBOX_USER_HOME": f"{WORLD}/second", "VBOX_IPC_SOCKETID": "second"}
@@ -117,24 +142,9 @@ class Moves(harness.Case):
 
     def test_1_killed_after_the_teleport(self):
         """When vmctl dies while it clears up at the source the VM is at the target, and the password of the teleport is in neither place."""
-        disk = SHARED / "killed.vdi"
-        self.assertEqual(run("qemu-img", "convert", "-f", "raw", "-O", "vdi", "-o", "static=on", harness.GUEST, str(disk)).status, 0)
-        self.ok(at(HERE, "create", "-", "--start", input=spec("killed", f"{{name: root, volume: {disk}, shared: true}}")))
-        self.counts("killed", 2, env={"VMCTL_CONNECT": HERE})
-        tools, there = WORLD / "tools", WORLD / "unregisters"
-        tools.mkdir()
-        (tools / "VBoxManage").write_text(f'#!/bin/sh\ncase "$*" in *unregistervm*) touch {there}; exec sleep 600 ;; esac\nexec {shutil.which("VBoxManage")} "$@"\n')
-        (tools / "VBoxManage").chmod(0o755)
-        moving = subprocess.Popen([harness.VMCTL, "migrate", "killed", "--to", OTHER, "--connect", HERE], stderr=subprocess.PIPE, text=True,
-                                  env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
-        self.addCleanup(end, moving)
-        self.wait_for("the source is cleared up", there.exists)
-        self.assertIsNone(moving.poll())
-        moving.kill()
-        moving.wait()
-        for uri in (HERE, OTHER):  # a change settles what was left
-            self.ok(at(uri, "create", "-", input=spec("bystander", f"{{name: root, image: {harness.GUEST}}}")))
-            self.ok(at(uri, "delete", "bystander"))
+        self.killed_at_unregistervm("killed", "")
+        for uri in (HERE, OTHER):
+            self.settle(uri)
         self.assertEqual(([vm["name"] for vm in listed(HERE)], [vm["state"] for vm in listed(OTHER)]), ([], ["running"]))
         self.assertEqual([f for place in ("machines", "machines-second") for f in harness.files(WORLD / place) if "password" in f], [])
         self.ok(at(OTHER, "delete", "killed", "--force"))
@@ -143,26 +153,9 @@ class Moves(harness.Case):
 
     def test_1_killed_while_the_source_is_cleared_up(self):
         """VirtualBox has forgotten the VM, and vmctl dies before it has removed what VirtualBox leaves: of that the next change leaves nothing."""
-        disk = SHARED / "cleared.vdi"
-        self.assertEqual(run("qemu-img", "convert", "-f", "raw", "-O", "vdi", "-o", "static=on", harness.GUEST, str(disk)).status, 0)
-        root = f"{{name: root, volume: {disk}, shared: true}}"
-        self.ok(at(HERE, "create", "-", "--start", input=spec("cleared", root, "cloudInit: {hostname: cleared}")))
-        self.counts("cleared", 2, env={"VMCTL_CONNECT": HERE})
-        tools, there = WORLD / "tools-cleared", WORLD / "unregistered"
-        tools.mkdir()
-        manage = shutil.which("VBoxManage")
-        (tools / "VBoxManage").write_text(f'#!/bin/sh\ncase "$*" in *unregistervm*) {manage} "$@" && touch {there}; exec sleep 600 ;; esac\nexec {manage} "$@"\n')
-        (tools / "VBoxManage").chmod(0o755)
-        moving = subprocess.Popen([harness.VMCTL, "migrate", "cleared", "--to", OTHER, "--connect", HERE], stderr=subprocess.PIPE, text=True,
-                                  env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
-        self.addCleanup(end, moving)
-        self.wait_for("VirtualBox has forgotten the VM", there.exists)
-        self.assertIsNone(moving.poll())
-        moving.kill()
-        moving.wait()
+        self.killed_at_unregistervm("cleared", 'MANAGE "$@" && ', "cloudInit: {hostname: cleared}")
         self.assertTrue((WORLD / "machines/cleared/vmctl-seed.iso").exists())
-        self.ok(at(HERE, "create", "-", input=spec("bystander", f"{{name: root, image: {harness.GUEST}}}")))  # a change settles what was left
-        self.ok(at(HERE, "delete", "bystander"))
+        self.settle(HERE)
         self.assertEqual([(vm["name"], vm["state"]) for vm in listed(OTHER)], [("cleared", "running")])
         left = [os.path.relpath(path, WORLD / "machines") for path in harness.files(WORLD / "machines")]
         self.assertEqual([path for path in left if not path.startswith("cleared/serial.log")], [])  # what it logged stays
